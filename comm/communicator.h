@@ -1,0 +1,84 @@
+// Collectives between the workers of a job, each with a deadline.
+//
+// All workers call the same collectives in the same order. A transport implements one primitive,
+// exchange(); the collectives are written once on top of it, so their results are bit-identical
+// whatever the transport. A Communicator belongs to one worker thread.
+//
+// Errors: CommunicationError when a peer did not answer within the deadline, or has left. After an
+// error the communicator is unusable: the job must end.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "kernels/matrix.h"
+
+namespace gsplit {
+
+/// A peer did not take part in a collective. `peer` is its rank, or -1 where the transport cannot
+/// tell.
+class CommunicationError : public SystemError {
+ public:
+  CommunicationError(int peer, const std::string& what, const std::string& remedy = "")
+      : SystemError(what, remedy), peer_(peer) {}
+  int peer() const { return peer_; }
+
+ private:
+  int peer_;
+};
+
+/// One all-to-all of bytes. Segment q of `send` goes to rank q; segment q of `receive` comes from
+/// rank q. Segments are contiguous in rank order. send_bytes[q] here equals receive_bytes[own rank]
+/// at q. The self segment, if not empty, is copied locally. Zero-byte segments cost nothing.
+struct Exchange {
+  std::span<const std::byte> send;
+  std::span<const std::size_t> send_bytes;  ///< (size), host
+  std::span<std::byte> receive;
+  std::span<const std::size_t> receive_bytes;  ///< (size), host
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  /// The primitive. Returns when `receive` is complete and `send` may be reused. Throws
+  /// CommunicationError.
+  virtual void exchange(const Exchange& args) = 0;
+
+  /// Tells all peers, which are or will be waiting in a collective, that this worker ends with an
+  /// error. Never throws.
+  virtual void abort(const std::string& reason) noexcept = 0;
+
+  /// Counts for a following exchange: returns what each rank has for us. values: (size).
+  std::vector<std::uint64_t> exchange_counts(std::span<const std::uint64_t> values);
+  /// Everybody's `mine`, in rank order; all have the same length. all.size() == size() *
+  /// mine.size().
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all);
+  /// Everybody's `mine`, of any length, by rank.
+  std::vector<std::vector<std::byte>> all_gather_v(std::span<const std::byte> mine);
+  /// Everybody's `mine` at `root`, by rank; empty elsewhere.
+  std::vector<std::vector<std::byte>> gather_v(std::span<const std::byte> mine, int root);
+  /// Copies root's bytes to everybody; all have the same length.
+  void broadcast(std::span<std::byte> data, int root);
+  /// Element-wise sum, in place: reduce-scatter by exchange, summed in rank order, then all_gather.
+  void all_reduce_sum(MatrixView data);
+  void barrier();
+
+  template <class T>
+  std::vector<T> all_gather_value(const T& mine) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    std::vector<T> all(static_cast<std::size_t>(size()));
+    all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
+    return all;
+  }
+};
+
+}  // namespace gsplit

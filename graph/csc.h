@@ -1,0 +1,44 @@
+// The whole graph by destination (compressed sparse columns): what partitioning reads.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+#include "graph/dataset.h"
+#include "graph/npy.h"
+
+namespace gsplit {
+
+/// In-neighbours of every node in original ids: those of v are indices[indptr[v] .. indptr[v + 1]),
+/// ascending; parallel edges stay. Does not own.
+struct CscView {
+  std::span<const std::int64_t> indptr;      ///< (num_nodes + 1)
+  std::span<const std::uint32_t> indices32;  ///< (num_edges), where num_nodes < 2^32
+  std::span<const std::uint64_t> indices64;  ///< (num_edges), otherwise; the other one is empty
+
+  std::uint64_t num_nodes() const { return indptr.size() - 1; }
+  std::uint64_t num_edges() const { return static_cast<std::uint64_t>(indptr.back()); }
+  std::uint64_t neighbor(std::int64_t edge) const {
+    const auto i = static_cast<std::size_t>(edge);
+    return indices64.empty() ? indices32[i] : indices64[i];
+  }
+};
+
+/// A CSC in two mapped files, indptr.npy and indices.npy.
+class Csc {
+ public:
+  static Csc open(const std::filesystem::path& directory);
+  CscView view() const;
+
+ private:
+  NpyArray indptr_;
+  NpyArray indices_;
+};
+
+/// Builds the CSC of `dataset` into `directory` (existing) by counting, placing and sorting within
+/// rows, with `threads` threads; at most 16 bytes an edge beyond the mapped edge list. The same
+/// files for any number of threads. Checks edge ends as it goes (UsageError as validate_arrays).
+void build_csc(const Dataset& dataset, const std::filesystem::path& directory, int threads);
+
+}  // namespace gsplit

@@ -1,0 +1,63 @@
+// A node-classification dataset on disk: GraphBolt's OnDiskDataset layout (metadata.yaml and .npy
+// files), the format that `gsplit generate` and `gsplit import` write and that `gsplit train`
+// reads. Never modified here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "graph/npy.h"
+
+namespace gsplit {
+
+/// Nodes of one split with their classes, in the order of the file.
+struct LabeledNodes {
+  std::vector<std::uint64_t> nodes;  ///< OriginalIds
+  std::vector<std::int32_t> labels;  ///< same length, in [0, num_classes)
+};
+
+/// Owns mappings of the large arrays. Immutable after open(); safe to read from several threads.
+struct Dataset {
+  std::filesystem::path directory;
+  std::string name;
+  std::uint64_t num_nodes = 0;
+  std::uint64_t num_edges = 0;
+  std::uint64_t num_classes = 0;
+  NpyArray edges;     ///< (2, num_edges) integers: row 0 sources, row 1 destinations
+  NpyArray features;  ///< (num_nodes, F) f2 or f4
+  LabeledNodes train;
+  LabeledNodes validation;
+  LabeledNodes test;
+
+  std::uint64_t feature_width() const { return features.shape()[1]; }
+};
+
+/// Opens and checks what can be checked without reading the large arrays: the YAML's structure,
+/// existence, dtypes, shapes and agreement of the arrays; that split nodes exist, are unique within
+/// a split, carry a label in range, and carry the same label wherever they stand. Throws
+/// UsageError: file, fault, remedy in one line.
+Dataset open_dataset(const std::filesystem::path& directory);
+
+/// Reads the large arrays: every edge end below num_nodes, every feature finite. Throws UsageError
+/// naming file and the first offending position. `threads` at least 1.
+void validate_arrays(const Dataset& dataset, int threads);
+
+/// 64 hex digits (SHA-256) over sizes, shapes, types and sampled contents of the dataset's files:
+/// the same on every host that holds the same data; independent of path and times.
+std::string content_fingerprint(const Dataset& dataset);
+
+/// The in-memory description of a dataset to write; spans are borrowed.
+struct DatasetArrays {
+  std::string name;
+  std::uint64_t num_nodes = 0;
+  std::uint64_t num_classes = 0;
+  LabeledNodes train, validation, test;
+};
+
+/// Writes metadata.yaml and the split arrays into `directory`, where edges.npy and feat.npy already
+/// stand.
+void write_dataset_metadata(const std::filesystem::path& directory, const DatasetArrays& arrays);
+
+}  // namespace gsplit

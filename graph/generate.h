@@ -1,0 +1,30 @@
+// Synthetic datasets, the same for a seed whatever the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace gsplit {
+
+/// Degree-corrected stochastic block model (B. Karrer and M. Newman, Phys. Rev. E 83, 016107):
+/// undirected, both directions stored, no self-loops, no parallel edges. Degree weights are Pareto
+/// with exponent 2.3, capped so that the largest expected degree is near nodes / 30; 75 % of the
+/// edges stay inside a class; class sizes are Dirichlet(2); features are 0.5 x class centre
+/// (standard normal) + 2 x standard normal noise; the splits take the given shares.
+struct SbmOptions {
+  std::uint64_t nodes = 0;
+  double degree = 0;  ///< directed edges / nodes
+  std::uint64_t features = 0;
+  std::uint64_t classes = 0;
+  std::uint64_t seed = 0;
+  double train_share = 0.10;
+  double validation_share = 0.05;
+  double test_share = 0.10;
+};
+
+/// Writes a dataset to `directory`, which must not exist (UsageError): it is made under a name that
+/// begins with a dot and renamed, so that a half-written one is never seen.
+void generate_sbm(const SbmOptions& options, const std::filesystem::path& directory, int threads);
+
+}  // namespace gsplit

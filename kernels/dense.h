@@ -1,0 +1,96 @@
+// Fourth of the five backend interfaces: ops on whole matrices.
+//
+// Reductions over rows use a number of chunks that depends on the row count only and combine them
+// in order: equal inputs give equal bits for any number of threads. Spans point to device memory.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/base/ids.h"
+#include "kernels/base/philox.h"
+#include "kernels/matrix.h"
+
+namespace gsplit {
+
+/// c = op(a) * op(b), or c += op(a) * op(b) with `accumulate`; op transposes where asked. All of
+/// one dtype.
+struct GemmArgs {
+  ConstMatrixView a;
+  ConstMatrixView b;
+  MatrixView c;
+  bool transpose_a = false;
+  bool transpose_b = false;
+  bool accumulate = false;
+};
+
+/// sum[c] = sum over rows of matrix[r][c]. Overwrites.
+struct SumRowsArgs {
+  ConstMatrixView matrix;  ///< (rows, cols)
+  MatrixView sum;          ///< (1, cols)
+};
+
+enum class Activation : std::uint8_t { kNone, kRelu };
+
+/// Dropout with counter-based masks: element (node, column) is kept where its 16-bit draw, a
+/// function of (seed, step, layer, OriginalId, column) alone, reaches probability * 2^16; so
+/// duplicates of a node agree wherever they live. Draw of column c: 16-bit half (c % 8) of Philox
+/// block c / 8. Kept elements are divided by the keep probability.
+struct Dropout {
+  double probability = 0;  ///< in [0, 1); 0 draws nothing
+  DrawKey key;
+
+  /// Elements whose draw is below this are dropped.
+  std::uint32_t threshold() const {
+    return static_cast<std::uint32_t>(probability * 65536.0 + 0.5);
+  }
+  /// 1 / (probability of being kept), as quantised.
+  double scale() const { return 65536.0 / (65536.0 - threshold()); }
+};
+
+/// values = dropout(activation(values + bias)), in place.
+struct BiasActivationDropoutArgs {
+  MatrixView values;     ///< (rows, cols)
+  ConstMatrixView bias;  ///< (1, cols), or empty
+  Activation activation = Activation::kNone;
+  Dropout dropout;
+  std::span<const OriginalId>
+      nodes;  ///< (rows), whose row it is; may be empty where probability is 0
+};
+
+/// gradient *= d activation-and-dropout, in place, from the saved output of the forward op.
+struct ActivationDropoutBackwardArgs {
+  MatrixView gradient;     ///< (rows, cols)
+  ConstMatrixView output;  ///< (rows, cols)
+  Activation activation = Activation::kNone;
+  Dropout dropout;
+  std::span<const OriginalId> nodes;
+};
+
+/// Softmax cross-entropy: sums the losses of the rows and, where `gradient` has rows, writes
+/// gradient = scale * (softmax(logits) - onehot(label)).
+struct CrossEntropyArgs {
+  ConstMatrixView logits;                ///< (rows, classes)
+  std::span<const std::int32_t> labels;  ///< (rows), in [0, classes)
+  double scale = 1;
+  MatrixView gradient;  ///< as logits, or without rows
+};
+
+struct LossSums {
+  double loss = 0;            ///< sum over rows of -log softmax(logits)[label]
+  std::uint64_t correct = 0;  ///< rows whose largest logit (the first of equals) is the label's
+};
+
+class DenseOps {
+ public:
+  virtual ~DenseOps() = default;
+  virtual void gemm(const GemmArgs& args, Stream& stream) = 0;
+  virtual void sum_rows(const SumRowsArgs& args, Stream& stream) = 0;
+  virtual void bias_activation_dropout(const BiasActivationDropoutArgs& args, Stream& stream) = 0;
+  virtual void activation_dropout_backward(const ActivationDropoutBackwardArgs& args,
+                                           Stream& stream) = 0;
+  /// Waits for the stream: the sums are host values.
+  virtual LossSums cross_entropy(const CrossEntropyArgs& args, Stream& stream) = 0;
+};
+
+}  // namespace gsplit

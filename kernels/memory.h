@@ -1,0 +1,75 @@
+// First of the five backend interfaces: memory and streams of one device.
+//
+// Ownership: Buffer owns device memory and returns it to its Memory, which must outlive it. Memory
+// and Stream are used by one thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "kernels/base/error.h"
+
+namespace gsplit {
+
+/// An ordered queue of work on a device. Ops return as soon as the work is queued; on the CPU that
+/// is when it is done.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  /// Returns when all queued work is done.
+  virtual void synchronize() = 0;
+};
+
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  /// Uninitialised device memory, aligned to 64 bytes; nullptr for 0 bytes. Throws SystemError when
+  /// there is no more.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* data, std::size_t bytes) noexcept = 0;
+  virtual std::unique_ptr<Stream> create_stream() = 0;
+  /// Queue a copy; either side may be host or device memory of this device.
+  virtual void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) = 0;
+  virtual void fill_zero(void* destination, std::size_t bytes, Stream& stream) = 0;
+  /// True where device memory can be read and written by the host in place.
+  virtual bool host_accessible() const = 0;
+};
+
+/// An owned array of `size` trivially copyable elements in device memory. Movable, not copyable.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Memory& memory, std::size_t size)
+      : memory_(&memory), data_(static_cast<T*>(memory.allocate(size * sizeof(T)))), size_(size) {}
+  Buffer(Buffer&& other) noexcept
+      : memory_(other.memory_),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() {
+    if (data_ != nullptr) memory_->release(data_, size_ * sizeof(T));
+  }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::span<T> span() { return {data_, size_}; }
+  std::span<const T> span() const { return {data_, size_}; }
+
+ private:
+  Memory* memory_ = nullptr;
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace gsplit

@@ -1,0 +1,123 @@
+// Second of the five backend interfaces: drawing neighbours and building the index structures of a
+// mini-batch.
+//
+// Everything here is integer work whose results are exactly equal on every backend and for every
+// number of threads. Spans point to device memory unless said otherwise.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/base/ids.h"
+#include "kernels/base/philox.h"
+#include "kernels/memory.h"
+
+namespace gsplit {
+
+/// In-edges of the nodes of one part, by destination. Does not own. Row i holds the in-neighbours
+/// of local node i as GlobalIds, in ascending OriginalId of the neighbour.
+struct TopologyView {
+  std::span<const std::int64_t> indptr;      ///< (nodes + 1)
+  std::span<const std::uint32_t> indices32;  ///< (edges), where the graph has fewer than 2^32 nodes
+  std::span<const std::uint64_t> indices64;  ///< (edges), otherwise; the other one is empty
+  std::span<const OriginalId> original_ids;  ///< (nodes), ascending
+
+  std::size_t num_nodes() const { return original_ids.size(); }
+  GlobalId neighbor(std::int64_t edge) const {
+    const auto i = static_cast<std::size_t>(edge);
+    return indices64.empty() ? GlobalId{indices32[i]} : GlobalId{indices64[i]};
+  }
+  std::int64_t degree(LocalId node) const { return indptr[value(node) + 1u] - indptr[value(node)]; }
+};
+
+/// A contiguous range of global ids [begin, end).
+struct GlobalRange {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  std::uint64_t size() const { return end - begin; }
+  bool contains(GlobalId id) const { return value(id) >= begin && value(id) < end; }
+};
+
+/// As a fanout: every in-neighbour instead of a sample.
+inline constexpr std::int32_t kFullFanout = -1;
+
+/// Draws min(fanout, degree) distinct in-neighbours of each destination uniformly: Floyd's
+/// algorithm over positions of the neighbour list (J. Bentley and R. Floyd, "A sample of
+/// brilliance", CACM 30(9), 1987), draw number i of a destination being word i of its Philox
+/// stream, keyed by its OriginalId.
+struct SampleNeighborsArgs {
+  TopologyView topology;
+  std::span<const LocalId> destinations;
+  std::int32_t fanout = kFullFanout;  ///< positive, or kFullFanout
+  DrawKey key;
+};
+
+struct SampledNeighbors {
+  Buffer<RowIndex> indptr;  ///< (destinations + 1)
+  Buffer<GlobalId>
+      neighbors;  ///< (edges); within a row in ascending position of the neighbour list
+};
+
+/// Row of each local node in the matrices of the current mini-batch, for those that have one. O(1)
+/// to look up; resetting costs time proportional to the nodes that were assigned.
+class PositionTable {
+ public:
+  virtual ~PositionTable() = default;
+  /// Node nodes[i] gets row first + i. REQUIRES: it has none yet.
+  virtual void assign(std::span<const LocalId> nodes, RowIndex first, Stream& stream) = 0;
+  /// rows[i] = row of nodes[i]. REQUIRES: each node has one; same sizes.
+  virtual void look_up(std::span<const LocalId> nodes, std::span<RowIndex> rows,
+                       Stream& stream) const = 0;
+  virtual void reset(std::span<const LocalId> nodes, Stream& stream) = 0;
+};
+
+/// A set of ids in [0, universe): a two-level bitmap (bits, and a summary of the non-zero words),
+/// so that insertion is O(1), and ordered enumeration, ranks and clearing cost time proportional to
+/// the touched words. Nothing is sorted or hashed. Used in rounds: insert..., seal, read..., clear.
+class IdSet {
+ public:
+  virtual ~IdSet() = default;
+  virtual void insert(std::span<const GlobalId> ids, Stream& stream) = 0;
+  /// Inserts the nodes that have no row in `present`.
+  virtual void insert_absent(std::span<const LocalId> ids, const PositionTable& present,
+                             Stream& stream) = 0;
+  /// Ends insertion. Returns (host) how many members lie in each range; ranges are ascending and
+  /// disjoint.
+  virtual std::vector<std::size_t> seal(std::span<const GlobalRange> ranges, Stream& stream) = 0;
+  /// Members in `range`, ascending, as LocalId = id - range.begin. REQUIRES: sealed; out has their
+  /// number.
+  virtual void members(GlobalRange range, std::span<LocalId> out, Stream& stream) const = 0;
+  virtual void clear(Stream& stream) = 0;
+};
+
+/// Columns of a Block: an own neighbour becomes its row, a remote one num_own + its rank among the
+/// remote members of `needed`.
+struct RelabelArgs {
+  std::span<const GlobalId> neighbors;
+  const IdSet* needed = nullptr;  ///< sealed; holds every neighbour
+  const PositionTable* positions = nullptr;
+  GlobalRange own;
+  std::size_t own_members = 0;  ///< members of `needed` inside `own`
+  RowIndex num_own = 0;         ///< own rows of the mini-batch
+};
+
+/// The inverse of a CSR: for each source row, the edges that read it.
+struct InverseCsr {
+  Buffer<RowIndex> indptr;        ///< (sources + 1)
+  Buffer<RowIndex> destinations;  ///< (edges), ascending within a row
+};
+
+class SamplingOps {
+ public:
+  virtual ~SamplingOps() = default;
+  virtual std::unique_ptr<IdSet> make_id_set(std::uint64_t universe) = 0;
+  virtual std::unique_ptr<PositionTable> make_position_table(std::size_t nodes) = 0;
+  virtual SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream& stream) = 0;
+  virtual void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream& stream) = 0;
+  virtual InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
+                            std::size_t num_columns, Stream& stream) = 0;
+};
+
+}  // namespace gsplit

@@ -1,0 +1,47 @@
+// From a dataset to shards: the one entry that `gsplit partition` and `gsplit train` use.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "graph/dataset.h"
+#include "graph/shard.h"
+#include "kernels/base/log.h"
+
+namespace gsplit {
+
+enum class PartitionMethod : std::uint8_t { kMetis, kRandom, kRange, kFile };
+
+/// "metis", ...; UsageError for an unknown name. "auto" is kMetis.
+PartitionMethod partition_method_from_name(const std::string& name);
+
+struct PrepareOptions {
+  int parts = 1;
+  PartitionMethod method = PartitionMethod::kMetis;
+  std::filesystem::path
+      assignment;  ///< kFile: .npy of integers (num_nodes), part of each OriginalId
+  std::vector<std::int32_t> fanout{15, 10, 5};
+  std::uint32_t batch_size = 1024;  ///< of the presample
+  std::uint64_t seed = 0;
+  int threads = 1;
+};
+
+/// The cache folder: $GSPLIT_CACHE, else $XDG_CACHE_HOME/gsplit, else ~/.cache/gsplit. Created if
+/// missing.
+std::filesystem::path cache_directory();
+
+/// Writes a partition directory (partition.json, train_seeds.npy, quality.json, part-*/) to `out`,
+/// which must not exist: made under a name that begins with a dot, then renamed. The dataset is
+/// validated as far as it is read. One part needs no partitioner and no presample. Throws
+/// UsageError for bad data or options.
+void write_partition(const Dataset& dataset, const PrepareOptions& options,
+                     const std::filesystem::path& out, const Log& log);
+
+/// The partition for these options from the cache, made first where it is missing: by one process
+/// under a lock, while others wait. The key covers the dataset (path, sizes, times, content), all
+/// options that matter and the format version.
+Partition prepare_partition(const Dataset& dataset, const PrepareOptions& options, const Log& log);
+
+}  // namespace gsplit

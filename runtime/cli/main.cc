@@ -1,0 +1,59 @@
+// The gsplit executable: parses the command line, runs one command, prints a failure as one line.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "runtime/cli/command.h"
+
+namespace {
+
+/// Option names may be written with underscores: --batch_size is --batch-size. Values stay as they
+/// are.
+std::vector<std::string> normalize(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string& argument : arguments) {
+    if (!argument.starts_with("--")) continue;
+    const auto end = argument.begin() +
+                     static_cast<std::ptrdiff_t>(std::min(argument.find('='), argument.size()));
+    std::replace(argument.begin(), end, '_', '-');
+  }
+  std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 parses a vector in
+  return arguments;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"gsplit: split-parallel mini-batch training of graph neural networks", "gsplit"};
+  app.set_version_flag("--version", "gsplit " GSPLIT_VERSION);
+  app.require_subcommand(1);
+  app.option_defaults()->always_capture_default();
+  gsplit::Action action;
+  gsplit::add_generate_command(app, action);
+  gsplit::add_inspect_command(app, action);
+  gsplit::add_partition_command(app, action);
+  gsplit::add_train_command(app, action);
+  gsplit::add_status_commands(app, action);
+  try {
+    app.parse(normalize(argc, argv));
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    throw gsplit::UsageError(error.what(), "see gsplit --help");
+  }
+  return static_cast<int>(action());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const gsplit::Error& error) {
+    std::cerr << "gsplit: " << error.what() << std::endl;
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::cerr << "gsplit: " << error.what() << std::endl;
+    return static_cast<int>(gsplit::ExitCode::kSystem);
+  }
+}

@@ -1,0 +1,74 @@
+// A worker's side of the control plane. One per worker; made, used and destroyed by the worker's
+// thread. It owns a heartbeat thread from construction on and a prefetch thread per plan stream.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/control/coordinator.h"
+#include "runtime/control/planner.h"
+#include "runtime/control/progress.h"
+
+namespace gsplit {
+
+struct ClientOptions {
+  std::string address;
+  int rank = 0;
+  int world_size = 1;
+  std::string host;
+  std::string device;
+  std::chrono::milliseconds deadline{30000};
+  std::chrono::milliseconds heartbeat_interval{500};
+  int prefetch = 4;  ///< step plans held ahead
+};
+
+struct JoinResult {
+  std::uint64_t total_steps = 0;
+  std::uint64_t steps_per_epoch = 0;
+};
+
+/// Plans in order of steps, read ahead by a thread of its own.
+class PlanStream {
+ public:
+  virtual ~PlanStream() = default;
+  /// The next plan, or nothing after the last step. Throws SystemError when the coordinator is
+  /// silent for the deadline or gone, and the job's failure when there is one.
+  virtual std::optional<StepPlan> next() = 0;
+  /// Seconds that next() has spent waiting so far.
+  virtual double seconds_waited() const = 0;
+};
+
+class CoordinatorClient {
+ public:
+  /// `progress` is read by the heartbeat thread and must outlive this.
+  CoordinatorClient(const ClientOptions& options, const Progress& progress);
+  ~CoordinatorClient();
+
+  /// Waits until the job is open and all workers are there: as long as the coordinator answers,
+  /// however long the preparation takes. Throws Error when the coordinator refuses (other version
+  /// or data), the job fails, or the coordinator is silent for the deadline.
+  JoinResult join(const std::string& version, const std::string& dataset_fingerprint);
+  std::unique_ptr<PlanStream> stream_plans(std::uint64_t first_step);
+
+  /// What the last heartbeat brought.
+  bool stop_requested() const;
+  std::optional<WorkerFailure> failure() const;
+
+  /// Best effort within the deadline; never throw.
+  void report_failure(const std::string& message, int exit_code) noexcept;
+  void report_finished() noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// For `gsplit status` and `gsplit stop`: text for a terminal, or one JSON object. Throw
+/// SystemError when nobody answers.
+std::string query_status(const std::string& address, bool json);
+std::string request_stop(const std::string& address);
+
+}  // namespace gsplit

@@ -1,0 +1,62 @@
+// The coordinator's server: gRPC in rank 0's process. See proto/gsplit/v1/coordinator.proto for the
+// calls.
+//
+// This header names no generated type: only the .cc files of this folder see protobuf and gRPC.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/control/planner.h"
+#include "runtime/control/progress.h"
+
+namespace gsplit {
+
+/// A worker's end by a failure, as the coordinator tells it to the others.
+struct WorkerFailure {
+  int rank = 0;
+  std::string host;
+  Phase phase = Phase::kStarting;
+  std::uint64_t step = 0;
+  std::string message;
+  int exit_code = 3;
+  /// "rank 2 on host-b failed in all-reduce at step 17: ..."; the message alone for exit code 2.
+  std::string describe() const;
+};
+
+struct CoordinatorOptions {
+  int world_size = 1;
+  std::string bind_address = "127.0.0.1:0";   ///< port 0: any free one
+  std::chrono::milliseconds deadline{30000};  ///< of silence, after which a worker counts as lost
+};
+
+/// What the workers are told once the data is ready.
+struct Job {
+  std::shared_ptr<const Planner> planner;
+  std::string dataset_fingerprint;
+};
+
+/// Serves from construction to destruction, on threads of gRPC. Thread-safe.
+class Coordinator {
+ public:
+  /// Throws SystemError when the address cannot be bound.
+  explicit Coordinator(const CoordinatorOptions& options);
+  ~Coordinator();
+  const std::string& address() const;  ///< "127.0.0.1:43127"
+  /// Opens the job: from now on Join succeeds when all workers are there. Once.
+  void open(Job job);
+  /// Marks the job failed (by a worker or from outside); all workers learn it. The first failure
+  /// stands.
+  void fail(const WorkerFailure& failure);
+  std::optional<WorkerFailure> failure() const;
+  void request_stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gsplit

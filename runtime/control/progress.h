@@ -1,0 +1,49 @@
+// Where a worker stands: written by its training thread, read by its heartbeat thread and by error
+// messages.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace gsplit {
+
+/// Mirrors Phase of coordinator.proto, value by value.
+enum class Phase : std::uint8_t {
+  kStarting = 0,
+  kPartition = 1,
+  kWaitingForPlan = 2,
+  kSampling = 3,
+  kLoading = 4,
+  kExchange = 5,
+  kCompute = 6,
+  kAllReduce = 7,
+  kEvaluation = 8,
+  kCheckpoint = 9,
+  kFinished = 10,
+};
+
+/// "sampling", "all-reduce", ... as error messages and `gsplit status` print it.
+const char* name_of(Phase phase);
+
+/// Thread-safe.
+struct Progress {
+  std::atomic<Phase> phase{Phase::kStarting};
+  std::atomic<std::uint64_t> step{0};
+  std::atomic<std::uint64_t> seeds_done{0};
+};
+
+/// Sets the phase for the lifetime of the scope, then restores the one before.
+class PhaseScope {
+ public:
+  PhaseScope(Progress& progress, Phase phase)
+      : progress_(progress), previous_(progress.phase.exchange(phase)) {}
+  ~PhaseScope() { progress_.phase.store(previous_); }
+  PhaseScope(const PhaseScope&) = delete;
+  PhaseScope& operator=(const PhaseScope&) = delete;
+
+ private:
+  Progress& progress_;
+  Phase previous_;
+};
+
+}  // namespace gsplit
