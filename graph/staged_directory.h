@@ -1,0 +1,28 @@
+// A directory that appears under its final name only when it is whole.
+#pragma once
+
+#include <filesystem>
+
+namespace gsplit {
+
+/// Makes a directory beside the target, under a name that begins with a dot; commit() renames it,
+/// and what was not committed is removed. One owner; not thread-safe.
+class StagedDirectory {
+ public:
+  /// Throws UsageError where `target` exists, SystemError where nothing can be made beside it.
+  explicit StagedDirectory(const std::filesystem::path& target);
+  StagedDirectory(const StagedDirectory&) = delete;
+  StagedDirectory& operator=(const StagedDirectory&) = delete;
+  ~StagedDirectory();
+
+  /// Where to write.
+  const std::filesystem::path& path() const { return staging_; }
+  /// Throws SystemError where the target has appeared meanwhile.
+  void commit();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path staging_;
+};
+
+}  // namespace gsplit
