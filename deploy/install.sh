@@ -16,7 +16,9 @@ libraries=(
   libgtest-dev libgmock-dev
 )
 # nvcc, its front end and headers: all that compiling needs, without the libraries to run on a GPU.
-cuda_wheels=(nvidia-cuda-nvcc nvidia-nvvm nvidia-cuda-crt nvidia-cuda-runtime nvidia-cuda-cccl)
+# 13.0, since drivers must know the PTX that a compiler writes, and a newer compiler wants a newer driver.
+cuda_wheels=("nvidia-cuda-nvcc==13.0.*" "nvidia-nvvm==13.0.*" "nvidia-cuda-crt==13.0.*"
+  "nvidia-cuda-runtime==13.0.*" "nvidia-cuda-cccl==13.0.*")
 
 missing() {
   local package

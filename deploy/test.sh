@@ -67,6 +67,12 @@ have_clang_openmp() {
 
 count_tests() { ctest --test-dir build/release -N -L "^$1\$" | sed -n 's/^Total Tests: //p'; }
 
+# The lines in which tests of the release build say why they were skipped: ours, and GoogleTest's.
+reasons_of_skips() {
+  local log=build/release/Testing/Temporary/LastTest.log
+  if [ -f "$log" ]; then sed -n 's/^skipped: //p; /: Skipped$/{n;p}' "$log" | sort -u; fi
+}
+
 summary() {
   say "Summary"
   printf 'tests in build/release:'
@@ -74,6 +80,7 @@ summary() {
   for label in unit mpi gpu e2e; do printf ' %s %s' "$label" "$(count_tests "$label")"; done
   printf '\n'
   local line
+  while read -r line; do echo "skipped  test: $line"; done < <(reasons_of_skips)
   for line in "${passed[@]}"; do echo "passed   $line"; done
   for line in "${skipped[@]}"; do echo "skipped  $line"; done
   for line in "${failed[@]}"; do echo "FAILED   $line"; done
