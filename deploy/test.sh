@@ -76,13 +76,13 @@ reasons_of_skips() {
 summary() {
   say "Summary"
   local reasons
-  reasons=$(reasons_of_skips)  # before ctest -N, which empties the log
+  mapfile -t reasons < <(reasons_of_skips)  # before ctest -N, which empties the log
   printf 'tests in build/release:'
   local label
   for label in unit mpi gpu e2e; do printf ' %s %s' "$label" "$(count_tests "$label")"; done
   printf '\n'
   local line
-  if [ -n "$reasons" ]; then sed 's/^/skipped  test: /' <<<"$reasons"; fi
+  for line in "${reasons[@]}"; do echo "skipped  test: $line"; done
   for line in "${passed[@]}"; do echo "passed   $line"; done
   for line in "${skipped[@]}"; do echo "skipped  $line"; done
   for line in "${failed[@]}"; do echo "FAILED   $line"; done

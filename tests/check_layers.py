@@ -24,11 +24,11 @@ RANKS = {
     "sampler": 30,
     "partition": 40,
     "runtime/control": 50,
-    "runtime/nn": 50,
-    "runtime/train": 60,
-    "runtime/cli": 70,
-    "bench": 80,
-    "tests": 90,
+    "runtime/nn": 60,
+    "runtime/train": 70,
+    "runtime/cli": 80,
+    "bench": 90,
+    "tests": 100,
 }
 GENERATED = re.compile(r"gsplit/v1/\w+(\.grpc)?\.pb\.h")
 READS_GENERATED = ("runtime/control/", "tests/runtime/control/")
