@@ -39,8 +39,10 @@ mpirun -n 4 --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 \
   "$gsplit" train "$graph" --run-dir "$run" --fanout 10,5 --hidden 64 --batch-size 512 --epochs 10
 
 say "Result"
+validation=$(run_end best_valid_acc)
+accuracy=$(run_end test_acc)
+echo "best validation accuracy, full neighbourhood: $validation"
 echo "events:  $run/events.jsonl"
 echo "config:  $run/config.yaml"
 echo "weights: $run/checkpoints/best/model.safetensors"
-accuracy=$(run_end test_acc)
 echo "test accuracy: $accuracy"

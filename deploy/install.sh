@@ -30,8 +30,11 @@ missing() {
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then
     "$@"
-  else
+  elif command -v sudo >/dev/null; then
     sudo "$@"
+  else
+    echo "deploy/install.sh: packages are missing, and this is neither root nor is there sudo; run it as root" >&2
+    return 2
   fi
 }
 
