@@ -21,10 +21,6 @@ struct TrainFlags {
   double deadline_s = 30;
 };
 
-DType parse_precision(const std::string& name) {
-  return name == "fp64" ? DType::kF64 : DType::kF32;
-}
-
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   config.fanout = parse_fanout(flags.fanout, "--fanout");

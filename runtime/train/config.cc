@@ -39,6 +39,44 @@ std::string format_fanout(const std::vector<std::int32_t>& fanout) {
   return text;
 }
 
+DType parse_precision(const std::string& name) {
+  if (name == "fp64") return DType::kF64;
+  if (name == "fp32") return DType::kF32;
+  throw UsageError("--precision " + name + " is unknown", "choose fp32 or fp64");
+}
+
+TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
+  TrainConfig config;
+  try {
+    const YAML::Node root = YAML::Load(yaml);
+    const auto read = [&root](const char* key, auto& target) {
+      if (const YAML::Node node = root[key]) target = node.as<std::decay_t<decltype(target)>>();
+    };
+    std::string dataset, fanout, precision = name_of(config.precision);
+    read("dataset", dataset);
+    read("model", config.model);
+    read("fanout", fanout);
+    read("hidden", config.hidden);
+    read("dropout", config.dropout);
+    read("batch-size", config.batch_size);
+    read("epochs", config.epochs);
+    read("max-steps", config.max_steps);
+    read("drop-last", config.drop_last);
+    read("lr", config.lr);
+    read("weight-decay", config.weight_decay);
+    read("seed", config.seed);
+    read("partition", config.partition);
+    read("precision", precision);
+    read("eval-every", config.eval_every);
+    config.dataset = dataset;
+    config.fanout = parse_fanout(fanout, "fanout");
+    config.precision = parse_precision(precision);
+  } catch (const YAML::Exception& error) {
+    throw UsageError(origin + ": " + error.what(), "give the config.yaml that a run wrote");
+  }
+  return config;
+}
+
 std::string to_yaml(const TrainConfig& config) {
   YAML::Emitter out;
   out << YAML::BeginMap;

@@ -47,7 +47,11 @@ struct TrainConfig {
 std::vector<std::int32_t> parse_fanout(const std::string& text, const std::string& flag);
 std::string format_fanout(const std::vector<std::int32_t>& fanout);
 
+DType parse_precision(const std::string& name);
+
 /// The content of config.yaml: one key per flag, enough to run it again with --config.
 std::string to_yaml(const TrainConfig& config);
+/// Reads it back. UsageError naming `origin` where it is no such file.
+TrainConfig from_yaml(const std::string& yaml, const std::string& origin);
 
 }  // namespace gsplit

@@ -121,7 +121,8 @@ void Recorder::keep_best(std::uint32_t epoch, const Scores& scores, ParameterSet
   if (best_ && scores.validation.accuracy() <= best_->validation.accuracy()) return;
   best_ = scores;
   directory_.write_weights("best", parameters,
-                           Json{{"epoch", epoch},
+                           Json{{"config", to_yaml(config_)},
+                                {"epoch", epoch},
                                 {"step", steps_done_},
                                 {"valid_acc", accuracy_or_null(best_, &Scores::validation)}});
 }
@@ -129,8 +130,9 @@ void Recorder::keep_best(std::uint32_t epoch, const Scores& scores, ParameterSet
 void Recorder::finish(const std::string& status, const std::optional<Scores>& scores,
                       ParameterSet& parameters) {
   if (scores) keep_best(epochs_done_, *scores, parameters);
-  directory_.write_weights("final", parameters,
-                           Json{{"epoch", epochs_done_}, {"step", steps_done_}});
+  directory_.write_weights(
+      "final", parameters,
+      Json{{"config", to_yaml(config_)}, {"epoch", epochs_done_}, {"step", steps_done_}});
   directory_.event("checkpoint", Json{{"step", steps_done_}, {"path", "checkpoints/final"}});
   const double seconds = seconds_since(start_);
   directory_.event("run_end", Json{{"status", status},
