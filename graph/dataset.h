@@ -25,10 +25,10 @@ struct Dataset {
   std::uint64_t num_nodes = 0;
   std::uint64_t num_edges = 0;
   std::uint64_t num_classes = 0;
-  NpyArray edges;     ///< (2, num_edges) integers: row 0 sources, row 1 destinations
-  NpyArray features;  ///< (num_nodes, F) f2 or f4
-  LabeledNodes train;
-  LabeledNodes validation;
+  NpyArray edges;           ///< (2, num_edges) integers: row 0 sources, row 1 destinations
+  NpyArray features;        ///< (num_nodes, F) f2 or f4
+  LabeledNodes train;       ///< never empty
+  LabeledNodes validation;  ///< empty where the dataset has none, as test
   LabeledNodes test;
 
   std::uint64_t feature_width() const { return features.shape()[1]; }
@@ -39,6 +39,9 @@ struct Dataset {
 /// a split, carry a label in range, and carry the same label wherever they stand. Throws
 /// UsageError: file, fault, remedy in one line.
 Dataset open_dataset(const std::filesystem::path& directory);
+
+/// Reads the edges: every end below num_nodes, else UsageError as validate_arrays.
+void validate_edges(const Dataset& dataset, int threads);
 
 /// Reads the large arrays: every edge end below num_nodes, every feature finite. Throws UsageError
 /// naming file and the first offending position. `threads` at least 1.

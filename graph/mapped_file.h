@@ -10,7 +10,8 @@ namespace gsplit {
 class MappedFile {
  public:
   MappedFile() = default;
-  /// Maps an existing file read-only. Throws UsageError naming the file.
+  /// Maps an existing regular file read-only. Throws UsageError naming the file, SystemError where
+  /// it cannot be mapped.
   static MappedFile open(const std::filesystem::path& path);
   /// Creates or truncates `path` with `bytes` bytes, mapped read-write; space is reserved first, so
   /// that a full disk is an error here and not a SIGBUS later. Throws SystemError.

@@ -3,6 +3,7 @@
 // refused with a UsageError that names the file.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <span>

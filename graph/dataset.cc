@@ -1,0 +1,285 @@
+#include "graph/dataset.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "graph/dataset_description.h"
+#include "graph/parallel_scan.h"
+
+namespace gsplit {
+namespace {
+
+[[noreturn]] void refuse(const NpyArray& array, const std::string& fault,
+                         const std::string& remedy) {
+  throw UsageError(array.path().string() + " " + fault, remedy);
+}
+
+std::string shape_text(const NpyArray& array) {
+  std::string text;
+  for (const std::uint64_t dimension : array.shape()) {
+    text += (text.empty() ? "(" : ", ") + std::to_string(dimension);
+  }
+  return text.empty() ? "()" : text + ")";
+}
+
+bool is_integer(const NpyArray& array) {
+  return array.type().kind == 'i' || array.type().kind == 'u';
+}
+
+NpyArray open_edges(const std::filesystem::path& path) {
+  NpyArray edges = NpyArray::open(path);
+  if (!is_integer(edges)) {
+    refuse(edges, "holds " + edges.type().name() + ", expected integer node ids",
+           "save it as int32 or int64");
+  }
+  if (edges.shape().size() != 2 || edges.shape()[0] != 2) {
+    refuse(edges, "has shape " + shape_text(edges) + ", expected (2, edges)",
+           "save sources as row 0 and destinations as row 1");
+  }
+  return edges;
+}
+
+NpyArray open_features(const std::filesystem::path& path, std::uint64_t num_nodes) {
+  NpyArray features = NpyArray::open(path);
+  const auto& shape = features.shape();
+  if (features.type() != NpyType{'f', 2} && features.type() != NpyType{'f', 4}) {
+    refuse(features, "holds " + features.type().name() + ", expected f2 or f4",
+           "save it as float32 or float16");
+  }
+  if (shape.size() != 2 || shape[0] != num_nodes || shape[1] == 0) {
+    refuse(features,
+           "has shape " + shape_text(features) + ", expected (" + std::to_string(num_nodes) +
+               ", width)",
+           "give one row for each of the graph's nodes");
+  }
+  return features;
+}
+
+std::string at_position(std::size_t position) { return " at position " + std::to_string(position); }
+
+std::vector<std::uint64_t> read_seeds(const NpyArray& array, std::uint64_t num_nodes) {
+  if (array.shape().size() != 1) {
+    refuse(array, "has shape " + shape_text(array) + ", expected (seeds)",
+           "give node ids; edges as seeds are not supported");
+  }
+  std::vector<std::uint64_t> seeds(array.num_elements());
+  array.visit_integers([&](auto ids) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      seeds[i] = static_cast<std::uint64_t>(ids[i]);  // a negative id becomes 2^63 or more
+      if (seeds[i] >= num_nodes) {
+        refuse(array,
+               "holds node " + std::to_string(ids[i]) + at_position(i) + ", the graph has " +
+                   std::to_string(num_nodes) + " nodes",
+               "correct the ids");
+      }
+    }
+  });
+  return seeds;
+}
+
+/// The class that a stored label means, where it means one.
+template <class T>
+std::optional<std::int32_t> to_class(T label, std::uint64_t num_classes) {
+  if constexpr (std::is_floating_point_v<T>) {
+    // Comparisons are false for NaN.
+    if (!(label >= T{0} && static_cast<double>(label) < static_cast<double>(num_classes) &&
+          std::trunc(label) == label)) {
+      return std::nullopt;
+    }
+  } else if (static_cast<std::uint64_t>(label) >= num_classes) {
+    return std::nullopt;
+  }
+  return static_cast<std::int32_t>(label);
+}
+
+template <class T>
+void convert_labels(const NpyArray& array, std::span<const T> stored, std::uint64_t num_classes,
+                    std::vector<std::int32_t>& labels) {
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    const auto label = to_class(stored[i], num_classes);
+    if (!label) {
+      refuse(array,
+             "holds label " + std::to_string(stored[i]) + at_position(i) +
+                 ", expected an integer from 0 to " + std::to_string(num_classes - 1),
+             "correct the labels or num_classes, and leave unlabelled nodes out of the splits");
+    }
+    labels[i] = *label;
+  }
+}
+
+std::vector<std::int32_t> read_labels(const NpyArray& array, std::uint64_t num_classes) {
+  const auto& shape = array.shape();
+  const bool column = shape.size() == 2 && shape[1] == 1;  // as OGB stores them
+  if (shape.size() != 1 && !column) {
+    refuse(array, "has shape " + shape_text(array) + ", expected (seeds)",
+           "give one class a node; multi-label tasks are not supported");
+  }
+  std::vector<std::int32_t> labels(array.num_elements());
+  if (array.type() == NpyType{'f', 4}) {
+    convert_labels(array, array.as<float>(), num_classes, labels);
+  } else if (array.type() == NpyType{'f', 8}) {
+    convert_labels(array, array.as<double>(), num_classes, labels);
+  } else {
+    array.visit_integers([&](auto stored) { convert_labels(array, stored, num_classes, labels); });
+  }
+  return labels;
+}
+
+struct Labeled {
+  std::uint64_t node;
+  std::size_t position;
+  std::int32_t label;
+};
+
+std::vector<Labeled> sorted_by_node(const LabeledNodes& split) {
+  std::vector<Labeled> entries(split.nodes.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    entries[i] = {split.nodes[i], i, split.labels[i]};
+  }
+  std::sort(entries.begin(), entries.end(), [](const Labeled& a, const Labeled& b) {
+    return std::pair(a.node, a.position) < std::pair(b.node, b.position);
+  });
+  return entries;
+}
+
+void check_unique(const NpyArray& seeds, const std::vector<Labeled>& sorted) {
+  const auto twice =
+      std::adjacent_find(sorted.begin(), sorted.end(),
+                         [](const Labeled& a, const Labeled& b) { return a.node == b.node; });
+  if (twice == sorted.end()) return;
+  refuse(seeds,
+         "holds node " + std::to_string(twice->node) + " twice, at positions " +
+             std::to_string(twice[0].position) + " and " + std::to_string(twice[1].position),
+         "keep one of them: an epoch uses each node once");
+}
+
+/// A split as read, with what is needed to name its faults.
+struct SplitArrays {
+  NpyArray seeds;
+  NpyArray labels;
+  std::vector<Labeled> sorted;
+  LabeledNodes content;
+};
+
+SplitArrays open_split(const SplitFiles& files, const DatasetDescription& description) {
+  SplitArrays split{NpyArray::open(files.seeds), NpyArray::open(files.labels), {}, {}};
+  split.content.nodes = read_seeds(split.seeds, description.num_nodes);
+  split.content.labels = read_labels(split.labels, description.num_classes);
+  if (split.content.nodes.size() != split.content.labels.size()) {
+    refuse(split.labels,
+           "has " + std::to_string(split.content.labels.size()) + " labels for " +
+               std::to_string(split.content.nodes.size()) + " seeds of " +
+               files.seeds.filename().string(),
+           "give one label a seed");
+  }
+  split.sorted = sorted_by_node(split.content);
+  check_unique(split.seeds, split.sorted);
+  return split;
+}
+
+SplitArrays open_split(const std::optional<SplitFiles>& files,
+                       const DatasetDescription& description) {
+  return files ? open_split(*files, description) : SplitArrays{};
+}
+
+void check_same_labels(const SplitArrays& one, const SplitArrays& other) {
+  auto a = one.sorted.begin();
+  for (const Labeled& b : other.sorted) {
+    while (a != one.sorted.end() && a->node < b.node) ++a;
+    if (a == one.sorted.end()) return;
+    if (a->node != b.node || a->label == b.label) continue;
+    refuse(other.labels,
+           "gives node " + std::to_string(b.node) + " class " + std::to_string(b.label) +
+               at_position(b.position) + ", and " + one.labels.path().filename().string() +
+               " class " + std::to_string(a->label),
+           "give a node one class");
+  }
+}
+
+void read_splits(const DatasetDescription& description, Dataset& dataset) {
+  SplitArrays train = open_split(description.train, description);
+  SplitArrays validation = open_split(description.validation, description);
+  SplitArrays test = open_split(description.test, description);
+  if (train.content.nodes.empty()) {
+    refuse(train.seeds, "is empty", "give at least one training node");
+  }
+  check_same_labels(train, validation);
+  check_same_labels(train, test);
+  check_same_labels(validation, test);
+  dataset.train = std::move(train.content);
+  dataset.validation = std::move(validation.content);
+  dataset.test = std::move(test.content);
+}
+
+template <class Bits>
+std::span<const Bits> bits_of(const NpyArray& array) {
+  return {reinterpret_cast<const Bits*>(array.bytes().data()), array.num_elements()};
+}
+
+/// Position of the first feature whose exponent bits are all ones: infinities and NaN.
+std::optional<std::size_t> first_not_finite(const NpyArray& features, int threads) {
+  if (features.type().bytes == 2) {
+    return first_where(bits_of<std::uint16_t>(features), threads,
+                       [](std::uint16_t bits) { return (bits & 0x7C00u) == 0x7C00u; });
+  }
+  return first_where(bits_of<std::uint32_t>(features), threads,
+                     [](std::uint32_t bits) { return (bits & 0x7F800000u) == 0x7F800000u; });
+}
+
+void validate_features(const Dataset& dataset, int threads) {
+  const auto position = first_not_finite(dataset.features, threads);
+  if (!position) return;
+  const std::uint64_t width = dataset.feature_width();
+  refuse(dataset.features,
+         "is not finite at node " + std::to_string(*position / width) + ", column " +
+             std::to_string(*position % width),
+         "replace NaN and infinities");
+}
+
+}  // namespace
+
+Dataset open_dataset(const std::filesystem::path& directory) {
+  const std::filesystem::path metadata = directory / "metadata.yaml";
+  std::error_code unreadable;
+  if (!std::filesystem::exists(metadata, unreadable)) {
+    throw UsageError(directory.string() + " is not a dataset: it has no metadata.yaml",
+                     "give a directory in GraphBolt's OnDiskDataset layout");
+  }
+  const DatasetDescription description = read_dataset_description(metadata);
+  Dataset dataset;
+  dataset.directory = directory;
+  dataset.name = description.name;
+  dataset.num_nodes = description.num_nodes;
+  dataset.num_classes = description.num_classes;
+  dataset.edges = open_edges(description.edges);
+  dataset.num_edges = dataset.edges.shape()[1];
+  dataset.features = open_features(description.features, description.num_nodes);
+  read_splits(description, dataset);
+  return dataset;
+}
+
+void validate_edges(const Dataset& dataset, int threads) {
+  dataset.edges.visit_integers([&](auto ends) {
+    // The cast turns a negative id into 2^63 or more: one comparison checks both ends of the range.
+    const auto position = first_where(ends, threads, [limit = dataset.num_nodes](auto id) {
+      return static_cast<std::uint64_t>(id) >= limit;
+    });
+    if (!position) return;
+    const bool source = *position < dataset.num_edges;
+    refuse(dataset.edges,
+           "holds " + std::string(source ? "source " : "destination ") +
+               std::to_string(ends[*position]) + " at edge " +
+               std::to_string(source ? *position : *position - dataset.num_edges) +
+               ", the graph has " + std::to_string(dataset.num_nodes) + " nodes",
+           "correct the ids or num in metadata.yaml");
+  });
+}
+
+void validate_arrays(const Dataset& dataset, int threads) {
+  validate_edges(dataset, threads);
+  validate_features(dataset, threads);
+}
+
+}  // namespace gsplit

@@ -1,0 +1,33 @@
+// metadata.yaml of a GraphBolt OnDiskDataset as the names and paths that it gives; no array is
+// opened here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace gsplit {
+
+struct SplitFiles {
+  std::filesystem::path seeds;
+  std::filesystem::path labels;
+};
+
+struct DatasetDescription {
+  std::string name;
+  std::uint64_t num_nodes = 0;    ///< positive, below 2^63
+  std::uint64_t num_classes = 0;  ///< positive, below 2^31
+  std::filesystem::path edges;
+  std::filesystem::path features;
+  SplitFiles train;
+  std::optional<SplitFiles> validation;  ///< absent where the file has no such set
+  std::optional<SplitFiles> test;
+};
+
+/// Reads a homogeneous node-classification dataset. Throws UsageError naming file, line, key and
+/// remedy for anything else: malformed YAML, missing keys, typed nodes or edges, formats other than
+/// numpy. Paths are resolved against the file's directory.
+DatasetDescription read_dataset_description(const std::filesystem::path& file);
+
+}  // namespace gsplit

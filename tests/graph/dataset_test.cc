@@ -1,0 +1,332 @@
+// Datasets on disk: what is valid opens with its contents, and every fault is refused in one line
+// that names the file.
+#include "graph/dataset.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <random>
+
+#include "tests/graph/small_dataset.h"
+
+namespace gsplit {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using Path = std::filesystem::path;
+
+std::string refusal(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+class DatasetTest : public testing::Test {
+ protected:
+  DatasetTest() { write_small_dataset(directory_.path()); }
+
+  Dataset open() const { return open_dataset(directory_.path()); }
+  std::string open_refusal() const {
+    return refusal([&] { open(); });
+  }
+  std::string validate_refusal(int threads = 2) const {
+    return refusal([&] { validate_arrays(open(), threads); });
+  }
+  /// Writes the metadata with one change and says how it is refused.
+  std::string metadata_refusal(const std::string& from, const std::string& to) const {
+    write_file(directory_ / "metadata.yaml", replaced(small_metadata(), from, to));
+    return open_refusal();
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(DatasetTest, OpensWithItsContents) {
+  const Dataset dataset = open();
+  EXPECT_EQ(dataset.name, "small");
+  EXPECT_EQ(dataset.num_nodes, 5u);
+  EXPECT_EQ(dataset.num_edges, 7u);
+  EXPECT_EQ(dataset.num_classes, 3u);
+  EXPECT_EQ(dataset.feature_width(), 2u);
+  EXPECT_THAT(dataset.train.nodes, ElementsAre(3, 0));
+  EXPECT_THAT(dataset.train.labels, ElementsAre(2, 0));
+  EXPECT_THAT(dataset.validation.nodes, ElementsAre(1));
+  EXPECT_THAT(dataset.test.labels, ElementsAre(0, 1));
+  EXPECT_NO_THROW(validate_arrays(dataset, 1));
+}
+
+TEST_F(DatasetTest, AcceptsTheFormsThatExist) {
+  const auto accepts = [&](const std::string& from, const std::string& to) {
+    EXPECT_EQ(metadata_refusal(from, to), "accepted") << to;
+  };
+  accepts("name: seeds", "name: seed_nodes");
+  accepts("name: seeds", "name: indexes");
+  accepts("nodes: [{num: 5}]", "nodes: [{type: null, num: 5}]");
+  accepts("dataset_name: small\n", "");
+  accepts("  - {domain: node",
+          "  - {domain: edge, name: w, format: numpy, path: w.npy}\n  - {domain: node");
+  accepts("name: feat", "name: x");
+  write_values<float>(directory_ / "test_labels.npy", {0.0f, 1.0f}, {2, 1});
+  accepts("small", "other");
+  write_values<std::uint8_t>(directory_ / "train_labels.npy", {2, 0});
+  write_values<std::uint16_t>(directory_ / "train_seeds.npy", {3, 0});
+  accepts("small", "other");
+}
+
+TEST_F(DatasetTest, ValidationAndTestMayBeAbsent) {
+  const std::string text = small_metadata();
+  write_file(directory_ / "metadata.yaml", text.substr(0, text.find("    validation_set")));
+  EXPECT_TRUE(open().validation.nodes.empty());
+  EXPECT_TRUE(open().test.nodes.empty());
+}
+
+TEST_F(DatasetTest, RefusesWhatTheMetadataMayNotSay) {
+  const auto expect = [&](const std::string& from, const std::string& to, const std::string& part) {
+    EXPECT_THAT(metadata_refusal(from, to),
+                AllOf(HasSubstr("metadata.yaml"), HasSubstr(part), HasSubstr("; ")))
+        << to;
+  };
+  expect("{num: 5}", "{type: user, num: 5}", "graph.nodes[0] has a type");
+  expect("{num: 5}", "{num: 5}, {num: 6}", "graph.nodes has 2 entries");
+  expect("{format: numpy, path: edges.npy}", "{type: 'a:b:c', format: numpy, path: edges.npy}",
+         "graph.edges[0] has a type");
+  expect("format: numpy, path: edges.npy", "format: csv, path: edges.csv", "csv");
+  expect("format: numpy, path: edges.npy", "format: parquet, path: edges.csv", "parquet");
+  expect("format: numpy, path: edges.npy", "format: numpy", "no key 'path'");
+  expect("format: numpy, in_memory", "format: torch, in_memory", "numpy.save");
+  expect("[{data:", "[{type: user, data:", "train_set[0] has a type");
+  expect("    num_classes: 3\n", "", "no key 'num_classes'");
+  expect("num_classes: 3", "num_classes: 0", "expected an integer");
+  expect("num_classes: 3", "num_classes: 3000000000", "expected an integer");
+  expect("num: 5", "num: -5", "expected an integer");
+  expect("num: 5", "num: 99999999999999999999", "expected an integer");
+  expect("num: 5", "num: five", "expected an integer");
+  expect("num: 5", "num: [5]", "plain value");
+  expect("nodes: [{num: 5}]", "nodes: {num: 5}", "not a list");
+  expect("nodes: [{num: 5}]", "nodes: [5]", "not a mapping");
+  expect("nodes: [{num: 5}]", "nodes: []", "0 entries");
+  expect("graph:", "graf:", "no key 'graph'");
+  expect("feature_data:", "features:", "no key 'feature_data'");
+  expect("domain: node", "domain: edge", "no entry of domain node");
+  expect("    train_set:", "    trane_set:", "no key 'train_set'");
+  expect("name: seeds", "name: node_pairs", "no entry named seeds");
+  expect("tasks:", "tasks: [", "not valid YAML");
+  expect("path: feat.npy", "path: ''", "is empty");
+}
+
+TEST_F(DatasetTest, OddYamlNeverCrashes) {
+  const std::string bomb =
+      "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
+      "graph: {nodes: [*c,*c,*c,*c]}\n";
+  for (const std::string& text :
+       {std::string(), std::string("~"), std::string("[]"), std::string("graph"), bomb,
+        std::string("&a {graph: *a}"), std::string(200000, '['), std::string(200000, '{'),
+        std::string(1000000, '-'), std::string(2000000, ' '), std::string("\0\1\2", 3),
+        std::string("graph: !!binary x"), std::string("? [a]\n: b")}) {
+    write_file(directory_ / "metadata.yaml", text);
+    EXPECT_THAT(open_refusal(), HasSubstr("metadata.yaml")) << text.substr(0, 40);
+  }
+}
+
+TEST_F(DatasetTest, DamagedYamlIsRefusedOrHarmless) {
+  std::mt19937 random(7);
+  for (int i = 0; i < 400; ++i) {
+    std::string text = small_metadata();
+    for (int j = 0; j < 4; ++j)
+      text[random() % text.size()] = " {}[]:-&*'\"#|>!%@\n\tx0"[random() % 21];
+    write_file(directory_ / "metadata.yaml", text);
+    open_refusal();
+  }
+}
+
+TEST_F(DatasetTest, RefusesAMissingFile) {
+  EXPECT_THAT(refusal([&] { open_dataset(directory_ / "absent"); }), HasSubstr("metadata.yaml"));
+  std::filesystem::remove(directory_ / "feat.npy");
+  EXPECT_THAT(open_refusal(), AllOf(HasSubstr("feat.npy"), HasSubstr("No such file")));
+}
+
+TEST_F(DatasetTest, RefusesWrongShapesAndTypes) {
+  const Path edges = directory_ / "edges.npy";
+  write_values<std::int32_t>(edges, std::vector<std::int32_t>(14), {7, 2});
+  EXPECT_THAT(open_refusal(), AllOf(HasSubstr("edges.npy"), HasSubstr("(7, 2)")));
+  write_values<std::int32_t>(edges, std::vector<std::int32_t>(14), {14});
+  EXPECT_THAT(open_refusal(), HasSubstr("expected (2, edges)"));
+  write_values<float>(edges, std::vector<float>(14), {2, 7});
+  EXPECT_THAT(open_refusal(), HasSubstr("holds f4"));
+  write_small_dataset(directory_.path());
+  const Path features = directory_ / "feat.npy";
+  for (const std::vector<std::uint64_t>& shape :
+       {std::vector<std::uint64_t>{2, 5}, {10}, {5, 2, 1}, {5, 0}}) {
+    write_values<float>(features, std::vector<float>(shape.back() == 0 ? 0 : 10), shape);
+    EXPECT_THAT(open_refusal(), AllOf(HasSubstr("feat.npy"), HasSubstr("expected (5, width)")));
+  }
+  write_values<double>(features, std::vector<double>(10), {5, 2});
+  EXPECT_THAT(open_refusal(), HasSubstr("float32"));
+}
+
+TEST_F(DatasetTest, RefusesBadSeeds) {
+  const Path seeds = directory_ / "train_seeds.npy";
+  write_values<std::int64_t>(seeds, {3, 5});
+  EXPECT_THAT(open_refusal(),
+              AllOf(HasSubstr("train_seeds.npy"), HasSubstr("node 5 at position 1")));
+  write_values<std::int8_t>(seeds, {-1, 3});
+  EXPECT_THAT(open_refusal(), HasSubstr("node -1 at position 0"));
+  write_values<std::int64_t>(seeds, {3, 3});
+  EXPECT_THAT(open_refusal(), HasSubstr("node 3 twice, at positions 0 and 1"));
+  write_values<std::int64_t>(seeds, {3});
+  EXPECT_THAT(open_refusal(), HasSubstr("2 labels for 1 seeds"));
+  write_values<std::int64_t>(seeds, {3, 0}, {1, 2});
+  EXPECT_THAT(open_refusal(), HasSubstr("shape (1, 2)"));
+  write_values<float>(seeds, {3, 0});
+  EXPECT_THAT(open_refusal(), HasSubstr("integer"));
+}
+
+TEST_F(DatasetTest, RefusesAnEmptyTrainingSet) {
+  write_values<std::int64_t>(directory_ / "train_seeds.npy", {});
+  write_values<std::int64_t>(directory_ / "train_labels.npy", {});
+  EXPECT_THAT(open_refusal(), HasSubstr("is empty"));
+}
+
+TEST_F(DatasetTest, RefusesBadLabels) {
+  const Path labels = directory_ / "train_labels.npy";
+  const auto expect = [&](const std::string& part) {
+    EXPECT_THAT(open_refusal(), AllOf(HasSubstr("train_labels.npy"), HasSubstr(part)));
+  };
+  write_values<std::int64_t>(labels, {2, 3});
+  expect("label 3 at position 1");
+  write_values<std::int32_t>(labels, {-1, 0});
+  expect("label -1 at position 0");
+  write_values<float>(labels, {2.0f, std::nanf("")});
+  expect("nan at position 1");
+  write_values<double>(labels, {0.5, 0});
+  expect("0.5");
+  write_values<double>(labels, {std::numeric_limits<double>::infinity(), 0});
+  expect("inf");
+  write_values<double>(labels, {-1e-300, 0});
+  expect("position 0");
+  write_values<std::int64_t>(labels, {1, 0, 0, 1}, {2, 2});
+  expect("multi-label");
+}
+
+TEST_F(DatasetTest, RefusesTwoClassesForOneNode) {
+  write_values<std::int64_t>(directory_ / "test_seeds.npy", {2, 3});
+  EXPECT_THAT(open_refusal(),
+              AllOf(HasSubstr("test_labels.npy"), HasSubstr("node 3 class 1 at position 1")));
+  write_values<std::int64_t>(directory_ / "test_labels.npy", {0, 2});
+  EXPECT_EQ(open_refusal(), "accepted");
+}
+
+TEST_F(DatasetTest, ValidationNamesTheFirstBadEdge) {
+  std::vector<std::int32_t> ends{4, 0, 1, 2, 5, 3, 6, 0, 1, 2, 0, 0, 4, 4};
+  write_values<std::int32_t>(directory_ / "edges.npy", ends, {2, 7});
+  for (const int threads : {1, 2, 5}) {
+    EXPECT_THAT(validate_refusal(threads),
+                AllOf(HasSubstr("edges.npy"), HasSubstr("source 5 at edge 4")));
+  }
+  ends[4] = ends[6] = 0;
+  ends[9] = -1;
+  write_values<std::int32_t>(directory_ / "edges.npy", ends, {2, 7});
+  EXPECT_THAT(validate_refusal(), HasSubstr("destination -1 at edge 2"));
+}
+
+TEST_F(DatasetTest, ValidationNamesTheFirstFeatureThatIsNotFinite) {
+  std::vector<float> features(10);
+  features[7] = std::nanf("");
+  features[9] = -std::numeric_limits<float>::infinity();
+  write_values<float>(directory_ / "feat.npy", features, {5, 2});
+  EXPECT_THAT(validate_refusal(), AllOf(HasSubstr("feat.npy"), HasSubstr("node 3, column 1")));
+  NpyWriter half(directory_ / "feat.npy", {'f', 2}, {5, 2});
+  reinterpret_cast<std::uint16_t*>(half.bytes().data())[2] = 0xFC00;
+  half.close();
+  EXPECT_THAT(validate_refusal(), HasSubstr("node 1, column 0"));
+}
+
+TEST_F(DatasetTest, FindsTheFirstOfManyWhateverTheThreads) {
+  std::vector<float> features(std::size_t{5} * 60000);
+  for (const std::size_t at : {299999u, 123456u, 200000u}) features[at] = INFINITY;
+  write_values<float>(directory_ / "feat.npy", features, {5, 60000});
+  for (const int threads : {1, 2, 3, 8}) {
+    EXPECT_THAT(validate_refusal(threads), HasSubstr("node 2, column 3456"));
+  }
+}
+
+TEST_F(DatasetTest, FingerprintFollowsContentOnly) {
+  const std::string original = content_fingerprint(open());
+  EXPECT_EQ(original.size(), 64u);
+  const TemporaryDirectory elsewhere;
+  write_small_dataset(elsewhere.path());
+  EXPECT_EQ(content_fingerprint(open_dataset(elsewhere.path())), original);
+  write_values<std::int64_t>(elsewhere / "test_labels.npy", {0, 2});
+  EXPECT_NE(content_fingerprint(open_dataset(elsewhere.path())), original);
+  write_small_dataset(elsewhere.path());
+  write_values<float>(elsewhere / "feat.npy", {0, 1, 2, 3, 4, 5, 6, 7, 8, 10}, {5, 2});
+  EXPECT_NE(content_fingerprint(open_dataset(elsewhere.path())), original);
+}
+
+TEST_F(DatasetTest, WrittenMetadataReadsBack) {
+  const Dataset original = open();
+  const TemporaryDirectory copy;
+  for (const char* name : {"edges.npy", "feat.npy"}) {
+    std::filesystem::copy_file(directory_ / name, copy / name);
+  }
+  const std::string name = "odd: [name] # \"x\"";
+  write_dataset_metadata(copy.path(), {name, 5, 3, original.train, original.validation, {}});
+  const Dataset read = open_dataset(copy.path());
+  EXPECT_EQ(read.name, name);
+  EXPECT_EQ(read.num_nodes, 5u);
+  EXPECT_EQ(read.num_classes, 3u);
+  EXPECT_EQ(read.train.nodes, original.train.nodes);
+  EXPECT_EQ(read.validation.labels, original.validation.labels);
+  EXPECT_TRUE(read.test.nodes.empty());
+}
+
+/// Real datasets, where the machine has them: $GSPLIT_TEST_DATA, else ../shared/data.
+Path data_directory() {
+  const char* given = std::getenv("GSPLIT_TEST_DATA");
+  return given != nullptr ? Path(given) : Path(GSPLIT_SOURCE_DIR).parent_path() / "shared" / "data";
+}
+
+struct RealDataset {
+  const char* name;
+  std::uint64_t nodes, edges, width, classes, train, validation, test;
+};
+
+class RealDatasetTest : public testing::TestWithParam<RealDataset> {};
+
+TEST_P(RealDatasetTest, OpensAndIsValid) {
+  const Path directory = data_directory() / GetParam().name;
+  if (!std::filesystem::exists(directory)) GTEST_SKIP() << directory << " is absent";
+  const Dataset dataset = open_dataset(directory);
+  EXPECT_EQ(dataset.num_nodes, GetParam().nodes);
+  EXPECT_EQ(dataset.num_edges, GetParam().edges);
+  EXPECT_EQ(dataset.feature_width(), GetParam().width);
+  EXPECT_EQ(dataset.num_classes, GetParam().classes);
+  EXPECT_EQ(dataset.train.nodes.size(), GetParam().train);
+  EXPECT_EQ(dataset.validation.nodes.size(), GetParam().validation);
+  EXPECT_EQ(dataset.test.nodes.size(), GetParam().test);
+  EXPECT_NO_THROW(validate_arrays(dataset, 2));
+}
+
+INSTANTIATE_TEST_SUITE_P(Real, RealDatasetTest,
+                         testing::Values(RealDataset{"cora", 2708, 10556, 1433, 7, 140, 500, 1000},
+                                         RealDataset{"amazon_photo", 7650, 238162, 745, 8, 4590,
+                                                     1530, 1530}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace gsplit
