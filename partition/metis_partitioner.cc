@@ -74,8 +74,7 @@ void merge_neighbors(const CscView& graph, std::span<const std::uint16_t> edge_s
 void scale_edge_weights(std::vector<std::int32_t>& weights) {
   const std::uint64_t total = std::accumulate(weights.begin(), weights.end(), std::uint64_t{0});
   const std::uint64_t room = kMaxSum - weights.size();
-  const double scale =
-      total <= room ? 1.0 : static_cast<double>(room) / static_cast<double>(total);
+  const double scale = total <= room ? 1.0 : static_cast<double>(room) / static_cast<double>(total);
   for (std::int32_t& weight : weights) weight = 1 + static_cast<std::int32_t>(weight * scale);
 }
 
@@ -126,11 +125,10 @@ std::vector<idx_t> run_metis(SymmetricGraph& graph, NodeWeights& weights,
       &nodes, &weights.constraints, graph.xadj.data(), graph.adjncy.data(), weights.values.data(),
       nullptr, graph.adjwgt.data(), &parts, nullptr, imbalance.data(), settings, &cut, part.data());
   if (status == METIS_OK) return part;
-  throw SystemError(
-      fmt::format("METIS {} on {} nodes and {} edges",
-                  status == METIS_ERROR_MEMORY ? "ran out of memory" : "failed", nodes,
-                  graph.adjncy.size() / 2),
-      "free memory or choose --method random, range or file");
+  throw SystemError(fmt::format("METIS {} on {} nodes and {} edges",
+                                status == METIS_ERROR_MEMORY ? "ran out of memory" : "failed",
+                                nodes, graph.adjncy.size() / 2),
+                    "free memory or choose --method random, range or file");
 }
 
 }  // namespace

@@ -26,11 +26,9 @@ class BatchSampler {
     std::sort(frontier_.begin(), frontier_.end());
     const auto layers = static_cast<std::uint32_t>(options_.fanout.size());
     for (std::uint32_t layer = layers; layer >= 1; --layer) {
-      sample_layer(options_.fanout[layers - layer],
-                   {.seed = options_.seed,
-                    .step = batch,
-                    .purpose = Purpose::kPresampling,
-                    .layer = layer});
+      sample_layer(
+          options_.fanout[layers - layer],
+          {.seed = options_.seed, .step = batch, .purpose = Purpose::kPresampling, .layer = layer});
       if (visitor.layer) visitor.layer({frontier_, offsets_, edges_});
       expand_frontier();
     }
@@ -119,10 +117,9 @@ PresampledBatches::PresampledBatches(const CscView& graph, std::span<const std::
   GSPLIT_CHECK(options.max_batches * options.fanout.size() <=
                std::numeric_limits<std::uint16_t>::max());  // edge_samples cannot overflow
   const std::uint64_t epoch = (train.size() + options.batch_size - 1) / options.batch_size;
-  num_batches_ =
-      static_cast<std::uint32_t>(std::min<std::uint64_t>(epoch, options.max_batches));
-  const std::uint64_t used = std::min<std::uint64_t>(
-      train.size(), std::uint64_t{num_batches_} * options.batch_size);
+  num_batches_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(epoch, options.max_batches));
+  const std::uint64_t used =
+      std::min<std::uint64_t>(train.size(), std::uint64_t{num_batches_} * options.batch_size);
   seeds_ = shuffled_prefix(train, used, options.seed);
 }
 
@@ -149,7 +146,7 @@ PresampleCounts count_samples(const CscView& graph, std::span<const std::uint64_
   batches.replay({
       .layer =
           [&](const SampledLayer& sample) {
-      // Within a layer an edge is sampled once and a destination stands once: no two threads meet.
+  // Within a layer an edge is sampled once and a destination stands once: no two threads meet.
 #pragma omp parallel for num_threads(threads) schedule(static)
             for (std::size_t e = 0; e < sample.edges.size(); ++e) {
               ++counts.edge_samples[static_cast<std::size_t>(sample.edges[e])];

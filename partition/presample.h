@@ -18,7 +18,7 @@ namespace gsplit {
 struct PresampleOptions {
   std::vector<std::int32_t> fanout{15, 10, 5};  ///< nearest the seeds first; kFullFanout: all
   std::uint32_t batch_size = 1024;              ///< global
-  std::uint32_t max_batches = 64;  ///< one epoch, but not more than this many batches
+  std::uint32_t max_batches = 64;               ///< one epoch, but not more than this many batches
   std::uint64_t seed = 0;
   int threads = 1;
 };
@@ -29,8 +29,8 @@ void check_fanout(std::span<const std::int32_t> fanout);
 /// The sampled in-edges of one layer's frontier.
 struct SampledLayer {
   std::span<const std::uint64_t> destinations;  ///< ascending OriginalIds, unique
-  std::span<const std::uint64_t> offsets;  ///< (destinations + 1) into edges
-  std::span<const std::int64_t> edges;     ///< positions in the CSC's indices, ascending
+  std::span<const std::uint64_t> offsets;       ///< (destinations + 1) into edges
+  std::span<const std::int64_t> edges;          ///< positions in the CSC's indices, ascending
 };
 
 /// What a replay hands out; the spans live until the callback returns. Either may be empty.
