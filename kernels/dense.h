@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/base/dropout.h"
 #include "kernels/base/ids.h"
-#include "kernels/base/philox.h"
 #include "kernels/matrix.h"
 
 namespace gsplit {
@@ -31,22 +31,6 @@ struct SumRowsArgs {
 };
 
 enum class Activation : std::uint8_t { kNone, kRelu };
-
-/// Dropout with counter-based masks: element (node, column) is kept where its 16-bit draw, a
-/// function of (seed, step, layer, OriginalId, column) alone, reaches probability * 2^16; so
-/// duplicates of a node agree wherever they live. Draw of column c: 16-bit half (c % 8) of Philox
-/// block c / 8. Kept elements are divided by the keep probability.
-struct Dropout {
-  double probability = 0;  ///< in [0, 1); 0 draws nothing
-  DrawKey key;
-
-  /// Elements whose draw is below this are dropped.
-  std::uint32_t threshold() const {
-    return static_cast<std::uint32_t>(probability * 65536.0 + 0.5);
-  }
-  /// 1 / (probability of being kept), as quantised.
-  double scale() const { return 65536.0 / (65536.0 - threshold()); }
-};
 
 /// values = dropout(activation(values + bias)), in place.
 struct BiasActivationDropoutArgs {

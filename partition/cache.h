@@ -13,9 +13,9 @@
 #include <string>
 #include <utility>
 
+#include "graph/staged_directory.h"
 #include "kernels/base/error.h"
 #include "kernels/base/log.h"
-#include "partition/staging.h"
 
 namespace gsplit {
 
@@ -66,8 +66,8 @@ T open_cached(const std::filesystem::path& path, const CacheEntry<T>& entry, con
   const FileLock lock(path.string() + ".lock", log);
   if (std::optional<T> existing = open_existing()) return *std::move(existing);
   std::filesystem::remove_all(path);
-  StagingDirectory::remove_leftovers(path);
-  StagingDirectory staging(path);
+  StagedDirectory::remove_leftovers(path);
+  StagedDirectory staging(path);
   entry.build(staging.path());
   staging.commit();
   return entry.open(path);

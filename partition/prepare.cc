@@ -10,13 +10,13 @@
 #include <utility>
 
 #include "graph/csc.h"
+#include "graph/staged_directory.h"
 #include "partition/cache.h"
 #include "partition/metis_partitioner.h"
 #include "partition/presample.h"
 #include "partition/quality.h"
 #include "partition/shard_writer.h"
 #include "partition/simple_partitioners.h"
-#include "partition/staging.h"
 
 namespace gsplit {
 namespace {
@@ -210,7 +210,7 @@ PartitionMethod partition_method_from_name(const std::string& name) {
 void write_partition(const Dataset& dataset, const PrepareOptions& options,
                      const std::filesystem::path& out, const Log& log) {
   check_options(dataset, options);
-  StagingDirectory staging(out);
+  StagedDirectory staging(out);
   build_partition({dataset, options, content_fingerprint(dataset), log}, staging.path());
   staging.commit();
 }

@@ -19,6 +19,7 @@ void add_generate_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_partition_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
+void add_infer_command(CLI::App& app, Action& action);
 void add_status_commands(CLI::App& app, Action& action);
 
 }  // namespace gsplit

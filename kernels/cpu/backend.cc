@@ -1,0 +1,117 @@
+// Binds the five interfaces to the CPU's ops. Streams are synchronous here: an op is done when its
+// function returns.
+#include "kernels/backend.h"
+
+#include "kernels/cpu/ops.h"
+
+namespace gsplit {
+namespace {
+
+class CpuSampling final : public SamplingOps {
+ public:
+  CpuSampling(Memory& memory, cpu::Team team) : memory_(memory), team_(team) {}
+  std::unique_ptr<IdSet> make_id_set(std::uint64_t universe) override {
+    return cpu::make_id_set(universe, team_);
+  }
+  std::unique_ptr<PositionTable> make_position_table(std::size_t nodes) override {
+    return cpu::make_position_table(nodes, team_);
+  }
+  SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream&) override {
+    return cpu::sample_neighbors(args, memory_, team_);
+  }
+  void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream&) override {
+    cpu::relabel(args, columns, team_);
+  }
+  InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
+                    std::size_t num_columns, Stream&) override {
+    return cpu::invert(indptr, columns, num_columns, memory_);
+  }
+
+ private:
+  Memory& memory_;
+  cpu::Team team_;
+};
+
+class CpuSparse final : public SparseOps {
+ public:
+  explicit CpuSparse(cpu::Team team) : team_(team) {}
+  void gather_rows(const GatherRowsArgs& args, Stream&) override { cpu::gather_rows(args, team_); }
+  void add_rows(const AddRowsArgs& args, Stream&) override { cpu::add_rows(args, team_); }
+  void aggregate(const AggregateArgs& args, Stream&) override { cpu::aggregate(args, team_); }
+  void aggregate_backward(const AggregateBackwardArgs& args, Stream&) override {
+    cpu::aggregate_backward(args, team_);
+  }
+
+ private:
+  cpu::Team team_;
+};
+
+class CpuDense final : public DenseOps {
+ public:
+  CpuDense(Memory& memory, cpu::Team team) : memory_(memory), team_(team) {}
+  void gemm(const GemmArgs& args, Stream&) override { cpu::gemm(args, memory_, team_); }
+  void sum_rows(const SumRowsArgs& args, Stream&) override { cpu::sum_rows(args, memory_, team_); }
+  void bias_activation_dropout(const BiasActivationDropoutArgs& args, Stream&) override {
+    cpu::bias_activation_dropout(args, team_);
+  }
+  void activation_dropout_backward(const ActivationDropoutBackwardArgs& args, Stream&) override {
+    cpu::activation_dropout_backward(args, team_);
+  }
+  LossSums cross_entropy(const CrossEntropyArgs& args, Stream&) override {
+    return cpu::cross_entropy(args, team_);
+  }
+
+ private:
+  Memory& memory_;
+  cpu::Team team_;
+};
+
+class CpuOptimizer final : public OptimizerOps {
+ public:
+  explicit CpuOptimizer(cpu::Team team) : team_(team) {}
+  void adam(const AdamArgs& args, Stream&) override { cpu::adam(args, team_); }
+
+ private:
+  cpu::Team team_;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(cpu::Team team)
+      : team_(team),
+        memory_(cpu::make_memory()),
+        sampling_(*memory_, team),
+        sparse_(team),
+        dense_(*memory_, team),
+        optimizer_(team) {
+    // Our loops name their number of threads; oneDNN, called from their bodies, must run on one, or
+    // its own way of cutting a product would make sums depend on the number of threads.
+    omp_set_num_threads(1);
+  }
+  Memory& memory() override { return *memory_; }
+  SamplingOps& sampling() override { return sampling_; }
+  SparseOps& sparse() override { return sparse_; }
+  DenseOps& dense() override { return dense_; }
+  OptimizerOps& optimizer() override { return optimizer_; }
+  std::string describe() const override {
+    return "cpu (" + std::to_string(team_.threads) +
+           (team_.threads == 1 ? " thread)" : " threads)");
+  }
+
+ private:
+  cpu::Team team_;
+  std::unique_ptr<Memory> memory_;
+  CpuSampling sampling_;
+  CpuSparse sparse_;
+  CpuDense dense_;
+  CpuOptimizer optimizer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) {
+  GSPLIT_CHECK(threads >= 1);
+  return std::make_unique<CpuBackend>(cpu::Team{threads});
+}
+
+}  // namespace gsplit

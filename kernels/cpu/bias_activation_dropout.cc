@@ -1,0 +1,83 @@
+#include "kernels/cpu/ops.h"
+
+namespace gsplit::cpu {
+namespace {
+
+constexpr std::int64_t kGrain = 64;  // rows per chunk
+
+template <class T>
+void add_bias(T* row, const T* bias, std::int64_t cols) {
+  for (std::int64_t c = 0; c < cols; ++c) row[c] += bias[c];
+}
+
+template <class T>
+void relu(T* row, std::int64_t cols) {
+  for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] > T{0} ? row[c] : T{0};
+}
+
+/// Multiplies kept columns by the scale and the others by 0.
+template <class T>
+void drop(T* row, std::int64_t cols, const Dropout& dropout, OriginalId node) {
+  const std::uint32_t threshold = dropout.threshold();
+  const T scale = static_cast<T>(dropout.scale());
+  for (std::int64_t begin = 0; begin < cols; begin += kDropoutColumnsPerBlock) {
+    const std::uint32_t kept = kept_columns(
+        dropout.key, threshold, node, static_cast<std::uint32_t>(begin / kDropoutColumnsPerBlock));
+    const std::int64_t end = std::min(cols, begin + kDropoutColumnsPerBlock);
+    for (std::int64_t c = begin; c < end; ++c) {
+      row[c] = ((kept >> (c - begin)) & 1u) != 0 ? row[c] * scale : T{0};
+    }
+  }
+}
+
+template <class T>
+void forward(const BiasActivationDropoutArgs& args, const Team& team) {
+  const MatrixView& values = args.values;
+  for_ranges(team, values.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      T* const row = values.row<T>(i);
+      if (args.bias.rows > 0) add_bias(row, args.bias.row<T>(0), values.cols);
+      if (args.activation == Activation::kRelu) relu(row, values.cols);
+      if (args.dropout.probability > 0) {
+        drop(row, values.cols, args.dropout, args.nodes[static_cast<std::size_t>(i)]);
+      }
+    }
+  });
+}
+
+// With ReLU the output alone tells: it is not 0 exactly where the input was positive and kept.
+template <class T>
+void relu_backward(const ActivationDropoutBackwardArgs& args, std::int64_t i) {
+  const T scale = args.dropout.probability > 0 ? static_cast<T>(args.dropout.scale()) : T{1};
+  T* const gradient = args.gradient.row<T>(i);
+  const T* const output = args.output.row<T>(i);
+  for (std::int64_t c = 0; c < args.gradient.cols; ++c) {
+    gradient[c] = output[c] != T{0} ? gradient[c] * scale : T{0};
+  }
+}
+
+template <class T>
+void backward(const ActivationDropoutBackwardArgs& args, const Team& team) {
+  for_ranges(team, args.gradient.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (args.activation == Activation::kRelu) {
+        relu_backward<T>(args, i);
+      } else if (args.dropout.probability > 0) {
+        drop(args.gradient.row<T>(i), args.gradient.cols, args.dropout,
+             args.nodes[static_cast<std::size_t>(i)]);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void bias_activation_dropout(const BiasActivationDropoutArgs& args, const Team& team) {
+  dispatch_compute(args.values.dtype, [&](auto type) { forward<decltype(type)>(args, team); });
+}
+
+void activation_dropout_backward(const ActivationDropoutBackwardArgs& args, const Team& team) {
+  dispatch_compute(args.gradient.dtype, [&](auto type) { backward<decltype(type)>(args, team); });
+}
+
+}  // namespace gsplit::cpu

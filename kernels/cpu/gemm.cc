@@ -1,0 +1,158 @@
+// Matrix products. fp32 is oneDNN's sgemm, called on fixed chunks from inside the loop over
+// threads, where it runs sequentially: so neither the number of threads nor its own blocking over
+// threads can change a sum. fp64 is a plain loop, the reference precision.
+#include <dnnl.h>
+
+#include "kernels/cpu/ops.h"
+
+namespace gsplit::cpu {
+namespace {
+
+constexpr std::int64_t kMinChunk = 128;  // rows per call, so that packing the other matrix pays
+constexpr std::int64_t kMaxRowChunk = 1024;
+constexpr std::int64_t kMaxPartials = 32;
+
+/// Rows of C per call: enough calls for many threads, a function of the row count alone.
+std::int64_t row_chunk(std::int64_t rows) {
+  return std::clamp(num_chunks(rows, 16), kMinChunk, kMaxRowChunk);
+}
+
+/// Rows of A and B per partial product.
+std::int64_t depth_chunk(std::int64_t rows) {
+  return std::max(kMinChunk, num_chunks(rows, kMaxPartials));
+}
+
+/// C (m, n) = op(A) * op(B) + beta * C; all row-major.
+struct Product {
+  bool transpose_a, transpose_b;
+  std::int64_t m, n, k;
+  const void* a;
+  std::int64_t lda;
+  const void* b;
+  std::int64_t ldb;
+  void* c;
+  std::int64_t ldc;
+  float beta;
+};
+
+void multiply(const Product& p, float) {
+  const dnnl_status_t status =
+      dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.m, p.n, p.k, 1.0f,
+                 static_cast<const float*>(p.a), p.lda, static_cast<const float*>(p.b), p.ldb,
+                 p.beta, static_cast<float*>(p.c), p.ldc);
+  if (status != dnnl_success)
+    std::terminate();  // only bad arguments can do this, and none come here
+}
+
+void multiply(const Product& p, double) {
+  const auto* const a = static_cast<const double*>(p.a);
+  const auto* const b = static_cast<const double*>(p.b);
+  auto* const c = static_cast<double*>(p.c);
+  for (std::int64_t i = 0; i < p.m; ++i) {
+    double* const row = c + i * p.ldc;
+    if (p.beta == 0) std::fill(row, row + p.n, 0.0);
+    for (std::int64_t k = 0; k < p.k; ++k) {
+      const double factor = p.transpose_a ? a[k * p.lda + i] : a[i * p.lda + k];
+      if (p.transpose_b) {
+        for (std::int64_t j = 0; j < p.n; ++j) row[j] += factor * b[j * p.ldb + k];
+      } else {
+        for (std::int64_t j = 0; j < p.n; ++j) row[j] += factor * b[k * p.ldb + j];
+      }
+    }
+  }
+}
+
+template <class T>
+Product product_of(const GemmArgs& args) {
+  const std::int64_t m = args.transpose_a ? args.a.cols : args.a.rows;
+  const std::int64_t k = args.transpose_a ? args.a.rows : args.a.cols;
+  const std::int64_t n = args.transpose_b ? args.b.rows : args.b.cols;
+  GSPLIT_CHECK(k == (args.transpose_b ? args.b.cols : args.b.rows));
+  GSPLIT_CHECK(args.c.rows == m && args.c.cols == n);
+  return {args.transpose_a,
+          args.transpose_b,
+          m,
+          n,
+          k,
+          args.a.data,
+          args.a.stride,
+          args.b.data,
+          args.b.stride,
+          args.c.data,
+          args.c.stride,
+          args.accumulate ? 1.0f : 0.0f};
+}
+
+/// A as stored, or B transposed: rows of C are independent.
+template <class T>
+void by_rows(const Product& whole, const Team& team) {
+  for_ranges(team, whole.m, row_chunk(whole.m), [&](std::int64_t begin, std::int64_t end) {
+    Product part = whole;
+    part.m = end - begin;
+    part.a = static_cast<const T*>(whole.a) + begin * whole.lda;
+    part.c = static_cast<T*>(whole.c) + begin * whole.ldc;
+    multiply(part, T{});
+  });
+}
+
+template <class T>
+void zero(const Product& p) {
+  for (std::int64_t i = 0; i < p.m; ++i) {
+    std::fill_n(static_cast<T*>(p.c) + i * p.ldc, p.n, T{0});
+  }
+}
+
+/// A transposed (weight gradients): a long sum over the rows of A and B, cut into partial products
+/// of C's size that are added in order.
+template <class T>
+void by_depth(const Product& whole, Memory& memory, const Team& team) {
+  const std::int64_t chunk = depth_chunk(whole.k);
+  const std::int64_t partials = num_chunks(whole.k, chunk);
+  if (partials == 1) return multiply(whole, T{});
+  const std::int64_t size = whole.m * whole.n;
+  Buffer<T> sums(memory, static_cast<std::size_t>(partials * size));
+  for_chunks(team, whole.k, chunk, [&](std::int64_t index, std::int64_t begin, std::int64_t end) {
+    Product part = whole;
+    part.k = end - begin;
+    part.a = static_cast<const T*>(whole.a) + begin * whole.lda;
+    part.b = static_cast<const T*>(whole.b) + begin * whole.ldb;
+    part.c = sums.data() + index * size;
+    part.ldc = whole.n;
+    part.beta = 0;
+    multiply(part, T{});
+  });
+  if (whole.beta == 0) zero<T>(whole);
+  for_ranges(team, whole.m, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      T* const out = static_cast<T*>(whole.c) + i * whole.ldc;
+      for (std::int64_t s = 0; s < partials; ++s) {
+        const T* const from = sums.data() + s * size + i * whole.n;
+        for (std::int64_t j = 0; j < whole.n; ++j) out[j] += from[j];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void gemm(const GemmArgs& args, Memory& memory, const Team& team) {
+  GSPLIT_CHECK(args.a.dtype == args.c.dtype && args.b.dtype == args.c.dtype);
+  dispatch_compute(args.c.dtype, [&](auto type) {
+    using T = decltype(type);
+    const Product product = product_of<T>(args);
+    if (product.m == 0 || product.n == 0) return;
+    if (product.k == 0) {
+      if (!args.accumulate) zero<T>(product);
+      return;
+    }
+    if (product.transpose_a) {
+      // A transposed B would need column offsets in by_depth; no layer asks for it.
+      GSPLIT_CHECK(!product.transpose_b);
+      by_depth<T>(product, memory, team);
+    } else {
+      by_rows<T>(product, team);
+    }
+  });
+}
+
+}  // namespace gsplit::cpu

@@ -1,0 +1,89 @@
+// Host memory for mini-batches: blocks are kept by size class and handed out again, since every
+// step asks for about the same sizes and returning them to the system would cost page faults on
+// each.
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/cpu/ops.h"
+
+namespace gsplit::cpu {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+/// Rounds up to one of eight sizes per power of two, so that at most an eighth is wasted.
+std::size_t size_class(std::size_t bytes) {
+  const std::size_t step = std::max(kAlignment, std::bit_floor(bytes) / 8);
+  return (bytes + step - 1) / step * step;
+}
+
+class HostStream final : public Stream {
+ public:
+  void synchronize() override {}
+};
+
+class HostMemory final : public Memory {
+ public:
+  ~HostMemory() override {
+    for (auto& [bytes, blocks] : free_) {
+      for (void* block : blocks) std::free(block);
+    }
+  }
+
+  void* allocate(std::size_t bytes) override {
+    if (bytes == 0) return nullptr;
+    const std::size_t rounded = size_class(bytes);
+    std::vector<void*>& blocks = free_[rounded];
+    if (!blocks.empty()) {
+      void* block = blocks.back();
+      blocks.pop_back();
+      return block;
+    }
+    return from_system(rounded);
+  }
+
+  void release(void* data, std::size_t bytes) noexcept override {
+    free_[size_class(bytes)].push_back(data);
+  }
+
+  std::unique_ptr<Stream> create_stream() override { return std::make_unique<HostStream>(); }
+
+  void copy(void* destination, const void* source, std::size_t bytes, Stream&) override {
+    if (bytes > 0) std::memcpy(destination, source, bytes);
+  }
+
+  void fill_zero(void* destination, std::size_t bytes, Stream&) override {
+    if (bytes > 0) std::memset(destination, 0, bytes);
+  }
+
+  bool host_accessible() const override { return true; }
+
+ private:
+  static void* from_system(std::size_t bytes) {
+    const bool huge = bytes >= kHugePage;
+    void* block =
+        std::aligned_alloc(huge ? kHugePage : kAlignment,
+                           huge ? (bytes + kHugePage - 1) / kHugePage * kHugePage : bytes);
+    if (block == nullptr) {
+      throw SystemError("out of host memory: " + std::to_string(bytes) + " bytes were refused",
+                        "use a smaller --batch-size, --fanout or --hidden, or more workers");
+    }
+    if (huge) madvise(block, bytes, MADV_HUGEPAGE);
+    return block;
+  }
+
+  std::unordered_map<std::size_t, std::vector<void*>> free_;
+};
+
+}  // namespace
+
+std::unique_ptr<Memory> make_memory() { return std::make_unique<HostMemory>(); }
+
+}  // namespace gsplit::cpu

@@ -1,0 +1,36 @@
+// The CPU's ops, one file each; contracts as in kernels/sparse.h, dense.h, sampling.h and
+// optimizer.h.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/team.h"
+
+namespace gsplit::cpu {
+
+std::unique_ptr<Memory> make_memory();
+
+SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Memory& memory,
+                                  const Team& team);
+std::unique_ptr<IdSet> make_id_set(std::uint64_t universe, const Team& team);
+std::unique_ptr<PositionTable> make_position_table(std::size_t nodes, const Team& team);
+void relabel(const RelabelArgs& args, std::span<RowIndex> columns, const Team& team);
+InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
+                  std::size_t num_columns, Memory& memory);
+
+void gather_rows(const GatherRowsArgs& args, const Team& team);
+void add_rows(const AddRowsArgs& args, const Team& team);
+void aggregate(const AggregateArgs& args, const Team& team);
+void aggregate_backward(const AggregateBackwardArgs& args, const Team& team);
+
+void gemm(const GemmArgs& args, Memory& memory, const Team& team);
+void sum_rows(const SumRowsArgs& args, Memory& memory, const Team& team);
+void bias_activation_dropout(const BiasActivationDropoutArgs& args, const Team& team);
+void activation_dropout_backward(const ActivationDropoutBackwardArgs& args, const Team& team);
+LossSums cross_entropy(const CrossEntropyArgs& args, const Team& team);
+
+void adam(const AdamArgs& args, const Team& team);
+
+}  // namespace gsplit::cpu

@@ -1,0 +1,61 @@
+// Moving rows by index: gather_rows and add_rows.
+#include <cstring>
+
+#include "kernels/cpu/ops.h"
+
+namespace gsplit::cpu {
+namespace {
+
+constexpr std::int64_t kGrain = 512;  // rows per chunk
+
+float widen(Half x) { return to_float(x); }
+float widen(float x) { return x; }
+double widen(double x) { return x; }
+
+template <class From, class To>
+void copy_row(const From* from, To* to, std::int64_t cols) {
+  if constexpr (std::is_same_v<From, To>) {
+    std::memcpy(to, from, static_cast<std::size_t>(cols) * sizeof(To));
+  } else {
+    for (std::int64_t c = 0; c < cols; ++c) to[c] = static_cast<To>(widen(from[c]));
+  }
+}
+
+template <class From, class To>
+void gather(const GatherRowsArgs& args, const Team& team) {
+  for_ranges(team, static_cast<std::int64_t>(args.rows.size()), kGrain,
+             [&](std::int64_t begin, std::int64_t end) {
+               for (std::int64_t i = begin; i < end; ++i) {
+                 copy_row(args.source.row<From>(args.rows[static_cast<std::size_t>(i)]),
+                          args.destination.row<To>(i), args.source.cols);
+               }
+             });
+}
+
+}  // namespace
+
+void gather_rows(const GatherRowsArgs& args, const Team& team) {
+  GSPLIT_CHECK(args.destination.rows == static_cast<std::int64_t>(args.rows.size()));
+  GSPLIT_CHECK(args.destination.cols == args.source.cols);
+  dispatch_storage(args.source.dtype, [&](auto from) {
+    dispatch_compute(args.destination.dtype,
+                     [&](auto to) { gather<decltype(from), decltype(to)>(args, team); });
+  });
+}
+
+void add_rows(const AddRowsArgs& args, const Team& team) {
+  GSPLIT_CHECK(args.source.dtype == args.destination.dtype);
+  GSPLIT_CHECK(args.source.rows == static_cast<std::int64_t>(args.rows.size()));
+  dispatch_compute(args.source.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_ranges(team, args.source.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const T* const from = args.source.row<T>(i);
+        T* const to = args.destination.row<T>(args.rows[static_cast<std::size_t>(i)]);
+        for (std::int64_t c = 0; c < args.source.cols; ++c) to[c] += from[c];
+      }
+    });
+  });
+}
+
+}  // namespace gsplit::cpu

@@ -1,0 +1,183 @@
+// gsplit inspect: says what a dataset or partition directory holds and, if asked, reads all of it
+// and checks it.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "graph/dataset.h"
+#include "graph/degree_statistics.h"
+#include "graph/shard.h"
+#include "runtime/cli/command.h"
+
+namespace gsplit {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Path = std::filesystem::path;
+
+struct InspectFlags {
+  std::string path;
+  bool verify = false;
+  bool json = false;
+  int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+};
+
+Json to_json(const DegreeStatistics& degree) {
+  return {{"min", degree.min}, {"mean", degree.mean()}, {"max", degree.max}};
+}
+
+Json describe_dataset(const InspectFlags& flags) {
+  const Dataset dataset = open_dataset(flags.path);
+  Json report{{"kind", "dataset"},
+              {"path", flags.path},
+              {"name", dataset.name},
+              {"nodes", dataset.num_nodes},
+              {"edges", dataset.num_edges},
+              {"edge_dtype", dataset.edges.type().name()},
+              {"feature_width", dataset.feature_width()},
+              {"feature_dtype", dataset.features.type().name()},
+              {"classes", dataset.num_classes},
+              {"train", dataset.train.nodes.size()},
+              {"validation", dataset.validation.nodes.size()},
+              {"test", dataset.test.nodes.size()},
+              {"fingerprint", content_fingerprint(dataset)}};
+  if (flags.verify) {
+    validate_arrays(dataset, flags.threads);
+    report["in_degree"] = to_json(in_degree_statistics(dataset, flags.threads));
+    report["verified"] = true;
+  }
+  return report;
+}
+
+Json read_quality(const Path& file) {
+  std::ifstream in(file);
+  Json quality = Json::parse(in, nullptr, false);
+  if (quality.is_discarded()) {
+    throw UsageError(file.string() + " is not valid JSON", "partition again");
+  }
+  return quality;
+}
+
+/// Marks the shard's nodes as seen and checks its edges.
+void verify_shard(const Shard& shard, const PartitionInfo& info, const Path& directory,
+                  std::vector<bool>& seen) {
+  const auto refuse = [&](const std::string& fault) {
+    throw UsageError(shard_directory(directory, shard.part()).string() + " " + fault,
+                     "partition again");
+  };
+  for (const OriginalId id : shard.original_ids()) {
+    if (value(id) >= info.num_nodes) refuse(fmt::format("holds node {}", value(id)));
+    if (seen[value(id)]) refuse(fmt::format("holds node {}, as another part does", value(id)));
+    seen[value(id)] = true;
+  }
+  const TopologyView topology = shard.topology();
+  for (std::int64_t e = 0; e < topology.indptr.back(); ++e) {
+    if (value(topology.neighbor(e)) >= info.num_nodes) {
+      refuse(fmt::format("holds source {} at edge {}", value(topology.neighbor(e)), e));
+    }
+  }
+}
+
+/// Every node is in one part, every edge end exists, the parts' edges make up the graph's.
+DegreeStatistics verify_partition(const Partition& partition) {
+  const PartitionInfo& info = partition.info();
+  std::vector<bool> seen(info.num_nodes);
+  DegreeStatistics degree;
+  for (int part = 0; part < info.num_parts; ++part) {
+    const Shard shard = Shard::open(partition, part);
+    verify_shard(shard, info, partition.directory(), seen);
+    degree = combine(degree, in_degree_statistics(shard.topology().indptr));
+  }
+  if (degree.nodes != info.num_nodes || degree.edges != info.num_edges) {
+    throw UsageError(fmt::format("{} says {} nodes and {} edges, its parts hold {} and {}",
+                                 (partition.directory() / "partition.json").string(),
+                                 info.num_nodes, info.num_edges, degree.nodes, degree.edges),
+                     "partition again");
+  }
+  return degree;
+}
+
+Json describe_partition(const InspectFlags& flags) {
+  const Partition partition = Partition::open(flags.path);
+  const PartitionInfo& info = partition.info();
+  Json sizes = Json::array();
+  for (int part = 0; part < info.num_parts; ++part) sizes.push_back(info.range(part).size());
+  Json report{{"kind", "partition"},
+              {"path", flags.path},
+              {"name", info.dataset_name},
+              {"dataset_fingerprint", info.dataset_fingerprint},
+              {"parts", info.num_parts},
+              {"method", info.method},
+              {"seed", info.seed},
+              {"fanout", info.fanout},
+              {"nodes", info.num_nodes},
+              {"edges", info.num_edges},
+              {"feature_width", info.feature_width},
+              {"classes", info.num_classes},
+              {"train", info.num_train},
+              {"validation", info.num_validation},
+              {"test", info.num_test},
+              {"nodes_per_part", sizes}};
+  if (const Path file = Path(flags.path) / "quality.json"; std::filesystem::exists(file)) {
+    report["quality"] = read_quality(file);
+  }
+  if (flags.verify) {
+    report["in_degree"] = to_json(verify_partition(partition));
+    report["verified"] = true;
+  }
+  return report;
+}
+
+/// One line a value, keys of inner objects joined by dots.
+void print_lines(const Json& report, const std::string& prefix = "") {
+  for (const auto& [key, entry] : report.items()) {
+    if (entry.is_object()) {
+      print_lines(entry, prefix + key + ".");
+    } else {
+      const std::string text = entry.is_string() ? entry.get<std::string>() : entry.dump();
+      std::cout << fmt::format("{:<20} {}\n", prefix + key, text);
+    }
+  }
+}
+
+ExitCode inspect(const InspectFlags& flags) {
+  std::error_code unreadable;
+  const auto holds = [&](const char* name) {
+    return std::filesystem::exists(Path(flags.path) / name, unreadable);
+  };
+  if (!holds("metadata.yaml") && !holds("partition.json")) {
+    throw UsageError(flags.path + " holds neither metadata.yaml nor partition.json",
+                     "name a dataset or partition directory");
+  }
+  const Json report = holds("metadata.yaml") ? describe_dataset(flags) : describe_partition(flags);
+  if (flags.json) {
+    // A dataset's name may be any bytes; JSON is UTF-8.
+    std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  } else {
+    print_lines(report);
+  }
+  std::cout << std::flush;
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<InspectFlags>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "Say what a dataset or partition directory holds");
+  command->add_option("path", flags->path, "Directory")->required();
+  command->add_flag("--verify", flags->verify, "Read and check all of it");
+  command->add_flag("--json", flags->json, "Print JSON");
+  command->add_option("--threads", flags->threads, "Threads of --verify")
+      ->check(CLI::Range(1, 4096));
+  command->callback([flags, &action] { action = [flags] { return inspect(*flags); }; });
+}
+
+}  // namespace gsplit

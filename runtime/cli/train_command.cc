@@ -1,0 +1,116 @@
+// gsplit train: its flags, their checks, and --config.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <memory>
+#include <set>
+
+#include "comm/world.h"
+#include "runtime/cli/command.h"
+#include "runtime/cli/log.h"
+#include "runtime/cli/yaml_config.h"
+#include "runtime/train/run.h"
+
+namespace gsplit {
+namespace {
+
+/// Flags as typed, before they are checked.
+struct TrainFlags {
+  TrainConfig config;
+  std::string fanout = format_fanout(TrainConfig{}.fanout);
+  std::string precision = "fp32";
+  double deadline_s = 30;
+};
+
+TrainConfig checked(const TrainFlags& flags) {
+  TrainConfig config = flags.config;
+  config.fanout = parse_fanout(flags.fanout, "--fanout");
+  config.precision = parse_precision(flags.precision);
+  config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
+  return config;
+}
+
+/// A flag whose value must be one of those that this version has.
+void add_choice(CLI::App& app, const std::string& flag, std::string& target,
+                std::set<std::string> choices, const std::string& help) {
+  app.add_option(flag, target, help)->check(CLI::IsMember(std::move(choices)));
+}
+
+/// Flags of the contract that have one value so far; kept so that scripts may spell it out.
+struct FixedFlags {
+  std::string mode = "split", device = "auto", optimizer = "adam", sampler = "uniform",
+              route = "pull";
+};
+
+void add_fixed(CLI::App& app, FixedFlags& fixed) {
+  add_choice(app, "--mode", fixed.mode, {"split"}, "how a mini-batch is spread over workers");
+  add_choice(app, "--device", fixed.device, {"auto", "cpu"}, "where workers compute");
+  add_choice(app, "--optimizer", fixed.optimizer, {"adam"}, "optimizer");
+  add_choice(app, "--sampler", fixed.sampler, {"uniform"}, "neighbour sampler");
+  add_choice(app, "--route", fixed.route, {"auto", "pull"}, "what the shuffle sends");
+}
+
+void add_model_flags(CLI::App& app, TrainFlags& flags) {
+  TrainConfig& config = flags.config;
+  add_choice(app, "--model", config.model, {"sage"}, "model");
+  app.add_option("--fanout", flags.fanout,
+                 "neighbours per layer, nearest the seeds first; full or -1: all");
+  app.add_option("--hidden", config.hidden, "hidden width")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--dropout", config.dropout, "of hidden activations")
+      ->check(CLI::Range(0.0, 0.999));
+  add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},
+             "arithmetic; fp64 is the CPU reference");
+}
+
+void add_loop_flags(CLI::App& app, TrainFlags& flags) {
+  TrainConfig& config = flags.config;
+  app.add_option("--batch-size", config.batch_size, "seeds of one step over all workers")
+      ->check(CLI::Range(1u, 1u << 30));
+  app.add_option("--epochs", config.epochs, "passes over the training nodes")
+      ->check(CLI::Range(1u, 1u << 30));
+  app.add_option("--max-steps", config.max_steps, "steps of the whole run; wins over --epochs")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--drop-last", config.drop_last, "leave out the short last batch of an epoch");
+  app.add_option("--lr", config.lr, "learning rate")->check(CLI::NonNegativeNumber);
+  app.add_option("--weight-decay", config.weight_decay, "L2")->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", config.seed, "of everything random in the run");
+  app.add_option("--eval-every", config.eval_every,
+                 "epochs between evaluations; 0: once at the end");
+}
+
+void add_system_flags(CLI::App& app, TrainFlags& flags) {
+  TrainConfig& config = flags.config;
+  app.add_option("--run-dir", config.run_dir, "directory for events, configuration and weights")
+      ->required();
+  app.add_flag("--overwrite", config.overwrite, "replace the run that --run-dir holds");
+  app.add_option("--partition", config.partition,
+                 "auto, metis, random, range, or a directory made by gsplit partition");
+  app.add_option("--workers", config.workers, "rank threads of one process; 0: one per NUMA node")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--threads", config.threads, "per worker; 0: cores / workers of this host")
+      ->check(CLI::Range(0, 4096));
+  app.add_option("--deadline", flags.deadline_s, "seconds after which a silent peer ends the run")
+      ->check(CLI::Range(0.1, 86400.0));
+  app.add_option("--dump-blocks", config.dump_blocks, "write the sampled blocks as text");
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, Action& action) {
+  CLI::App* const train = app.add_subcommand("train", "Train a model by split parallelism");
+  const auto flags = std::make_shared<TrainFlags>();
+  const auto fixed = std::make_shared<FixedFlags>();
+  train->add_option("dataset", flags->config.dataset, "dataset directory (metadata.yaml)")
+      ->required();
+  add_model_flags(*train, *flags);
+  add_loop_flags(*train, *flags);
+  add_system_flags(*train, *flags);
+  add_fixed(*train, *fixed);
+  train->set_config("--config", "", "YAML file with flags as keys; the command line wins");
+  train->config_formatter(make_yaml_config());
+  train->allow_config_extras(CLI::config_extras_mode::error);
+  train->callback([flags, fixed, &action] {
+    action = [flags] { return run_training(checked(*flags), make_log(launcher_rank() != 0)); };
+  });
+}
+
+}  // namespace gsplit

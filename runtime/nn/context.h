@@ -1,0 +1,45 @@
+// What a layer works with during one step of one worker.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "comm/communicator.h"
+#include "kernels/backend.h"
+#include "runtime/control/progress.h"
+
+namespace gsplit {
+
+/// Adds its lifetime in seconds to `total`.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& total) : total_(total), start_(std::chrono::steady_clock::now()) {}
+  ~Stopwatch() {
+    total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& total_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+/// What crossed between workers, counted by the sender.
+struct ShuffleCounters {
+  std::uint64_t bytes = 0;       ///< float payload as sent, forward and backward
+  std::uint64_t bytes_pull = 0;  ///< what pulling fp32 rows would have sent
+  double seconds = 0;            ///< inside exchanges
+};
+
+struct Context {
+  Backend& backend;
+  Stream& stream;
+  Communicator& communicator;
+  Progress& progress;
+  ShuffleCounters shuffle;
+
+  Memory& memory() const { return backend.memory(); }
+};
+
+}  // namespace gsplit

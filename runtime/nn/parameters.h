@@ -1,0 +1,58 @@
+// All weights of a model in one flat vector, with one flat gradient beside it: one all-reduce and
+// one optimizer op a step. Names and shapes are PyTorch Geometric's.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace gsplit {
+
+/// One named tensor inside the flat vector.
+struct Parameter {
+  std::string name;                 ///< "convs.0.lin_l.weight"
+  std::vector<std::int64_t> shape;  ///< (out, in) or (out)
+  std::int64_t offset = 0;          ///< in elements
+  double init_bound = 0;            ///< initial values are uniform in [-init_bound, init_bound)
+
+  std::int64_t rows() const { return shape.size() == 2 ? shape[0] : 1; }
+  std::int64_t cols() const { return shape.back(); }
+  std::int64_t size() const { return rows() * cols(); }
+};
+
+/// Index of a parameter in its ParameterSet.
+struct ParameterId {
+  std::size_t index = 0;
+};
+
+class ParameterSet {
+ public:
+  /// Declares a tensor. REQUIRES: not yet allocated.
+  ParameterId add(std::string name, std::vector<std::int64_t> shape, double init_bound);
+  /// Allocates values and gradients (zeroed) and draws the initial values: element e of tensor
+  /// number i is word e % 4 of the Philox block of (seed, Purpose::kInit, layer i, who e / 4);
+  /// equal on every worker and in every precision up to rounding.
+  void allocate(Backend& backend, DType dtype, std::uint64_t seed, Stream& stream);
+
+  const std::vector<Parameter>& list() const { return list_; }
+  DType dtype() const { return values_.dtype(); }
+  /// Of all tensors without padding.
+  std::int64_t num_elements() const;
+
+  MatrixView value(ParameterId id) { return view(values_, id); }
+  MatrixView gradient(ParameterId id) { return view(gradients_, id); }
+  MatrixView values() { return values_.view(); }        ///< (1, n), padding included
+  MatrixView gradients() { return gradients_.view(); }  ///< (1, n)
+
+ private:
+  MatrixView view(Matrix& flat, ParameterId id) const;
+
+  std::vector<Parameter> list_;
+  std::int64_t padded_size_ = 0;
+  Matrix values_;
+  Matrix gradients_;
+};
+
+}  // namespace gsplit

@@ -1,0 +1,67 @@
+#include "runtime/nn/shuffle.h"
+
+#include <numeric>
+#include <vector>
+
+namespace gsplit {
+namespace {
+
+std::vector<std::size_t> in_bytes(const std::vector<std::size_t>& counts, const MatrixView& rows) {
+  std::vector<std::size_t> bytes(counts);
+  for (std::size_t& count : bytes) {
+    count *= static_cast<std::size_t>(rows.cols) * size_of(rows.dtype);
+  }
+  return bytes;
+}
+
+std::span<std::byte> bytes_of(const MatrixView& rows) {
+  GSPLIT_CHECK(rows.stride == rows.cols);
+  return {static_cast<std::byte*>(rows.data),
+          static_cast<std::size_t>(rows.rows * rows.cols) * size_of(rows.dtype)};
+}
+
+/// Rows leave `from` and arrive in `to`, both grouped by peer.
+void exchange_rows(const MatrixView& from, const std::vector<std::size_t>& send_counts,
+                   const MatrixView& to, const std::vector<std::size_t>& receive_counts,
+                   Context& context) {
+  const PhaseScope phase(context.progress, Phase::kExchange);
+  const Stopwatch watch(context.shuffle.seconds);
+  context.stream.synchronize();
+  context.communicator.exchange(
+      {bytes_of(from), in_bytes(send_counts, from), bytes_of(to), in_bytes(receive_counts, to)});
+  context.shuffle.bytes += bytes_of(from).size();
+  context.shuffle.bytes_pull += static_cast<std::uint64_t>(from.rows * from.cols) * sizeof(float);
+}
+
+}  // namespace
+
+void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) {
+  if (context.communicator.size() == 1) return;
+  const ShufflePlan& plan = layer.plan;
+  Matrix sent(context.memory(), sources.dtype, static_cast<std::int64_t>(plan.send_rows.size()),
+              sources.cols);
+  context.backend.sparse().gather_rows({sources, plan.send_rows.span(), sent.view()},
+                                       context.stream);
+  exchange_rows(sent.view(), plan.send_counts,
+                sources.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
+                context);
+}
+
+void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context) {
+  if (context.communicator.size() == 1) return;
+  const ShufflePlan& plan = layer.plan;
+  Matrix received(context.memory(), gradients.dtype,
+                  static_cast<std::int64_t>(plan.send_rows.size()), gradients.cols);
+  exchange_rows(gradients.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
+                received.view(), plan.send_counts, context);
+  std::size_t offset = 0;
+  for (std::size_t count : plan.send_counts) {
+    const MatrixView from_peer =
+        received.view().slice(static_cast<std::int64_t>(offset), static_cast<std::int64_t>(count));
+    context.backend.sparse().add_rows(
+        {from_peer, plan.send_rows.span().subspan(offset, count), gradients}, context.stream);
+    offset += count;
+  }
+}
+
+}  // namespace gsplit

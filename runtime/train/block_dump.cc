@@ -1,0 +1,95 @@
+#include "runtime/train/block_dump.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernels/base/error.h"
+
+namespace gsplit {
+namespace {
+
+using Ids = std::vector<std::uint64_t>;
+
+std::vector<std::size_t> in_bytes(const std::vector<std::size_t>& counts) {
+  std::vector<std::size_t> bytes(counts);
+  for (std::size_t& count : bytes) count *= sizeof(std::uint64_t);
+  return bytes;
+}
+
+/// Original ids of all source rows of a layer: own ones from the shard, received ones from their
+/// owners by the same plan that moves the rows.
+Ids source_ids(const SampledLayer& layer, std::span<const LocalId> nodes, const Shard& shard,
+               Communicator& communicator) {
+  Ids ids(layer.block.num_sources());
+  for (std::size_t i = 0; i < layer.block.num_own; ++i) {
+    ids[i] = value(shard.original_ids()[value(nodes[i])]);
+  }
+  Ids sent;
+  for (RowIndex row : layer.plan.send_rows.span()) sent.push_back(ids[row]);
+  communicator.exchange({std::as_bytes(std::span(sent)), in_bytes(layer.plan.send_counts),
+                         std::as_writable_bytes(std::span(ids).subspan(layer.block.num_own)),
+                         in_bytes(layer.plan.receive_counts)});
+  return ids;
+}
+
+/// Appends {layer, destination, number of sources, sorted sources...} per destination.
+void append_records(std::size_t layer, const Block& block, const Ids& ids, Ids& records) {
+  for (std::size_t i = 0; i < block.num_destinations; ++i) {
+    const RowIndex begin = block.indptr.span()[i], end = block.indptr.span()[i + 1];
+    records.insert(records.end(), {layer, ids[i], end - begin});
+    for (RowIndex e = begin; e < end; ++e) records.push_back(ids[block.columns.span()[e]]);
+    std::sort(records.end() - (end - begin), records.end());
+  }
+}
+
+/// Splits the workers' records, sorts them by (layer, destination) and returns the lines.
+std::string lines_of(std::uint64_t step, const std::vector<std::vector<std::byte>>& workers) {
+  std::vector<Ids> all;
+  for (const std::vector<std::byte>& bytes : workers) {
+    Ids records(bytes.size() / sizeof(std::uint64_t));
+    if (!bytes.empty()) std::memcpy(records.data(), bytes.data(), bytes.size());
+    for (auto record = records.begin(); record != records.end();) {
+      const auto end = record + 3 + static_cast<std::ptrdiff_t>(record[2]);
+      all.emplace_back(record, end);
+      record = end;
+    }
+  }
+  std::sort(all.begin(), all.end());
+  std::string text;
+  for (const Ids& record : all) {
+    text +=
+        std::to_string(step) + " " + std::to_string(record[0]) + " " + std::to_string(record[1]);
+    for (std::size_t i = 3; i < record.size(); ++i) text += " " + std::to_string(record[i]);
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+BlockDump::BlockDump(const std::filesystem::path& path, const Shard& shard,
+                     Communicator& communicator)
+    : path_(path), shard_(shard), communicator_(communicator) {
+  if (communicator.rank() != 0) return;
+  file_.open(path, std::ios::trunc);
+  if (!file_) {
+    throw UsageError("--dump-blocks " + path.string() + " cannot be written",
+                     "choose a file that can");
+  }
+}
+
+void BlockDump::write(std::uint64_t step, const MiniBatch& batch) {
+  Ids records;
+  for (std::size_t l = 0; l < batch.layers.size(); ++l) {
+    const Ids ids = source_ids(batch.layers[l], batch.nodes.span(), shard_, communicator_);
+    append_records(l + 1, batch.layers[l].block, ids, records);
+  }
+  const auto gathered = communicator_.gather_v(std::as_bytes(std::span(records)), 0);
+  if (communicator_.rank() != 0) return;
+  file_ << lines_of(step, gathered) << std::flush;
+  if (!file_) throw SystemError("cannot write " + path_.string(), "check free space");
+}
+
+}  // namespace gsplit

@@ -1,0 +1,30 @@
+// --dump-blocks: the sampled blocks as canonical text, one line per (step, layer, destination) with
+// the sorted sources, all in original ids and sorted: the same file for every number of workers and
+// every partition. Layer 1 reads the input features.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+
+#include "comm/communicator.h"
+#include "graph/shard.h"
+#include "sampler/block.h"
+
+namespace gsplit {
+
+class BlockDump {
+ public:
+  /// Rank 0 writes `path`; the others only take part. Throws UsageError when it cannot be written.
+  BlockDump(const std::filesystem::path& path, const Shard& shard, Communicator& communicator);
+  /// Collective: appends the lines of one step.
+  void write(std::uint64_t step, const MiniBatch& batch);
+
+ private:
+  std::filesystem::path path_;
+  const Shard& shard_;
+  Communicator& communicator_;
+  std::ofstream file_;
+};
+
+}  // namespace gsplit

@@ -1,0 +1,108 @@
+#include "runtime/train/config.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <charconv>
+
+#include "kernels/base/error.h"
+#include "kernels/sampling.h"
+
+namespace gsplit {
+namespace {
+
+std::int32_t parse_one_fanout(const std::string& text, const std::string& flag) {
+  if (text == "full") return kFullFanout;
+  std::int32_t fanout = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), fanout);
+  if (error != std::errc{} || end != text.data() + text.size() || fanout == 0 || fanout < -1) {
+    throw UsageError(flag + ": '" + text + "' is not a fanout",
+                     "give positive integers, or -1 or full for all neighbours, such as 15,10,5");
+  }
+  return fanout;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> parse_fanout(const std::string& text, const std::string& flag) {
+  std::vector<std::int32_t> fanout;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    fanout.push_back(parse_one_fanout(text.substr(begin, end - begin), flag));
+    begin = end + 1;
+  }
+  return fanout;
+}
+
+std::string format_fanout(const std::vector<std::int32_t>& fanout) {
+  std::string text;
+  for (std::int32_t k : fanout) text += (text.empty() ? "" : ",") + std::to_string(k);
+  return text;
+}
+
+DType parse_precision(const std::string& name) {
+  if (name == "fp64") return DType::kF64;
+  if (name == "fp32") return DType::kF32;
+  throw UsageError("--precision " + name + " is unknown", "choose fp32 or fp64");
+}
+
+TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
+  TrainConfig config;
+  try {
+    const YAML::Node root = YAML::Load(yaml);
+    const auto read = [&root](const char* key, auto& target) {
+      if (const YAML::Node node = root[key]) target = node.as<std::decay_t<decltype(target)>>();
+    };
+    std::string dataset, fanout, precision = name_of(config.precision);
+    read("dataset", dataset);
+    read("model", config.model);
+    read("fanout", fanout);
+    read("hidden", config.hidden);
+    read("dropout", config.dropout);
+    read("batch-size", config.batch_size);
+    read("epochs", config.epochs);
+    read("max-steps", config.max_steps);
+    read("drop-last", config.drop_last);
+    read("lr", config.lr);
+    read("weight-decay", config.weight_decay);
+    read("seed", config.seed);
+    read("partition", config.partition);
+    read("precision", precision);
+    read("eval-every", config.eval_every);
+    config.dataset = dataset;
+    config.fanout = parse_fanout(fanout, "fanout");
+    config.precision = parse_precision(precision);
+  } catch (const YAML::Exception& error) {
+    throw UsageError(origin + ": " + error.what(), "give the config.yaml that a run wrote");
+  }
+  return config;
+}
+
+std::string to_yaml(const TrainConfig& config) {
+  YAML::Emitter out;
+  out << YAML::BeginMap;
+  const auto entry = [&](const char* key, const auto& value) {
+    out << YAML::Key << key << YAML::Value << value;
+  };
+  entry("dataset", config.dataset.string());
+  entry("model", config.model);
+  entry("fanout", format_fanout(config.fanout));
+  entry("hidden", config.hidden);
+  entry("dropout", config.dropout);
+  entry("batch-size", config.batch_size);
+  entry("epochs", config.epochs);
+  if (config.max_steps > 0) entry("max-steps", config.max_steps);
+  entry("drop-last", config.drop_last);
+  entry("lr", config.lr);
+  entry("weight-decay", config.weight_decay);
+  entry("seed", config.seed);
+  entry("partition", config.partition);
+  entry("precision", name_of(config.precision));
+  entry("workers", config.workers);
+  entry("threads", config.threads);
+  entry("eval-every", config.eval_every);
+  entry("deadline", static_cast<double>(config.deadline.count()) / 1000);
+  out << YAML::EndMap;
+  return std::string(out.c_str()) + "\n";
+}
+
+}  // namespace gsplit

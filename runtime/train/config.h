@@ -1,0 +1,57 @@
+// Everything that `gsplit train` was told, after its flags were checked. The names of the fields
+// are the names of the flags; CONTRACT of the command line in docs/formats.md.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kernels/base/dtype.h"
+
+namespace gsplit {
+
+struct TrainConfig {
+  std::filesystem::path dataset;
+  std::filesystem::path run_dir;
+  bool overwrite = false;
+
+  std::string model = "sage";
+  std::vector<std::int32_t> fanout{
+      15, 10, 5};  ///< nearest the seeds first; -1 is full; one entry per layer
+  std::int64_t hidden = 256;
+  double dropout = 0.5;
+
+  std::uint32_t batch_size = 1024;  ///< seeds of one step over all workers
+  std::uint32_t epochs = 10;
+  std::uint64_t max_steps = 0;  ///< over the whole run, wins over epochs; 0: not given
+  bool drop_last = false;
+  double lr = 0.003;
+  double weight_decay = 0;
+  std::uint64_t seed = 0;
+
+  std::string partition = "auto";
+  DType precision = DType::kF32;
+  int workers = 0;               ///< rank threads of this process; 0: one per NUMA node
+  int threads = 0;               ///< per worker; 0: cores / workers of this host
+  std::uint32_t eval_every = 1;  ///< epochs; 0: only once at the end
+  std::chrono::milliseconds deadline{30000};
+  std::filesystem::path dump_blocks;
+
+  /// Fanouts as the sampler takes them: input layer first.
+  std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }
+};
+
+/// "15,10,5" or "full,10"; UsageError naming `flag` otherwise.
+std::vector<std::int32_t> parse_fanout(const std::string& text, const std::string& flag);
+std::string format_fanout(const std::vector<std::int32_t>& fanout);
+
+DType parse_precision(const std::string& name);
+
+/// The content of config.yaml: one key per flag, enough to run it again with --config.
+std::string to_yaml(const TrainConfig& config);
+/// Reads it back. UsageError naming `origin` where it is no such file.
+TrainConfig from_yaml(const std::string& yaml, const std::string& origin);
+
+}  // namespace gsplit

@@ -1,0 +1,67 @@
+// Turns the workers' reports into events.jsonl, the progress line and the kept weights. Lives on
+// rank 0 alone and takes part in no collective.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernels/base/log.h"
+#include "runtime/control/planner.h"
+#include "runtime/train/config.h"
+#include "runtime/train/evaluator.h"
+#include "runtime/train/progress_line.h"
+#include "runtime/train/run_directory.h"
+#include "runtime/train/step_report.h"
+
+namespace gsplit {
+
+struct RunFacts {
+  int world = 1;
+  std::string device;
+  std::string dataset_name;
+  std::string dataset_fingerprint;
+  std::string coordinator;
+  std::uint64_t total_steps = 0;
+  std::uint64_t steps_per_epoch = 0;
+  std::int64_t num_parameters = 0;
+};
+
+class Recorder {
+ public:
+  Recorder(const TrainConfig& config, const RunFacts& facts, const Log& log);
+
+  void step(const StepPlan& plan, std::span<const StepReport> workers);
+  /// End of an epoch; `scores` where it was evaluated. `peak_rss_bytes`: of the largest worker.
+  void epoch(std::uint32_t epoch, const std::optional<Scores>& scores, std::uint64_t peak_rss_bytes,
+             ParameterSet& parameters);
+  /// End of the run; `scores` where it was never evaluated before.
+  void finish(const std::string& status, const std::optional<Scores>& scores,
+              ParameterSet& parameters);
+
+ private:
+  /// Sums over the current epoch.
+  struct EpochTotals {
+    StepReport counts;
+    std::vector<std::uint64_t> edges_by_worker;
+    std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  };
+
+  double load_imbalance() const;
+  void keep_best(std::uint32_t epoch, const Scores& scores, ParameterSet& parameters);
+
+  const TrainConfig& config_;
+  const Log& log_;
+  RunDirectory directory_;
+  ProgressLine progress_;
+  EpochTotals totals_;
+  std::optional<Scores> best_;
+  std::uint32_t epochs_done_ = 0;
+  std::uint64_t steps_done_ = 0;
+  double plan_wait_s_ = 0;
+  double step_s_ = 0;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace gsplit

@@ -1,0 +1,37 @@
+#include "runtime/train/run.h"
+
+#include <atomic>
+
+#include "comm/world.h"
+#include "runtime/train/resources.h"
+#include "runtime/train/worker.h"
+
+namespace gsplit {
+namespace {
+
+ExitCode run_under_launcher(const TrainConfig& config, const Log& log) {
+  if (config.workers > 1) {
+    throw UsageError("--workers " + std::to_string(config.workers) +
+                         " under a launcher, where every rank is one worker",
+                     "leave --workers away, or start without mpirun");
+  }
+  MpiWorld world(config.deadline);
+  return Worker(config, world.communicator(), world.local_size(), log).run();
+}
+
+ExitCode run_rank_threads(const TrainConfig& config, const Log& log) {
+  const int workers = config.workers > 0 ? config.workers : num_numa_nodes();
+  std::atomic<ExitCode> code{ExitCode::kDone};
+  run_local_ranks(workers, config.deadline, [&](Communicator& communicator) {
+    code = Worker(config, communicator, workers, log).run();
+  });
+  return code;
+}
+
+}  // namespace
+
+ExitCode run_training(const TrainConfig& config, const Log& log) {
+  return under_launcher() ? run_under_launcher(config, log) : run_rank_threads(config, log);
+}
+
+}  // namespace gsplit

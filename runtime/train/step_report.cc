@@ -1,0 +1,26 @@
+#include "runtime/train/step_report.h"
+
+#include <algorithm>
+
+namespace gsplit {
+
+StepReport combine(std::span<const StepReport> workers) {
+  StepReport total;
+  for (const StepReport& worker : workers) {
+    for (auto count :
+         {&StepReport::correct, &StepReport::seeds, &StepReport::edges, &StepReport::input_rows,
+          &StepReport::rows_cache, &StepReport::rows_remote, &StepReport::rows_disk,
+          &StepReport::shuffle_bytes, &StepReport::shuffle_bytes_pull, &StepReport::plan_bytes,
+          &StepReport::allreduce_bytes, &StepReport::stop_requested}) {
+      total.*count += worker.*count;
+    }
+    for (auto seconds : {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s,
+                         &StepReport::comm_s, &StepReport::plan_wait_s}) {
+      total.*seconds = std::max(total.*seconds, worker.*seconds);
+    }
+    total.loss_sum += worker.loss_sum;
+  }
+  return total;
+}
+
+}  // namespace gsplit

@@ -1,0 +1,35 @@
+// What one step counted and timed, per worker and over all of them. docs/performance.md gives the
+// formulas.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace gsplit {
+
+/// One worker's share; travels between workers as bytes.
+struct StepReport {
+  double loss_sum = 0;  ///< over own seeds
+  std::uint64_t correct = 0;
+  std::uint64_t seeds = 0;
+  std::uint64_t edges = 0;       ///< sampled, all layers
+  std::uint64_t input_rows = 0;  ///< rows that the input layer needs, before any cache
+  std::uint64_t rows_cache = 0;
+  std::uint64_t rows_remote = 0;
+  std::uint64_t rows_disk = 0;
+  std::uint64_t shuffle_bytes = 0;
+  std::uint64_t shuffle_bytes_pull = 0;
+  std::uint64_t plan_bytes = 0;
+  std::uint64_t allreduce_bytes = 0;
+  double sample_s = 0;     ///< wall time inside the sampler
+  double load_s = 0;       ///< gathering input rows
+  double compute_s = 0;    ///< forward, loss, backward, optimizer, without the exchanges inside
+  double comm_s = 0;       ///< shuffles and gradient all-reduce
+  double plan_wait_s = 0;  ///< waiting for the coordinator's plan
+  std::uint64_t stop_requested = 0;
+};
+
+/// Sums of the counts, maxima of the times.
+StepReport combine(std::span<const StepReport> workers);
+
+}  // namespace gsplit

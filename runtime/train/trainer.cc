@@ -1,0 +1,129 @@
+#include "runtime/train/trainer.h"
+
+#include <utility>
+
+namespace gsplit {
+namespace {
+
+ModelOptions model_options(const TrainConfig& config, const Shard& shard,
+                           std::int64_t num_classes) {
+  return {.type = config.model,
+          .num_layers = static_cast<int>(config.fanout.size()),
+          .in_width = shard.features().cols,
+          .hidden_width = config.hidden,
+          .out_width = num_classes,
+          .dropout = config.dropout,
+          .dtype = config.precision,
+          .seed = config.seed};
+}
+
+/// Whose row is row i of the batch.
+std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard) {
+  std::vector<OriginalId> ids;
+  ids.reserve(batch.nodes.size());
+  for (LocalId node : batch.nodes.span()) ids.push_back(shard.original_ids()[value(node)]);
+  return ids;
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std::uint64_t> bounds,
+                 std::int64_t num_classes, Context& context)
+    : config_(config),
+      shard_(shard),
+      context_(context),
+      sampler_(shard.topology(), std::move(bounds), context.backend, context.communicator),
+      model_(model_options(config, shard, num_classes), context.backend, context.stream) {
+  const std::int64_t size = model_.parameters().values().cols;
+  for (Matrix* moment : {&adam_.first_moment, &adam_.second_moment}) {
+    *moment = Matrix(context.memory(), config.precision, 1, size);
+    context.memory().fill_zero(moment->data(), moment->bytes(), context.stream);
+  }
+}
+
+StepReport Trainer::step(const StepPlan& plan) {
+  StepReport report;
+  context_.shuffle = {};
+  context_.progress.step = plan.step;
+  const DrawKey key{.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
+  {
+    const PhaseScope phase(context_.progress, Phase::kSampling);
+    const Stopwatch watch(report.sample_s);
+    batch_ = sampler_.sample(plan.seeds, {config_.fanouts_from_input(), key}, context_.stream);
+  }
+  Matrix input = load_input(report);
+  {
+    const PhaseScope phase(context_.progress, Phase::kCompute);
+    const Stopwatch watch(report.compute_s);
+    const std::vector<OriginalId> ids = original_ids_of(batch_, shard_);
+    ForwardState state;
+    const Matrix logits = model_.forward(batch_, std::move(input), ids, key, state, context_);
+    Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
+    const LossSums sums = loss(plan, logits.view(), gradient.view());
+    report.loss_sum = sums.loss;
+    report.correct = sums.correct;
+    model_.backward(batch_, std::move(gradient), state, ids, context_);
+    reduce_gradients(report);
+    update();
+  }
+  report.compute_s -= context_.shuffle.seconds + report.comm_s;
+  report.comm_s += context_.shuffle.seconds;
+  report.seeds = plan.seeds.size();
+  report.edges = batch_.num_edges();
+  report.plan_bytes = batch_.plan_bytes;
+  report.shuffle_bytes = context_.shuffle.bytes;
+  report.shuffle_bytes_pull = context_.shuffle.bytes_pull;
+  context_.progress.seeds_done += plan.seeds.size();
+  return report;
+}
+
+Matrix Trainer::load_input(StepReport& report) {
+  const PhaseScope phase(context_.progress, Phase::kLoading);
+  const Stopwatch watch(report.load_s);
+  const Block& block = batch_.layers.front().block;
+  Matrix input(context_.memory(), config_.precision, block.num_sources(), shard_.features().cols);
+  const std::span<const LocalId> nodes = batch_.nodes.span();
+  context_.backend.sparse().gather_rows(
+      {shard_.features(),
+       {reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size()},
+       input.view().slice(0, block.num_own)},
+      context_.stream);
+  report.input_rows = block.num_own;
+  report.rows_disk = block.num_own;
+  return input;
+}
+
+LossSums Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient) {
+  std::vector<std::int32_t> labels;
+  labels.reserve(plan.seeds.size());
+  for (LocalId seed : plan.seeds) labels.push_back(shard_.labels()[value(seed)]);
+  return context_.backend.dense().cross_entropy(
+      {.logits = logits, .labels = labels, .scale = 1.0 / plan.global_batch, .gradient = gradient},
+      context_.stream);
+}
+
+void Trainer::reduce_gradients(StepReport& report) {
+  const PhaseScope phase(context_.progress, Phase::kAllReduce);
+  const Stopwatch watch(report.comm_s);
+  const MatrixView gradients = model_.parameters().gradients();
+  context_.stream.synchronize();
+  context_.communicator.all_reduce_sum(gradients);
+  // Reduce-scatter and all-gather each send all but the own slice of this worker once over.
+  const auto peers = static_cast<std::uint64_t>(context_.communicator.size() - 1);
+  report.allreduce_bytes = 2 * peers * static_cast<std::uint64_t>(gradients.cols) *
+                           size_of(gradients.dtype) / (peers + 1);
+}
+
+void Trainer::update() {
+  adam_.steps += 1;
+  context_.backend.optimizer().adam({.parameters = model_.parameters().values(),
+                                     .gradients = model_.parameters().gradients(),
+                                     .first_moment = adam_.first_moment.view(),
+                                     .second_moment = adam_.second_moment.view(),
+                                     .step = adam_.steps,
+                                     .learning_rate = config_.lr,
+                                     .weight_decay = config_.weight_decay},
+                                    context_.stream);
+}
+
+}  // namespace gsplit

@@ -1,0 +1,213 @@
+#include "runtime/train/worker.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "partition/prepare.h"
+#include "runtime/train/resources.h"
+
+namespace gsplit {
+namespace {
+
+PrepareOptions prepare_options(const TrainConfig& config, int workers, int threads) {
+  return {.parts = workers,
+          .method = partition_method_from_name(config.partition),
+          .fanout = config.fanout,
+          .batch_size = config.batch_size,
+          .seed = config.seed,
+          .threads = threads};
+}
+
+PlannerOptions planner_options(const TrainConfig& config) {
+  return {.seed = config.seed,
+          .batch_size = config.batch_size,
+          .epochs = config.epochs,
+          .max_steps = config.max_steps,
+          .drop_last = config.drop_last};
+}
+
+/// Whether `--partition` names a directory rather than a method.
+bool names_directory(const std::string& partition) {
+  return std::filesystem::exists(std::filesystem::path(partition) / "partition.json");
+}
+
+Partition open_partition(const TrainConfig& config, const Dataset& dataset,
+                         const std::string& fingerprint, int workers, int threads, const Log& log) {
+  if (!names_directory(config.partition)) {
+    return prepare_partition(dataset, prepare_options(config, workers, threads), log);
+  }
+  Partition partition = Partition::open(config.partition);
+  if (partition.info().num_parts != workers) {
+    throw UsageError("--partition " + config.partition + " has " +
+                         std::to_string(partition.info().num_parts) + " parts for " +
+                         std::to_string(workers) + " workers",
+                     "start as many workers as parts, or partition again");
+  }
+  if (partition.info().dataset_fingerprint != fingerprint) {
+    throw UsageError("--partition " + config.partition + " was made from another dataset than " +
+                         dataset.directory.string(),
+                     "partition this dataset again");
+  }
+  return partition;
+}
+
+}  // namespace
+
+Worker::Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
+               const Log& log)
+    : config_(config),
+      communicator_(communicator),
+      log_(log),
+      backend_(make_cpu_backend(threads_per_worker(config.threads, local_workers))),
+      stream_(backend_->memory().create_stream()) {}
+
+Worker::~Worker() = default;
+
+ExitCode Worker::run() {
+  try {
+    meet();
+    prepare();
+    build();
+    const ExitCode code = train();
+    progress_.phase = Phase::kFinished;
+    client_->report_finished();
+    communicator_.barrier();  // rank 0 serves until everybody is done
+    return code;
+  } catch (const CommunicationError& error) {
+    // A peer is gone: whoever caused it knows more than we do, so wait for the coordinator's word.
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    while (client_ && !client_->failure() && std::chrono::steady_clock::now() < patience) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    fail(error.what(), error.code());
+  } catch (const Error& error) {
+    fail(error.what(), error.code());
+  } catch (const std::exception& error) {
+    fail(error.what(), ExitCode::kSystem);
+  }
+}
+
+void Worker::fail(const std::string& message, ExitCode code) {
+  if (client_) client_->report_failure(message, static_cast<int>(code));
+  communicator_.abort(message);
+  const std::optional<WorkerFailure> failure = client_ ? client_->failure() : std::nullopt;
+  if (!failure) throw Error(code, message);
+  const bool ours = failure->rank == communicator_.rank();
+  throw Error(ExitCode{failure->exit_code}, ours || leads() ? failure->describe() : "");
+}
+
+void Worker::meet() {
+  std::array<char, 64> address{};
+  if (leads()) {
+    check_run_directory(config_.run_dir, config_.overwrite);
+    coordinator_ = std::make_unique<Coordinator>(
+        CoordinatorOptions{.world_size = communicator_.size(), .deadline = config_.deadline});
+    GSPLIT_CHECK(coordinator_->address().size() < address.size());
+    std::copy(coordinator_->address().begin(), coordinator_->address().end(), address.begin());
+  }
+  communicator_.broadcast(std::as_writable_bytes(std::span(address)), 0);
+  coordinator_address_ = address.data();
+  client_ = std::make_unique<CoordinatorClient>(ClientOptions{.address = coordinator_address_,
+                                                              .rank = communicator_.rank(),
+                                                              .world_size = communicator_.size(),
+                                                              .host = host_name(),
+                                                              .device = backend_->describe(),
+                                                              .deadline = config_.deadline},
+                                                progress_);
+}
+
+void Worker::prepare() {
+  const PhaseScope phase(progress_, Phase::kPartition);
+  dataset_ = open_dataset(config_.dataset);
+  fingerprint_ = content_fingerprint(dataset_);
+  const auto open = [&](const Log& log) {
+    partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
+                                threads_per_worker(config_.threads, 1), log);
+  };
+  if (leads()) {
+    open(log_);
+    coordinator_->open(
+        {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
+                                   planner_options(config_)),
+         fingerprint_});
+  }
+  job_ = client_->join(GSPLIT_VERSION, fingerprint_);
+  if (!leads()) open(Log{});
+}
+
+void Worker::build() {
+  shard_ = Shard::open(partition_, communicator_.rank());
+  context_.emplace(Context{*backend_, *stream_, communicator_, progress_, {}});
+  trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
+                                       static_cast<std::int64_t>(partition_.info().num_classes),
+                                       *context_);
+  evaluator_ =
+      std::make_unique<Evaluator>(shard_, trainer_->model(), trainer_->sampler(), *context_);
+  if (!config_.dump_blocks.empty()) {
+    dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, communicator_);
+  }
+  if (leads()) {
+    const RunFacts facts{.world = communicator_.size(),
+                         .device = backend_->describe(),
+                         .dataset_name = dataset_.name,
+                         .dataset_fingerprint = fingerprint_,
+                         .coordinator = coordinator_address_,
+                         .total_steps = job_.total_steps,
+                         .steps_per_epoch = job_.steps_per_epoch,
+                         .num_parameters = trainer_->model().parameters().num_elements()};
+    recorder_ = std::make_unique<Recorder>(config_, facts, log_);
+  }
+}
+
+ExitCode Worker::train() {
+  const std::unique_ptr<PlanStream> plans = client_->stream_plans(1);
+  bool stopped = false;
+  while (!stopped) {
+    std::optional<StepPlan> plan;
+    {
+      const PhaseScope phase(progress_, Phase::kWaitingForPlan);
+      plan = plans->next();
+    }
+    if (!plan) break;
+    const StepReport own = run_step(*plan, *plans);
+    const std::vector<StepReport> reports = communicator_.all_gather_value(own);
+    if (recorder_) recorder_->step(*plan, reports);
+    stopped = combine(reports).stop_requested > 0;
+    if (plan->last_of_epoch) end_epoch(*plan, stopped || plan->step == job_.total_steps);
+  }
+  const std::optional<Scores> scores = evaluate(!stopped && !evaluated_last_);
+  if (recorder_) {
+    recorder_->finish(stopped ? "stopped" : "done", scores, trainer_->model().parameters());
+  }
+  return stopped ? ExitCode::kStopped : ExitCode::kDone;
+}
+
+StepReport Worker::run_step(const StepPlan& plan, PlanStream& plans) {
+  StepReport report = trainer_->step(plan);
+  report.plan_wait_s = plans.seconds_waited() - std::exchange(plan_wait_s_, plans.seconds_waited());
+  report.stop_requested = client_->stop_requested() ? 1 : 0;
+  if (dump_) dump_->write(plan.step, trainer_->last_batch());
+  evaluated_last_ = false;
+  return report;
+}
+
+void Worker::end_epoch(const StepPlan& plan, bool last_step) {
+  const bool due = config_.eval_every > 0 && (plan.epoch % config_.eval_every == 0 || last_step);
+  const std::optional<Scores> scores = evaluate(due);
+  evaluated_last_ = scores.has_value();
+  const std::vector<std::uint64_t> rss = communicator_.all_gather_value(peak_rss_bytes());
+  if (recorder_) {
+    recorder_->epoch(plan.epoch, scores, *std::max_element(rss.begin(), rss.end()),
+                     trainer_->model().parameters());
+  }
+}
+
+std::optional<Scores> Worker::evaluate(bool due) {
+  if (!due) return std::nullopt;
+  return evaluator_->scores();
+}
+
+}  // namespace gsplit

@@ -1,0 +1,70 @@
+// One worker of a training run, from meeting the coordinator to the last event. All workers execute
+// the same steps in the same order; rank 0 also hosts the coordinator, prepares the data and
+// records.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "graph/dataset.h"
+#include "graph/shard.h"
+#include "kernels/base/log.h"
+#include "runtime/control/client.h"
+#include "runtime/control/coordinator.h"
+#include "runtime/train/block_dump.h"
+#include "runtime/train/config.h"
+#include "runtime/train/evaluator.h"
+#include "runtime/train/recorder.h"
+#include "runtime/train/trainer.h"
+
+namespace gsplit {
+
+class Worker {
+ public:
+  /// `local_workers`: workers of this host. References must outlive the worker.
+  Worker(const TrainConfig& config, Communicator& communicator, int local_workers, const Log& log);
+  ~Worker();
+
+  /// The whole run. A failure is reported to the coordinator and to the peers before it is
+  /// rethrown.
+  ExitCode run();
+
+ private:
+  bool leads() const { return communicator_.rank() == 0; }
+  void meet();
+  void prepare();
+  void build();
+  ExitCode train();
+  StepReport run_step(const StepPlan& plan, PlanStream& plans);
+  void end_epoch(const StepPlan& plan, bool last_step);
+  std::optional<Scores> evaluate(bool due);
+  [[noreturn]] void fail(const std::string& message, ExitCode code);
+
+  const TrainConfig& config_;
+  Communicator& communicator_;
+  const Log& log_;
+  Progress progress_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Stream> stream_;
+
+  std::unique_ptr<Coordinator> coordinator_;  // rank 0
+  std::unique_ptr<CoordinatorClient> client_;
+  std::string coordinator_address_;
+  Dataset dataset_;
+  std::string fingerprint_;
+  Partition partition_;
+  JoinResult job_;
+
+  Shard shard_;
+  std::optional<Context> context_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<Evaluator> evaluator_;
+  std::unique_ptr<BlockDump> dump_;
+  std::unique_ptr<Recorder> recorder_;  // rank 0
+  bool evaluated_last_ = false;
+  double plan_wait_s_ = 0;  // of the plan stream so far
+};
+
+}  // namespace gsplit

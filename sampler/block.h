@@ -1,0 +1,60 @@
+// What sampling leaves for training: per layer a bipartite graph and the plan of the rows that
+// cross workers. Sizes are known here, once; forward and backward never ask again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/base/ids.h"
+#include "kernels/memory.h"
+#include "kernels/sampling.h"
+
+namespace gsplit {
+
+/// One layer on one worker: its own destinations over source rows [own rows | rows received from
+/// peers, by rank]. The destinations are source rows 0 .. num_destinations - 1.
+struct Block {
+  RowIndex num_destinations = 0;
+  RowIndex num_own = 0;       ///< own source rows
+  RowIndex num_received = 0;  ///< rows of other workers
+  Buffer<RowIndex> indptr;    ///< (num_destinations + 1)
+  Buffer<RowIndex>
+      columns;         ///< (edges), source rows; in a row by ascending OriginalId of the neighbour
+  InverseCsr inverse;  ///< over num_sources() rows; empty where no source gradient is needed
+
+  RowIndex num_sources() const { return num_own + num_received; }
+  std::size_t num_edges() const { return columns.size(); }
+};
+
+/// Which own rows go to whom and how many come from whom; backward is the same plan reversed. The
+/// own entry of both counts is 0.
+struct ShufflePlan {
+  std::vector<std::size_t> send_counts;     ///< (workers) rows
+  std::vector<std::size_t> receive_counts;  ///< (workers) rows; their sum is Block::num_received
+  Buffer<RowIndex>
+      send_rows;  ///< own source rows, grouped by receiver in rank order, distinct within one
+};
+
+struct SampledLayer {
+  Block block;
+  ShufflePlan plan;
+};
+
+/// The sample of one step on one worker.
+struct MiniBatch {
+  /// layers[0] reads the input features, layers.back() produces the seeds' outputs.
+  std::vector<SampledLayer> layers;
+  /// Own nodes in row order, F(0). The own source rows of layers[l] are its first
+  /// layers[l].block.num_own nodes, the destinations its first num_destinations.
+  Buffer<LocalId> nodes;
+  std::uint64_t plan_bytes = 0;  ///< ids and counts sent to other workers
+
+  std::uint64_t num_edges() const {
+    std::uint64_t edges = 0;
+    for (const SampledLayer& layer : layers) edges += layer.block.num_edges();
+    return edges;
+  }
+};
+
+}  // namespace gsplit

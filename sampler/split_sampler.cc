@@ -1,0 +1,154 @@
+#include "sampler/split_sampler.h"
+
+#include <numeric>
+#include <utility>
+
+namespace gsplit {
+namespace {
+
+std::vector<GlobalRange> ranges_of(const std::vector<std::uint64_t>& bounds) {
+  std::vector<GlobalRange> ranges;
+  for (std::size_t p = 0; p + 1 < bounds.size(); ++p) ranges.push_back({bounds[p], bounds[p + 1]});
+  return ranges;
+}
+
+std::size_t sum(const std::vector<std::size_t>& values) {
+  return std::accumulate(values.begin(), values.end(), std::size_t{0});
+}
+
+std::vector<std::size_t> in_bytes(const std::vector<std::size_t>& counts, std::size_t element) {
+  std::vector<std::size_t> bytes(counts);
+  for (std::size_t& count : bytes) count *= element;
+  return bytes;
+}
+
+/// `first` followed by `second`.
+Buffer<LocalId> concatenate(std::span<const LocalId> first, std::span<const LocalId> second,
+                            Memory& memory, Stream& stream) {
+  Buffer<LocalId> both(memory, first.size() + second.size());
+  memory.copy(both.data(), first.data(), first.size_bytes(), stream);
+  memory.copy(both.data() + first.size(), second.data(), second.size_bytes(), stream);
+  return both;
+}
+
+}  // namespace
+
+/// Distinct sampled neighbours as local ids of their owners, grouped by owner.
+struct SplitSampler::Wanted {
+  std::vector<std::size_t> remote_counts;  // by owner; own entry 0
+  Buffer<LocalId> remote;
+  Buffer<LocalId> own;
+};
+
+/// Own nodes that other workers want rows of, grouped by worker.
+struct SplitSampler::Requests {
+  std::vector<std::size_t> counts;
+  Buffer<LocalId> nodes;
+};
+
+SplitSampler::SplitSampler(const TopologyView& topology, std::vector<std::uint64_t> bounds,
+                           Backend& backend, Communicator& communicator)
+    : topology_(topology),
+      owners_(ranges_of(bounds)),
+      own_(owners_.at(static_cast<std::size_t>(communicator.rank()))),
+      backend_(backend),
+      communicator_(communicator),
+      needed_(backend.sampling().make_id_set(bounds.back())),
+      joining_(backend.sampling().make_id_set(own_.size())),
+      positions_(backend.sampling().make_position_table(own_.size())) {
+  GSPLIT_CHECK(owners_.size() == static_cast<std::size_t>(communicator.size()));
+  GSPLIT_CHECK(topology.num_nodes() == own_.size());
+}
+
+MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptions& options,
+                               Stream& stream) {
+  MiniBatch batch;
+  batch.nodes = concatenate(seeds, {}, backend_.memory(), stream);
+  positions_->assign(seeds, 0, stream);
+  batch.layers.resize(options.fanouts.size());
+  for (std::size_t l = options.fanouts.size(); l-- > 0;) {
+    DrawKey key = options.key;
+    key.layer = static_cast<std::uint32_t>(l + 1);
+    batch.layers[l] =
+        sample_layer(batch, options.fanouts[l], key, options.for_backward && l > 0, stream);
+  }
+  positions_->reset(batch.nodes.span(), stream);
+  return batch;
+}
+
+SampledLayer SplitSampler::sample_layer(MiniBatch& batch, std::int32_t fanout, const DrawKey& key,
+                                        bool invert, Stream& stream) {
+  SampledLayer layer;
+  Block& block = layer.block;
+  block.num_destinations = static_cast<RowIndex>(batch.nodes.size());
+  SampledNeighbors drawn =
+      backend_.sampling().sample_neighbors({topology_, batch.nodes.span(), fanout, key}, stream);
+  const Wanted wanted = find_wanted(drawn, stream);
+  Requests requests = exchange_requests(wanted, batch);
+  extend_frontier(wanted, requests, batch, stream);
+
+  block.num_own = static_cast<RowIndex>(batch.nodes.size());
+  block.num_received = static_cast<RowIndex>(wanted.remote.size());
+  block.indptr = std::move(drawn.indptr);
+  block.columns = Buffer<RowIndex>(backend_.memory(), drawn.neighbors.size());
+  backend_.sampling().relabel({drawn.neighbors.span(), needed_.get(), positions_.get(), own_,
+                               wanted.own.size(), block.num_own},
+                              block.columns.span(), stream);
+  needed_->clear(stream);
+  if (invert) {
+    block.inverse = backend_.sampling().invert(block.indptr.span(), block.columns.span(),
+                                               block.num_sources(), stream);
+  }
+  layer.plan = {requests.counts, wanted.remote_counts,
+                Buffer<RowIndex>(backend_.memory(), requests.nodes.size())};
+  positions_->look_up(requests.nodes.span(), layer.plan.send_rows.span(), stream);
+  return layer;
+}
+
+SplitSampler::Wanted SplitSampler::find_wanted(const SampledNeighbors& drawn, Stream& stream) {
+  needed_->insert(drawn.neighbors.span(), stream);
+  Wanted wanted;
+  wanted.remote_counts = needed_->seal(owners_, stream);
+  const auto self = static_cast<std::size_t>(communicator_.rank());
+  wanted.own = Buffer<LocalId>(backend_.memory(), std::exchange(wanted.remote_counts[self], 0));
+  wanted.remote = Buffer<LocalId>(backend_.memory(), sum(wanted.remote_counts));
+  needed_->members(own_, wanted.own.span(), stream);
+  std::size_t offset = 0;
+  for (std::size_t q = 0; q < owners_.size(); ++q) {
+    if (q == self) continue;
+    needed_->members(owners_[q], wanted.remote.span().subspan(offset, wanted.remote_counts[q]),
+                     stream);
+    offset += wanted.remote_counts[q];
+  }
+  return wanted;
+}
+
+SplitSampler::Requests SplitSampler::exchange_requests(const Wanted& wanted, MiniBatch& batch) {
+  Requests requests;
+  requests.counts.assign(owners_.size(), 0);
+  if (owners_.size() == 1) return requests;
+  const std::vector<std::uint64_t> sent(wanted.remote_counts.begin(), wanted.remote_counts.end());
+  const std::vector<std::uint64_t> received = communicator_.exchange_counts(sent);
+  requests.counts.assign(received.begin(), received.end());
+  requests.nodes = Buffer<LocalId>(backend_.memory(), sum(requests.counts));
+  communicator_.exchange(
+      {std::as_bytes(wanted.remote.span()), in_bytes(wanted.remote_counts, sizeof(LocalId)),
+       std::as_writable_bytes(requests.nodes.span()), in_bytes(requests.counts, sizeof(LocalId))});
+  batch.plan_bytes +=
+      wanted.remote.size() * sizeof(LocalId) + (owners_.size() - 1) * sizeof(std::uint64_t);
+  return requests;
+}
+
+void SplitSampler::extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
+                                   Stream& stream) {
+  joining_->insert_absent(wanted.own.span(), *positions_, stream);
+  joining_->insert_absent(requests.nodes.span(), *positions_, stream);
+  const GlobalRange everyone{0, own_.size()};
+  Buffer<LocalId> joined(backend_.memory(), joining_->seal({{everyone}}, stream).front());
+  joining_->members(everyone, joined.span(), stream);
+  joining_->clear(stream);
+  positions_->assign(joined.span(), static_cast<RowIndex>(batch.nodes.size()), stream);
+  batch.nodes = concatenate(batch.nodes.span(), joined.span(), backend_.memory(), stream);
+}
+
+}  // namespace gsplit

@@ -1,0 +1,59 @@
+// Split sampling (GSplit, arXiv 2303.13775, section 4; DESIGN section 6): every node of the global
+// mini-batch is sampled by its owner alone, and frontiers grow by exchanging ids.
+//
+// A SplitSampler belongs to one worker; all workers make the same calls in the same order.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "kernels/backend.h"
+#include "sampler/block.h"
+
+namespace gsplit {
+
+struct SampleOptions {
+  /// Neighbours to draw per layer, input layer first; kFullFanout takes all.
+  std::vector<std::int32_t> fanouts;
+  /// Seed, step and purpose; its layer is set per layer: 1 at the input.
+  DrawKey key;
+  /// Build the inverse CSRs that backward needs, of all layers but the first.
+  bool for_backward = true;
+};
+
+class SplitSampler {
+ public:
+  /// `bounds`: (workers + 1), worker p owns [bounds[p], bounds[p + 1]); `topology`: the own
+  /// range's. Backend, communicator and the spans must outlive the sampler.
+  SplitSampler(const TopologyView& topology, std::vector<std::uint64_t> bounds, Backend& backend,
+               Communicator& communicator);
+
+  /// The sample of the global mini-batch whose seeds of this worker are `seeds` (distinct, may be
+  /// empty).
+  MiniBatch sample(std::span<const LocalId> seeds, const SampleOptions& options, Stream& stream);
+
+ private:
+  struct Wanted;
+  struct Requests;
+
+  Wanted find_wanted(const SampledNeighbors& drawn, Stream& stream);
+  Requests exchange_requests(const Wanted& wanted, MiniBatch& batch);
+  void extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
+                       Stream& stream);
+  SampledLayer sample_layer(MiniBatch& batch, std::int32_t fanout, const DrawKey& key, bool invert,
+                            Stream& stream);
+
+  TopologyView topology_;
+  std::vector<GlobalRange> owners_;
+  GlobalRange own_;
+  Backend& backend_;
+  Communicator& communicator_;
+  std::unique_ptr<IdSet> needed_;             // over all nodes
+  std::unique_ptr<IdSet> joining_;            // over own nodes
+  std::unique_ptr<PositionTable> positions_;  // over own nodes
+};
+
+}  // namespace gsplit

@@ -1,0 +1,167 @@
+"""Bad input: exit code 2, one line on stderr that names the file or flag, nothing left behind."""
+
+import os
+import pathlib
+import shutil
+import unittest
+
+import harness
+import numpy as np
+
+
+class BadInput(harness.Scratch):
+    """Each test breaks one thing."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.good = cls.generate("good", nodes=500, degree=8, features=6, classes=3)
+
+    def setUp(self):
+        self.dataset = self.scratch / "dataset"
+        shutil.rmtree(self.dataset, ignore_errors=True)
+        shutil.copytree(self.good, self.dataset)
+        self.run_dir = self.scratch / "run"
+
+    def files(self):
+        """Everything in the scratch directory outside the dataset, but for lock files."""
+        return {path for path in self.scratch.rglob("*")
+                if path.is_file() and self.dataset not in path.parents and path.suffix != ".lock"}
+
+    def refused(self, *expected, arguments=(), ranks=None, command=None):
+        """Training is refused with one line that holds every expected word."""
+        before = self.files()
+        command = command or ["train", self.dataset, "--run-dir", self.run_dir, "--fanout", "3,3", "--epochs", "1",
+                              "--workers", "1" if ranks else "2", *arguments]
+        done = self.gsplit(*command, ranks=ranks)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        ours = [line for line in done.stderr.splitlines() if line.startswith("gsplit: ")]
+        self.assertEqual(len(ours), 1, done.stderr)
+        if ranks is None:
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        for word in expected:
+            self.assertIn(word, ours[0])
+        self.assertEqual(self.files(), before, "something was left behind")
+        self.assertFalse(self.run_dir.exists())
+
+    def rewrite(self, name, change):
+        array = np.load(self.dataset / name)
+        np.save(self.dataset / name, change(array))
+
+    def test_flags(self):
+        for arguments, word in (
+            (["--nonsense", "1"], "--nonsense"),
+            (["--fanout", "3,x"], "--fanout"),
+            (["--fanout", "3,0"], "--fanout"),
+            (["--fanout", ""], "--fanout"),
+            (["--batch-size", "0"], "--batch-size"),
+            (["--hidden", "-4"], "--hidden"),
+            (["--lr", "fast"], "--lr"),
+            (["--dropout", "1.5"], "--dropout"),
+            (["--model", "transformer"], "--model"),
+            (["--partition", "best"], "--partition"),
+            (["--precision", "fp8"], "--precision"),
+            (["--deadline", "-1"], "--deadline"),
+            (["--drop-last", "--batch-size", "100000"], "drop-last"),
+        ):
+            with self.subTest(arguments=arguments):
+                self.refused(word, arguments=arguments)
+
+    def test_missing_command_or_dataset(self):
+        self.assertEqual(self.gsplit().returncode, 2)
+        self.assertEqual(self.gsplit("fly").returncode, 2)
+        self.refused("nowhere", command=["train", self.scratch / "nowhere", "--run-dir", self.run_dir])
+
+    def test_missing_and_truncated_arrays(self):
+        for name in ("edges.npy", "feat.npy", "train_seeds.npy", "train_labels.npy"):
+            with self.subTest(name=name):
+                content = (self.dataset / name).read_bytes()
+                (self.dataset / name).unlink()
+                self.refused(name)
+                (self.dataset / name).write_bytes(content[: len(content) - 16])
+                self.refused(name)
+                (self.dataset / name).write_bytes(b"not an array")
+                self.refused(name)
+                (self.dataset / name).write_bytes(content)
+
+    def test_values_out_of_range(self):
+        def with_entry(index, value):
+            def change(array):
+                array = array.copy()
+                array[index] = value
+                return array
+            return change
+
+        for name, change in (
+            ("edges.npy", with_entry((0, 7), 500)),
+            ("edges.npy", with_entry((1, 3), -1)),
+            ("train_seeds.npy", with_entry(0, 500)),
+            ("train_labels.npy", with_entry(0, 3)),
+            ("train_labels.npy", with_entry(2, -1)),
+            ("feat.npy", with_entry((17, 2), np.nan)),
+            ("feat.npy", with_entry((499, 5), np.inf)),
+        ):
+            with self.subTest(name=name):
+                original = (self.dataset / name).read_bytes()
+                self.rewrite(name, change)
+                self.refused(name)
+                (self.dataset / name).write_bytes(original)
+
+    def test_inconsistent_shapes_and_types(self):
+        for name, change in (
+            ("feat.npy", lambda a: a[:-1]),
+            ("feat.npy", lambda a: a.astype(np.int32)),
+            ("feat.npy", np.asfortranarray),
+            ("edges.npy", lambda a: a.T.copy()),
+            ("edges.npy", lambda a: a.astype(np.float64)),
+            ("edges.npy", lambda a: a.astype(">i4")),
+            ("train_labels.npy", lambda a: a[:-1]),
+            ("train_seeds.npy", lambda a: np.concatenate([a[:-1], a[:1]])),
+            ("train_seeds.npy", lambda a: a.astype(object)),
+        ):
+            with self.subTest(name=name):
+                original = (self.dataset / name).read_bytes()
+                self.rewrite(name, change)
+                self.refused(name)
+                (self.dataset / name).write_bytes(original)
+
+    def test_metadata(self):
+        path = self.dataset / "metadata.yaml"
+        text = path.read_text(encoding="utf-8")
+        for broken in ("", "a: [", "- 1", text.replace("num: 500", "num: many"), text.replace("numpy", "torch"),
+                       text.replace("edges.npy", "absent.npy")):
+            with self.subTest(broken=broken[:20]):
+                path.write_text(broken, encoding="utf-8")
+                self.refused("absent.npy" if "absent" in broken else "metadata.yaml")
+
+    def test_is_one_line_under_mpirun(self):
+        self.rewrite("feat.npy", lambda a: np.where(np.arange(a.size).reshape(a.shape) == 9, np.nan, a))
+        self.refused("feat.npy", ranks=3)
+        self.refused("--fanout", arguments=["--fanout", "x"], ranks=2)
+        self.refused("--workers", arguments=["--workers", "2"], ranks=2)
+
+    def test_more_workers_than_nodes(self):
+        self.refused("501", arguments=["--workers", "501"])
+
+    def test_generate(self):
+        out = self.scratch / "generated"
+        for arguments in (["--nodes", "0"], ["--nodes", "100", "--degree", "200"], ["--kind", "lattice"],
+                          ["--nodes", "100", "--classes", "0"]):
+            with self.subTest(arguments=arguments):
+                base = {"--kind": "sbm", "--nodes": "100", "--degree": "4", "--features": "3", "--classes": "2"}
+                base.update(zip(arguments[::2], arguments[1::2]))
+                flat = [word for pair in base.items() for word in pair]
+                self.refused("--", command=["generate", *flat, "--out", out])
+                self.assertFalse(out.exists())
+        self.refused("good", command=["generate", "--kind", "sbm", "--nodes", "100", "--degree", "4", "--features", "3",
+                                      "--classes", "2", "--out", self.good])
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write everywhere")
+    def test_a_run_directory_that_cannot_be_written(self):
+        locked = self.scratch / "locked"
+        locked.mkdir(mode=0o500)
+        self.refused("--run-dir", command=["train", self.dataset, "--run-dir", pathlib.Path(locked) / "run"])
+
+
+if __name__ == "__main__":
+    unittest.main()

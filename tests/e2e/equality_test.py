@@ -1,0 +1,94 @@
+"""Promise 1: any number of workers, any partition, any transport: one answer."""
+
+import unittest
+
+import harness
+
+SMALL = ["--fanout", "4,3", "--hidden", "24", "--batch-size", "200"]
+
+
+class Blocks(harness.Scratch):
+    """The sampled blocks are the same file."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph")
+
+    def dump(self, *arguments, ranks=None):
+        path = self.scratch / "blocks"
+        path.unlink(missing_ok=True)
+        self.train(self.dataset, "--max-steps", 3, "--eval-every", 0, *SMALL, "--dump-blocks", path, *arguments,
+                   ranks=ranks)
+        return path.read_bytes()
+
+    def test_are_equal_for_any_workers_partition_and_transport(self):
+        reference = self.dump("--workers", 1)
+        self.assertGreater(reference.count(b"\n"), 600)
+        for workers in (2, 3, 4, 8):
+            for method in ("metis", "random", "range"):
+                self.assertEqual(self.dump("--workers", workers, "--partition", method), reference, (workers, method))
+        for ranks in (1, 2, 4):
+            self.assertEqual(self.dump(ranks=ranks), reference, ranks)
+
+    def test_depend_on_the_seed(self):
+        self.assertNotEqual(self.dump("--seed", 1), self.dump("--seed", 2))
+
+    def test_are_canonical(self):
+        rows = [list(map(int, line.split())) for line in self.dump("--workers", 3).splitlines()]
+        self.assertEqual(rows, sorted(rows, key=lambda row: row[:3]))
+        for row in rows:
+            self.assertEqual(row[3:], sorted(row[3:]))
+            self.assertLessEqual(len(row) - 3, 4 if row[1] == 2 else 3)
+
+
+class Curves(harness.Scratch):
+    """Loss curves agree over workers, partitions and transports."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph")
+
+    def curve(self, *arguments, ranks=None):
+        return harness.losses(self.train(self.dataset, "--eval-every", 0, *SMALL, *arguments, ranks=ranks))
+
+    def test_fp64_agrees_to_1e_9_over_50_steps(self):
+        fixed = ["--precision", "fp64", "--max-steps", 50]
+        reference = self.curve("--workers", 1, *fixed)
+        self.assertEqual(len(reference), 50)
+        self.assertLess(reference[-1], reference[0])
+        curves = [self.curve("--workers", workers, "--partition", method, *fixed)
+                  for workers, method in ((2, "metis"), (3, "random"), (4, "range"), (8, "random"))]
+        curves.append(self.curve(*fixed, ranks=4))
+        for curve in curves:
+            for ours, theirs in zip(curve, reference, strict=True):
+                self.assertLess(abs(ours - theirs), 1e-9)
+
+    def test_fp32_agrees_to_1e_4_over_10_steps(self):
+        reference = self.curve("--workers", 1, "--max-steps", 10)
+        for workers in (2, 4):
+            for ours, theirs in zip(self.curve("--workers", workers, "--max-steps", 10), reference, strict=True):
+                self.assertLess(abs(ours - theirs), 1e-4)
+
+
+class Bits(harness.Scratch):
+    """The same number of workers gives the same bits, whatever the threads and the transport."""
+
+    def test_weights_are_byte_equal(self):
+        dataset = self.generate("graph")
+
+        def weights(*arguments, ranks=None):
+            run_dir = self.train(dataset, "--epochs", 2, *SMALL, *arguments, ranks=ranks)
+            return (run_dir / "checkpoints" / "final" / "model.safetensors").read_bytes()
+
+        for workers in (1, 3):
+            reference = weights("--workers", workers, "--threads", 1)
+            self.assertEqual(weights("--workers", workers, "--threads", 1), reference)
+            for threads in (2, 5):
+                self.assertEqual(weights("--workers", workers, "--threads", threads), reference, threads)
+            self.assertEqual(weights(ranks=workers), reference)
+
+
+if __name__ == "__main__":
+    unittest.main()

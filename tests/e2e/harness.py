@@ -1,0 +1,86 @@
+"""What the end-to-end tests share: the executable, mpirun, scratch space, small datasets.
+
+The tests are plain unittest and need nothing beyond Python and NumPy. GSPLIT names the executable.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+GSPLIT = os.environ.get("GSPLIT", "build/release/runtime/gsplit")
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n"]
+
+
+def real_data(name):
+    """Directory of a real dataset, or None where it is not at hand."""
+    root = pathlib.Path(os.environ.get("GSPLIT_TEST_DATA", SOURCE.parent / "shared" / "data"))
+    return root / name if (root / name).exists() else None
+
+
+class Scratch(unittest.TestCase):
+    """A scratch directory with a cache of its own, removed at the end of the class."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = pathlib.Path(tempfile.mkdtemp(prefix="gsplit-e2e-"))
+        cls.runs = 0
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.scratch, ignore_errors=True)
+
+    @classmethod
+    def environment(cls):
+        environment = dict(os.environ, GSPLIT_CACHE=str(cls.scratch / "cache"))
+        environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        return environment
+
+    @classmethod
+    def gsplit(cls, *arguments, ranks=None, timeout=240):
+        """Runs gsplit, under mpirun where `ranks` is given; returns the completed process."""
+        command = [GSPLIT, *map(str, arguments)]
+        if ranks is not None:
+            command = [*MPIRUN, str(ranks), *command]
+        return subprocess.run(
+            command, env=cls.environment(), timeout=timeout, text=True, capture_output=True, check=False
+        )
+
+    @classmethod
+    def must(cls, *arguments, **options):
+        """As gsplit(), which must succeed."""
+        done = cls.gsplit(*arguments, **options)
+        if done.returncode != 0:
+            raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    @classmethod
+    def generate(cls, name, nodes=3000, degree=12, features=16, classes=5, seed=0):
+        """A small sbm dataset."""
+        path = cls.scratch / name
+        cls.must("generate", "--kind", "sbm", "--nodes", nodes, "--degree", degree, "--features", features,
+                 "--classes", classes, "--seed", seed, "--out", path)
+        return path
+
+    @classmethod
+    def train(cls, dataset, *arguments, ranks=None):
+        """A training run in a fresh directory, which is returned."""
+        cls.runs += 1
+        run_dir = cls.scratch / f"run-{cls.runs}"
+        cls.must("train", dataset, "--run-dir", run_dir, *arguments, ranks=ranks)
+        return run_dir
+
+
+def events(run_dir, name):
+    """The events of one kind, in order."""
+    with open(run_dir / "events.jsonl", encoding="utf-8") as lines:
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+
+def losses(run_dir):
+    """The loss of every step."""
+    return [event["loss"] for event in events(run_dir, "step")]

@@ -1,0 +1,403 @@
+// One suite for every backend: each op against a plain double-precision reference, in fp32 and
+// fp64, and bit-identical for any number of threads.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <set>
+#include <tuple>
+
+#include "kernels/backend.h"
+
+namespace gsplit {
+namespace {
+
+using Rows = std::vector<std::vector<double>>;
+
+/// Two backends of one device with different numbers of threads, and the dtype under test.
+class Conformance : public testing::TestWithParam<DType> {
+ protected:
+  static constexpr int kThreads[] = {1, 3};
+
+  DType dtype() const { return GetParam(); }
+  double tolerance() const { return dtype() == DType::kF64 ? 1e-12 : 2e-5; }
+
+  Rows random_rows(std::size_t rows, std::size_t cols) {
+    std::uniform_real_distribution<double> uniform(-1, 1);
+    Rows values(rows, std::vector<double>(cols));
+    for (auto& row : values) {
+      // Values that both precisions hold exactly, so that only arithmetic differs.
+      for (double& x : row) x = static_cast<float>(uniform(random_));
+    }
+    return values;
+  }
+
+  Matrix to_matrix(const Rows& values, std::size_t cols, Backend& backend) const {
+    Matrix matrix(backend.memory(), dtype(), static_cast<std::int64_t>(values.size()),
+                  static_cast<std::int64_t>(cols));
+    dispatch_compute(dtype(), [&](auto type) {
+      using T = decltype(type);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        for (std::size_t c = 0; c < cols; ++c) {
+          matrix.view().row<T>(static_cast<std::int64_t>(i))[c] = static_cast<T>(values[i][c]);
+        }
+      }
+    });
+    return matrix;
+  }
+
+  static Rows to_rows(ConstMatrixView view) {
+    Rows values(static_cast<std::size_t>(view.rows));
+    dispatch_compute(view.dtype, [&](auto type) {
+      using T = decltype(type);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const T* const row = view.row<T>(static_cast<std::int64_t>(i));
+        values[i].assign(row, row + view.cols);
+      }
+    });
+    return values;
+  }
+
+  void expect_near(const Rows& actual, const Rows& expected) const {
+    ASSERT_EQ(actual.size(), expected.size());
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      for (std::size_t c = 0; c < actual[i].size(); ++c) {
+        ASSERT_NEAR(actual[i][c], expected[i][c], tolerance() * (1 + std::abs(expected[i][c])))
+            << "row " << i << " column " << c;
+      }
+    }
+  }
+
+  /// Runs `op(backend, stream)` -> Matrix with each number of threads; the results must be equal to
+  /// the bit and near `expected`.
+  template <class Op>
+  void check(const Rows& expected, Op op) {
+    Rows first;
+    for (int threads : kThreads) {
+      const auto backend = make_cpu_backend(threads);
+      const auto stream = backend->memory().create_stream();
+      Matrix result = op(*backend, *stream);
+      stream->synchronize();
+      const Rows rows = to_rows(result.view());
+      expect_near(rows, expected);
+      if (first.empty()) first = rows;
+      EXPECT_EQ(rows, first) << "differs with " << threads << " threads";
+    }
+  }
+
+  std::mt19937_64 random_{12345};
+};
+
+struct Csr {
+  std::vector<RowIndex> indptr{0};
+  std::vector<RowIndex> columns;
+};
+
+Csr random_csr(std::size_t rows, std::size_t cols, std::size_t max_degree,
+               std::mt19937_64& random) {
+  Csr csr;
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t d = random() % (max_degree + 1); d > 0; --d) {
+      csr.columns.push_back(static_cast<RowIndex>(random() % cols));
+    }
+    csr.indptr.push_back(static_cast<RowIndex>(csr.columns.size()));
+  }
+  return csr;
+}
+
+Rows zeros(std::size_t rows, std::size_t cols) { return Rows(rows, std::vector<double>(cols)); }
+
+TEST_P(Conformance, Gemm) {
+  struct Shape {
+    std::size_t m, n, k;
+    bool transpose_a, transpose_b, accumulate;
+  };
+  for (const Shape& s :
+       {Shape{5, 7, 3, false, true, false}, Shape{3000, 17, 33, false, true, true},
+        Shape{1, 1, 1, false, false, false}, Shape{2500, 12, 20, false, false, true},
+        Shape{24, 31, 4100, true, false, false}, Shape{9, 5, 70, true, false, true},
+        Shape{6, 4, 0, false, true, false}, Shape{0, 4, 3, false, true, false}}) {
+    const Rows a = s.transpose_a ? random_rows(s.k, s.m) : random_rows(s.m, s.k);
+    const Rows b = s.transpose_b ? random_rows(s.n, s.k) : random_rows(s.k, s.n);
+    const Rows c = random_rows(s.m, s.n);
+    Rows expected = s.accumulate ? c : zeros(s.m, s.n);
+    for (std::size_t i = 0; i < s.m; ++i) {
+      for (std::size_t j = 0; j < s.n; ++j) {
+        for (std::size_t k = 0; k < s.k; ++k) {
+          expected[i][j] +=
+              (s.transpose_a ? a[k][i] : a[i][k]) * (s.transpose_b ? b[j][k] : b[k][j]);
+        }
+      }
+    }
+    check(expected, [&](Backend& backend, Stream& stream) {
+      const Matrix left = to_matrix(a, s.transpose_a ? s.m : s.k, backend);
+      const Matrix right = to_matrix(b, s.transpose_b ? s.k : s.n, backend);
+      Matrix result = to_matrix(c, s.n, backend);
+      backend.dense().gemm(
+          {left.view(), right.view(), result.view(), s.transpose_a, s.transpose_b, s.accumulate},
+          stream);
+      return result;
+    });
+  }
+}
+
+TEST_P(Conformance, GatherRows) {
+  const Rows source = random_rows(100, 37);
+  std::vector<RowIndex> rows;
+  for (int i = 0; i < 2000; ++i) rows.push_back(static_cast<RowIndex>(random_() % 100));
+  Rows expected;
+  for (RowIndex row : rows) expected.push_back(source[row]);
+  check(expected, [&](Backend& backend, Stream& stream) {
+    const Matrix from = to_matrix(source, 37, backend);
+    Matrix to(backend.memory(), dtype(), 2000, 37);
+    backend.sparse().gather_rows({from.view(), rows, to.view()}, stream);
+    return to;
+  });
+}
+
+TEST_P(Conformance, GatherRowsWidensHalf) {
+  const std::vector<Half> half{{0x3C00}, {0xC000}, {0x3555}, {0x0001}};  // 1, -2, about 1/3, 2^-24
+  const std::vector<RowIndex> rows{1, 0};
+  check({{to_float(half[2]), to_float(half[3])}, {1, -2}}, [&](Backend& backend, Stream& stream) {
+    Matrix to(backend.memory(), dtype(), 2, 2);
+    backend.sparse().gather_rows({{half.data(), DType::kF16, 2, 2, 2}, rows, to.view()}, stream);
+    return to;
+  });
+}
+
+TEST_P(Conformance, AddRows) {
+  const Rows start = random_rows(900, 19), added = random_rows(700, 19);
+  std::vector<RowIndex> rows(900);
+  std::iota(rows.begin(), rows.end(), RowIndex{0});
+  std::shuffle(rows.begin(), rows.end(), random_);
+  rows.resize(700);
+  Rows expected = start;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (std::size_t c = 0; c < 19; ++c) expected[rows[i]][c] += added[i][c];
+  }
+  check(expected, [&](Backend& backend, Stream& stream) {
+    const Matrix source = to_matrix(added, 19, backend);
+    Matrix destination = to_matrix(start, 19, backend);
+    backend.sparse().add_rows({source.view(), rows, destination.view()}, stream);
+    return destination;
+  });
+}
+
+TEST_P(Conformance, AggregateAndItsGradient) {
+  for (std::size_t cols : {1, 7, 32, 100}) {
+    for (Reduce reduce : {Reduce::kSum, Reduce::kMean}) {
+      const Csr csr = random_csr(300, 500, 12, random_);
+      const Rows source = random_rows(500, cols), gradient = random_rows(300, cols);
+      Rows forward = zeros(300, cols), backward = zeros(500, cols);
+      for (std::size_t i = 0; i < 300; ++i) {
+        const double length = csr.indptr[i + 1] - csr.indptr[i];
+        const double scale = reduce == Reduce::kMean ? 1 / length : 1;
+        for (RowIndex e = csr.indptr[i]; e < csr.indptr[i + 1]; ++e) {
+          for (std::size_t c = 0; c < cols; ++c) {
+            forward[i][c] += scale * source[csr.columns[e]][c];
+            backward[csr.columns[e]][c] += scale * gradient[i][c];
+          }
+        }
+      }
+      const auto width = static_cast<std::int64_t>(cols);
+      check(forward, [&](Backend& backend, Stream& stream) {
+        const Matrix from = to_matrix(source, cols, backend);
+        Matrix to(backend.memory(), dtype(), 300, width);
+        backend.sparse().aggregate({csr.indptr, csr.columns, from.view(), to.view(), reduce},
+                                   stream);
+        return to;
+      });
+      check(backward, [&](Backend& backend, Stream& stream) {
+        const Matrix from = to_matrix(gradient, cols, backend);
+        Matrix to(backend.memory(), dtype(), 500, width);
+        const InverseCsr inverse = backend.sampling().invert(csr.indptr, csr.columns, 500, stream);
+        backend.sparse().aggregate_backward(
+            {csr.indptr, inverse.indptr.span(), inverse.destinations.span(), from.view(), to.view(),
+             reduce},
+            stream);
+        return to;
+      });
+    }
+  }
+}
+
+TEST_P(Conformance, SumRows) {
+  for (std::size_t rows : {0, 1, 1024, 5000}) {
+    const Rows values = random_rows(rows, 21);
+    Rows expected = zeros(1, 21);
+    for (const auto& row : values) {
+      for (std::size_t c = 0; c < 21; ++c) expected[0][c] += row[c];
+    }
+    check(expected, [&](Backend& backend, Stream& stream) {
+      const Matrix matrix = to_matrix(values, 21, backend);
+      Matrix sum(backend.memory(), dtype(), 1, 21);
+      backend.dense().sum_rows({matrix.view(), sum.view()}, stream);
+      return sum;
+    });
+  }
+}
+
+std::vector<OriginalId> some_nodes(std::size_t count) {
+  std::vector<OriginalId> nodes;
+  for (std::size_t i = 0; i < count; ++i) nodes.push_back(OriginalId{i * 977 + 5});
+  return nodes;
+}
+
+bool kept(const Dropout& dropout, OriginalId node, std::size_t column) {
+  const PhiloxBlock block = draw(dropout.key, value(node), static_cast<std::uint32_t>(column / 8));
+  const std::uint32_t word = block.word[column % 8 / 2];
+  return (column % 2 == 0 ? word & 0xFFFFu : word >> 16) >= dropout.threshold();
+}
+
+TEST_P(Conformance, BiasActivationDropoutAndItsGradient) {
+  constexpr std::size_t kRows = 300, kCols = 45;
+  const auto nodes = some_nodes(kRows);
+  for (Activation activation : {Activation::kNone, Activation::kRelu}) {
+    for (double probability : {0.0, 0.3, 0.5}) {
+      const Dropout dropout{probability,
+                            {.seed = 3, .step = 8, .purpose = Purpose::kDropout, .layer = 1}};
+      const Rows values = random_rows(kRows, kCols), bias = random_rows(1, kCols);
+      const Rows gradient = random_rows(kRows, kCols);
+      Rows forward = zeros(kRows, kCols), backward = zeros(kRows, kCols);
+      for (std::size_t i = 0; i < kRows; ++i) {
+        for (std::size_t c = 0; c < kCols; ++c) {
+          const double x = values[i][c] + bias[0][c];
+          const bool alive = activation == Activation::kNone || x > 0;
+          const double scale =
+              probability == 0 ? 1.0 : (kept(dropout, nodes[i], c) ? dropout.scale() : 0.0);
+          forward[i][c] = alive ? x * scale : 0;
+          backward[i][c] = alive ? gradient[i][c] * scale : 0;
+        }
+      }
+      const auto run = [&](Backend& backend, Stream& stream) {
+        Matrix result = to_matrix(values, kCols, backend);
+        const Matrix added = to_matrix(bias, kCols, backend);
+        backend.dense().bias_activation_dropout(
+            {result.view(), added.view(), activation, dropout, nodes}, stream);
+        return result;
+      };
+      check(forward, run);
+      check(backward, [&](Backend& backend, Stream& stream) {
+        const Matrix output = run(backend, stream);
+        Matrix result = to_matrix(gradient, kCols, backend);
+        backend.dense().activation_dropout_backward(
+            {result.view(), output.view(), activation, dropout, nodes}, stream);
+        return result;
+      });
+    }
+  }
+}
+
+TEST(DropoutMask, KeepsTheAskedShare) {
+  const Dropout dropout{0.3, {.seed = 1, .purpose = Purpose::kDropout}};
+  int keeps = 0;
+  for (OriginalId node : some_nodes(1000)) {
+    for (std::size_t c = 0; c < 100; ++c) keeps += kept(dropout, node, c);
+  }
+  EXPECT_NEAR(keeps / 1e5, 0.7, 0.006);  // four standard deviations
+}
+
+TEST_P(Conformance, CrossEntropyAndItsGradient) {
+  constexpr std::size_t kRows = 700, kClasses = 11;
+  Rows logits = random_rows(kRows, kClasses);
+  logits[3][2] = 200;  // must not overflow
+  std::vector<std::int32_t> labels;
+  for (std::size_t i = 0; i < kRows; ++i)
+    labels.push_back(static_cast<std::int32_t>(random_() % kClasses));
+  Rows gradient = zeros(kRows, kClasses);
+  double loss = 0;
+  std::uint64_t correct = 0;
+  for (std::size_t i = 0; i < kRows; ++i) {
+    double sum = 0;
+    const double top = *std::max_element(logits[i].begin(), logits[i].end());
+    for (double x : logits[i]) sum += std::exp(x - top);
+    for (std::size_t c = 0; c < kClasses; ++c) {
+      const bool hit = c == static_cast<std::size_t>(labels[i]);
+      gradient[i][c] = 0.25 * (std::exp(logits[i][c] - top) / sum - hit);
+      if (hit) loss += std::log(sum) + top - logits[i][c];
+      if (hit && logits[i][c] == top) ++correct;
+    }
+  }
+  check(gradient, [&](Backend& backend, Stream& stream) {
+    const Matrix input = to_matrix(logits, kClasses, backend);
+    Matrix result(backend.memory(), dtype(), kRows, kClasses);
+    const LossSums sums =
+        backend.dense().cross_entropy({input.view(), labels, 0.25, result.view()}, stream);
+    EXPECT_NEAR(sums.loss, loss, 1e-9 * loss);
+    EXPECT_EQ(sums.correct, correct);
+    return result;
+  });
+}
+
+TEST_P(Conformance, Adam) {
+  const Rows start = random_rows(1, 40000);
+  Rows w = start, m = zeros(1, 40000), v = zeros(1, 40000);
+  std::vector<Rows> gradients{random_rows(1, 40000), random_rows(1, 40000), random_rows(1, 40000)};
+  for (std::size_t t = 1; t <= gradients.size(); ++t) {
+    for (std::size_t i = 0; i < 40000; ++i) {
+      const double g = gradients[t - 1][0][i] + 0.01 * w[0][i];
+      m[0][i] = 0.9 * m[0][i] + 0.1 * g;
+      v[0][i] = 0.999 * v[0][i] + 0.001 * g * g;
+      const double steps = static_cast<double>(t);
+      const double m_hat = m[0][i] / (1 - std::pow(0.9, steps));
+      const double v_hat = v[0][i] / (1 - std::pow(0.999, steps));
+      w[0][i] -= 0.02 * m_hat / (std::sqrt(v_hat) + 1e-8);
+    }
+  }
+  check(w, [&](Backend& backend, Stream& stream) {
+    Matrix parameters = to_matrix(start, 40000, backend);
+    Matrix first = to_matrix(zeros(1, 40000), 40000, backend);
+    Matrix second = to_matrix(zeros(1, 40000), 40000, backend);
+    for (std::size_t t = 1; t <= gradients.size(); ++t) {
+      const Matrix gradient = to_matrix(gradients[t - 1], 40000, backend);
+      backend.optimizer().adam({.parameters = parameters.view(),
+                                .gradients = gradient.view(),
+                                .first_moment = first.view(),
+                                .second_moment = second.view(),
+                                .step = static_cast<std::int64_t>(t),
+                                .learning_rate = 0.02,
+                                .weight_decay = 0.01},
+                               stream);
+    }
+    return parameters;
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, Conformance, testing::Values(DType::kF32, DType::kF64),
+                         [](const auto& info) { return name_of(info.param); });
+
+TEST(IdSet, EqualsAnOrderedSet) {
+  std::mt19937_64 random(7);
+  for (int threads : {1, 3}) {
+    const auto backend = make_cpu_backend(threads);
+    const auto stream = backend->memory().create_stream();
+    constexpr std::uint64_t kUniverse = 1 << 20;
+    const auto set = backend->sampling().make_id_set(kUniverse);
+    const std::vector<GlobalRange> ranges{{0, 777}, {777, 777}, {777, 400000}, {400000, kUniverse}};
+    for (int round = 0; round < 3; ++round) {  // clear() must leave nothing behind
+      std::vector<GlobalId> ids;
+      std::set<std::uint64_t> expected;
+      for (int i = 0; i < 30000; ++i) {
+        const std::uint64_t id = random() % (round == 1 ? 2000 : kUniverse);
+        ids.push_back(GlobalId{id});
+        expected.insert(id);
+      }
+      set->insert(ids, *stream);
+      const auto counts = set->seal(ranges, *stream);
+      for (std::size_t r = 0; r < ranges.size(); ++r) {
+        std::vector<LocalId> members(counts[r]), in_range;
+        set->members(ranges[r], members, *stream);
+        for (auto id = expected.lower_bound(ranges[r].begin);
+             id != expected.end() && *id < ranges[r].end; ++id) {
+          in_range.push_back(LocalId{static_cast<std::uint32_t>(*id - ranges[r].begin)});
+        }
+        EXPECT_EQ(members, in_range);
+      }
+      set->clear(*stream);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gsplit

@@ -1,0 +1,323 @@
+// Forward and backward of whole models: against PyTorch Geometric's golden values, against finite
+// differences, and any number of workers against one.
+#include "runtime/nn/model.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "comm/world.h"
+#include "runtime/train/safetensors.h"
+#include "sampler/split_sampler.h"
+#include "tests/support/parts.h"
+
+namespace gsplit {
+namespace {
+
+using namespace test;
+using Values = std::vector<double>;
+
+/// Everything that decides one forward and backward pass.
+struct Problem {
+  Graph graph;
+  std::vector<Values> features;      // by original id
+  std::vector<std::int32_t> labels;  // by original id
+  std::vector<Id> seeds;
+  std::vector<std::int32_t> fanouts;  // input layer first
+  ModelOptions model;
+  DrawKey key{.seed = 5, .step = 3};
+};
+
+struct Result {
+  double loss = 0;  // mean over the seeds
+  std::map<Id, Values> logits;
+  std::map<std::string, Values> gradients;
+};
+
+Values to_values(ConstMatrixView view) {
+  Values values;
+  dispatch_compute(view.dtype, [&](auto type) {
+    for (std::int64_t i = 0; i < view.rows; ++i) {
+      const auto* const row = view.row<decltype(type)>(i);
+      values.insert(values.end(), row, row + view.cols);
+    }
+  });
+  return values;
+}
+
+void assign(MatrixView view, const Values& values) {
+  ASSERT_EQ(static_cast<std::size_t>(view.rows * view.cols), values.size());
+  dispatch_compute(view.dtype, [&](auto type) {
+    using T = decltype(type);
+    for (std::size_t i = 0; i < values.size(); ++i) view.row<T>(0)[i] = static_cast<T>(values[i]);
+  });
+}
+
+/// One worker of a pass; the caller's thread is its rank.
+class Pass {
+ public:
+  Pass(const Problem& problem, const Renumbered& parts, Communicator& communicator)
+      : problem_(problem),
+        part_(parts.parts[static_cast<std::size_t>(communicator.rank())]),
+        seeds_(parts.owned(problem.seeds, static_cast<std::size_t>(communicator.rank()))),
+        backend_(make_cpu_backend(1)),
+        stream_(backend_->memory().create_stream()),
+        context_{*backend_, *stream_, communicator, progress_, {}},
+        sampler_(part_.topology(), parts.bounds, *backend_, communicator),
+        model_(problem.model, *backend_, *stream_) {}
+
+  Model& model() { return model_; }
+
+  /// Adds this worker's logits and, on rank 0, the loss and the gradients of all workers to
+  /// `result`.
+  void run(Result& result, std::mutex& mutex) {
+    const MiniBatch batch = sampler_.sample(seeds_, {problem_.fanouts, problem_.key}, *stream_);
+    std::vector<OriginalId> ids;
+    for (LocalId node : batch.nodes.span()) ids.push_back(part_.original_ids[value(node)]);
+    ForwardState state;
+    const Matrix logits =
+        model_.forward(batch, input(batch, ids), ids, problem_.key, state, context_);
+    std::vector<std::int32_t> labels;
+    for (std::size_t i = 0; i < seeds_.size(); ++i)
+      labels.push_back(problem_.labels[value(ids[i])]);
+    Matrix gradient(backend_->memory(), logits.dtype(), logits.rows(), logits.cols());
+    const double batch_size = static_cast<double>(problem_.seeds.size());
+    const LossSums sums = backend_->dense().cross_entropy(
+        {logits.view(), labels, 1 / batch_size, gradient.view()}, *stream_);
+    model_.backward(batch, std::move(gradient), state, ids, context_);
+    context_.communicator.all_reduce_sum(model_.parameters().gradients());
+
+    const std::lock_guard lock(mutex);
+    result.loss += sums.loss / batch_size;
+    for (std::size_t i = 0; i < seeds_.size(); ++i) {
+      result.logits[value(ids[i])] =
+          to_values(logits.view().slice(static_cast<std::int64_t>(i), 1));
+    }
+    if (context_.communicator.rank() != 0) return;
+    for (std::size_t i = 0; i < model_.parameters().list().size(); ++i) {
+      result.gradients[model_.parameters().list()[i].name] =
+          to_values(model_.parameters().gradient({i}));
+    }
+  }
+
+ private:
+  Matrix input(const MiniBatch& batch, const std::vector<OriginalId>& ids) {
+    const Block& block = batch.layers.front().block;
+    Matrix rows(backend_->memory(), problem_.model.dtype, block.num_sources(),
+                problem_.model.in_width);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      assign(rows.view().slice(static_cast<std::int64_t>(i), 1), problem_.features[value(ids[i])]);
+    }
+    return rows;
+  }
+
+  const Problem& problem_;
+  const Renumbered::Part& part_;
+  std::vector<LocalId> seeds_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Stream> stream_;
+  Progress progress_;
+  Context context_;
+  SplitSampler sampler_;
+  Model model_;
+};
+
+/// `weights`: by name, or the initial ones of the model's seed.
+Result run(const Problem& problem, int workers,
+           const std::optional<std::map<std::string, Values>>& weights = std::nullopt) {
+  const Renumbered parts =
+      renumber(problem.graph, random_owners(problem.graph.size(), workers, 21), workers);
+  Result result;
+  std::mutex mutex;
+  run_local_ranks(workers, std::chrono::seconds(20), [&](Communicator& communicator) {
+    Pass pass(problem, parts, communicator);
+    ParameterSet& parameters = pass.model().parameters();
+    for (std::size_t i = 0; weights && i < parameters.list().size(); ++i) {
+      assign(parameters.value({i}), weights->at(parameters.list()[i].name));
+    }
+    pass.run(result, mutex);
+  });
+  return result;
+}
+
+/// |a - b| / |b| in the Euclidean norm.
+double relative_error(const Values& a, const Values& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return std::sqrt(difference / std::max(norm, 1e-300));
+}
+
+// --- Golden values of PyTorch Geometric ---------------------------------------------------------
+
+Values values_of(const Tensor& tensor) {
+  Values values;
+  if (tensor.dtype == "I64") {
+    for (std::size_t i = 0; i < tensor.data.size(); i += 8) {
+      std::int64_t x = 0;
+      std::memcpy(&x, tensor.data.data() + i, 8);
+      values.push_back(static_cast<double>(x));
+    }
+  } else {
+    for (std::size_t i = 0; i < tensor.data.size(); i += 4) {
+      float x = 0;
+      std::memcpy(&x, tensor.data.data() + i, 4);
+      values.push_back(x);
+    }
+  }
+  return values;
+}
+
+Problem golden_problem(const SafetensorsFile& file, const std::string& type, int layers,
+                       DType dtype) {
+  Problem problem;
+  const Values edges = values_of(file.at("edge_index")), x = values_of(file.at("x"));
+  const auto nodes = static_cast<std::size_t>(file.at("x").shape[0]);
+  const auto width = static_cast<std::size_t>(file.at("x").shape[1]);
+  problem.graph.resize(nodes);
+  for (std::size_t e = 0; e < edges.size() / 2; ++e) {
+    problem.graph[static_cast<Id>(edges[edges.size() / 2 + e])].push_back(
+        static_cast<Id>(edges[e]));
+  }
+  for (std::size_t v = 0; v < nodes; ++v) {
+    std::sort(problem.graph[v].begin(), problem.graph[v].end());
+    problem.features.emplace_back(x.begin() + static_cast<std::ptrdiff_t>(v * width),
+                                  x.begin() + static_cast<std::ptrdiff_t>((v + 1) * width));
+  }
+  for (double label : values_of(file.at("labels"))) {
+    problem.labels.push_back(static_cast<std::int32_t>(label));
+  }
+  problem.fanouts.assign(static_cast<std::size_t>(layers), kFullFanout);
+  problem.model = {.type = type,
+                   .num_layers = layers,
+                   .in_width = static_cast<std::int64_t>(width),
+                   .hidden_width = 16,
+                   .out_width = file.at("logits").shape[1],
+                   .dropout = 0,
+                   .dtype = dtype};
+  return problem;
+}
+
+struct GoldenCase {
+  const char* type;
+  int layers;
+};
+
+class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int, DType>> {};
+
+TEST_P(Golden, LogitsLossAndGradientsArePyGs) {
+  const auto [model, workers, dtype] = GetParam();
+  const SafetensorsFile file = SafetensorsFile::open(
+      std::filesystem::path(GSPLIT_SOURCE_DIR) / "tests/golden" /
+      (std::string(model.type) + "_" + std::to_string(model.layers) + ".safetensors"));
+  std::map<std::string, Values> weights;
+  for (const auto& [name, tensor] : file.tensors()) {
+    if (name.starts_with("convs.")) weights[name] = values_of(tensor);
+  }
+  Problem problem = golden_problem(file, model.type, model.layers, dtype);
+
+  for (Id v = 0; v < problem.graph.size(); ++v) problem.seeds.push_back(v);
+  const Result everywhere = run(problem, workers, weights);
+  Values logits;
+  for (const auto& [node, row] : everywhere.logits)
+    logits.insert(logits.end(), row.begin(), row.end());
+  EXPECT_LT(relative_error(logits, values_of(file.at("logits"))), 1e-5);
+
+  problem.seeds.clear();
+  for (double node : values_of(file.at("train_nodes")))
+    problem.seeds.push_back(static_cast<Id>(node));
+  const Result training = run(problem, workers, weights);
+  EXPECT_NEAR(training.loss, values_of(file.at("loss"))[0], 1e-5);
+  for (const auto& [name, gradient] : training.gradients) {
+    EXPECT_LT(relative_error(gradient, values_of(file.at(name + ".grad"))), 1e-4) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, Golden,
+    testing::Combine(testing::Values(GoldenCase{"sage", 2}, GoldenCase{"sage", 3}),
+                     testing::Values(1, 2, 4), testing::Values(DType::kF32, DType::kF64)));
+
+// --- Properties on sampled blocks with dropout
+// -----------------------------------------------------
+
+Problem random_problem(const std::string& type, DType dtype) {
+  Problem problem;
+  problem.graph = random_graph(300, 77);
+  std::mt19937_64 random(4);
+  std::normal_distribution<double> normal;
+  for (std::size_t v = 0; v < 300; ++v) {
+    Values row(9);
+    for (double& x : row) x = static_cast<float>(normal(random));
+    problem.features.push_back(row);
+    problem.labels.push_back(static_cast<std::int32_t>(random() % 4));
+  }
+  for (Id v = 1; v < 300; v += 7) problem.seeds.push_back(v);
+  problem.fanouts = {4, 3, 5};
+  problem.model = {.type = type,
+                   .num_layers = 3,
+                   .in_width = 9,
+                   .hidden_width = 10,
+                   .out_width = 4,
+                   .dropout = 0.4,
+                   .dtype = dtype,
+                   .seed = 8};
+  return problem;
+}
+
+class Models : public testing::TestWithParam<const char*> {};
+
+TEST_P(Models, AnyNumberOfWorkersGivesTheSameGradients) {
+  for (DType dtype : {DType::kF64, DType::kF32}) {
+    const Problem problem = random_problem(GetParam(), dtype);
+    const Result one = run(problem, 1);
+    for (int workers : {2, 3, 4, 8}) {
+      const Result several = run(problem, workers);
+      const double tolerance = dtype == DType::kF64 ? 1e-13 : 1e-5;
+      EXPECT_NEAR(several.loss, one.loss, tolerance * one.loss);
+      EXPECT_EQ(several.logits.size(), one.logits.size());
+      for (const auto& [name, gradient] : several.gradients) {
+        EXPECT_LT(relative_error(gradient, one.gradients.at(name)), tolerance) << name;
+      }
+    }
+  }
+}
+
+TEST_P(Models, GradientsAreFiniteDifferences) {
+  const Problem problem = random_problem(GetParam(), DType::kF64);
+  const auto backend = make_cpu_backend(1);
+  const auto stream = backend->memory().create_stream();
+  Model model(problem.model, *backend, *stream);
+  std::map<std::string, Values> weights;
+  for (std::size_t i = 0; i < model.parameters().list().size(); ++i) {
+    weights[model.parameters().list()[i].name] = to_values(model.parameters().value({i}));
+  }
+  const Result at = run(problem, 2, weights);
+  std::mt19937_64 random(1);
+  constexpr double kStep = 1e-6;
+  for (auto& [name, values] : weights) {
+    for (int trial = 0; trial < 6; ++trial) {
+      const std::size_t i = random() % values.size();
+      const double saved = values[i];
+      values[i] = saved + kStep;
+      const double above = run(problem, 2, weights).loss;
+      values[i] = saved - kStep;
+      const double below = run(problem, 2, weights).loss;
+      values[i] = saved;
+      EXPECT_NEAR(at.gradients.at(name)[i], (above - below) / (2 * kStep), 1e-8)
+          << name << " " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Models, testing::Values("sage"));
+
+}  // namespace
+}  // namespace gsplit
