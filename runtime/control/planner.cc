@@ -11,18 +11,22 @@
 namespace gsplit {
 namespace {
 
-// Four rounds make a pseudo-random permutation of a large domain (Luby and Rackoff); the halves of
-// a small one have so few values that two more are well spent.
+// Four rounds make a pseudo-random permutation of a large domain (M. Luby and C. Rackoff, 1988). On
+// a tiny one the steps of a cycle walk are correlated: over 100,000 epochs the position of a value
+// of five is visibly uneven at six rounds and not at ten.
 constexpr std::uint32_t kRounds = 6;
+constexpr std::uint32_t kRoundsOfTiny = 10;
+constexpr int kTinyHalfBits = 3;
 
 struct Halves {
   std::uint32_t left;
   std::uint32_t right;
 };
 
-Halves feistel(Halves halves, const DrawKey& first_round, std::uint32_t mask) {
-  DrawKey key = first_round;
-  for (key.layer = 0; key.layer < kRounds; ++key.layer) {
+Halves feistel(Halves halves, DrawKey key, int half_bits) {
+  const auto mask = static_cast<std::uint32_t>((std::uint64_t{1} << half_bits) - 1);
+  const std::uint32_t rounds = half_bits <= kTinyHalfBits ? kRoundsOfTiny : kRounds;
+  for (key.layer = 0; key.layer < rounds; ++key.layer) {
     const std::uint32_t mixed = halves.left ^ (draw(key, halves.right, 0).word[0] & mask);
     halves = {halves.right, mixed};
   }
@@ -74,7 +78,7 @@ std::uint64_t EpochPermutation::operator()(std::uint64_t position) const {
   do {  // the cycle through `position` comes back to it, so the walk ends
     const Halves halves = feistel({static_cast<std::uint32_t>(walker >> half_bits_),
                                    static_cast<std::uint32_t>(walker) & mask},
-                                  key, mask);
+                                  key, half_bits_);
     walker = (std::uint64_t{halves.left} << half_bits_) | halves.right;
   } while (walker >= size_);
   return walker;
