@@ -11,16 +11,22 @@
 
 namespace gsplit {
 
-/// True when a launcher (mpirun, srun) started this process as one of several ranks, judged by its
-/// environment; MPI is not touched.
+/// True when a launcher (mpirun, even with one rank; an srun step of several tasks) started this
+/// process as a rank, judged by its environment; MPI is not touched. The shell of an sbatch job is
+/// no launcher.
 bool under_launcher();
 /// Rank by the launcher's environment, 0 without one; for use before MPI is initialised.
 int launcher_rank();
 
-/// Initialises MPI for its lifetime. At most one per process; made and destroyed by the main
-/// thread, which also makes every call on its communicator.
+/// Initialises MPI for its lifetime, unless the program has done so. At most one at a time; made
+/// and destroyed by the main thread, which also makes every call on its communicator. Where the
+/// system allows it, the process gets SIGTERM when its launcher dies.
+///
+/// The destructor finalises MPI together with the peers. After a failure it does not: the process
+/// is to end by _exit(). Destroyed by an exception, it tells the peers by abort().
 class MpiWorld {
  public:
+  /// Throws UsageError if MPI does not know the launcher, CommunicationError if MPI fails.
   explicit MpiWorld(std::chrono::milliseconds deadline);
   ~MpiWorld();
   MpiWorld(const MpiWorld&) = delete;
@@ -36,11 +42,13 @@ class MpiWorld {
 };
 
 /// Communicators of `size` rank threads of this process; element r belongs to the thread of rank r.
-/// They share state that lives until the last one is gone.
+/// They share state that lives until the last one is gone. Peers that wait for one that is gone
+/// throw.
 std::vector<std::unique_ptr<Communicator>> make_local_communicators(
     int size, std::chrono::milliseconds deadline);
 
-/// Runs body(communicator) on `size` threads and joins them. When a body throws, its communicator
+/// Runs body(communicator) on `size` threads, joins them, destroys each communicator as its body
+/// ends. When a body throws, its communicator
 /// is aborted, so that the others end too; the first exception in time is rethrown.
 void run_local_ranks(int size, std::chrono::milliseconds deadline,
                      const std::function<void(Communicator&)>& body);

@@ -1,51 +1,105 @@
 #include "graph/staged_directory.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <vector>
 
 #include "kernels/base/error.h"
 
 namespace gsplit {
 namespace {
 
+namespace fs = std::filesystem;
+
 /// Without the trailing slash that would make its file name empty.
-std::filesystem::path without_slash(const std::filesystem::path& path) {
-  const std::filesystem::path absolute = std::filesystem::absolute(path).lexically_normal();
+fs::path without_slash(const fs::path& path) {
+  const fs::path absolute = fs::absolute(path).lexically_normal();
   return absolute.has_filename() ? absolute : absolute.parent_path();
+}
+
+std::string staging_prefix(const fs::path& target) {
+  return fmt::format(".{}.unfinished-", target.filename().string());
+}
+
+bool exists(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
+
+void flush(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool flushed = fd >= 0 && ::fsync(fd) == 0;
+  const std::error_code error(errno, std::generic_category());
+  if (fd >= 0) ::close(fd);
+  if (!flushed) {
+    throw SystemError("cannot flush " + path.string() + " to the disk: " + error.message(),
+                      "check the disk's space and health");
+  }
+}
+
+void flush_tree(const fs::path& root) {
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(root)) {
+    flush(entry.path());
+  }
+  flush(root);
+}
+
+/// Makes the first of `prefix`0, 1, 2, ... that is not there.
+fs::path make_new_directory(const fs::path& parent, const std::string& prefix) {
+  std::error_code error;
+  fs::create_directories(parent, error);
+  for (int i = 0; !error; ++i) {
+    const fs::path candidate = parent / (prefix + std::to_string(i));
+    if (fs::create_directory(candidate, error)) return candidate;
+  }
+  throw SystemError("cannot make a directory in " + parent.string() + ": " + error.message(),
+                    "check the directory and its permissions");
 }
 
 }  // namespace
 
-StagedDirectory::StagedDirectory(const std::filesystem::path& target)
-    : target_(without_slash(target)) {
-  if (std::filesystem::exists(std::filesystem::symlink_status(target_))) {
+StagedDirectory::StagedDirectory(const fs::path& target) : target_(without_slash(target)) {
+  if (exists(target_)) {
     throw UsageError(target_.string() + " exists already", "remove it or name another directory");
   }
-  std::string name = ".";
-  name += target_.filename().string() + "." + std::to_string(::getpid()) + ".unfinished";
-  std::error_code error;
-  std::filesystem::create_directories(target_.parent_path(), error);
-  const std::filesystem::path staging = target_.parent_path() / name;
-  if (!error) std::filesystem::create_directory(staging, error);
-  if (error) {
-    throw SystemError("cannot make " + staging.string() + ": " + error.message(),
-                      "check the directory and its permissions");
-  }
-  staging_ = staging;
+  staging_ = make_new_directory(target_.parent_path(), staging_prefix(target_));
 }
 
 StagedDirectory::~StagedDirectory() {
   std::error_code ignored;
-  if (!staging_.empty()) std::filesystem::remove_all(staging_, ignored);
+  if (!staging_.empty()) fs::remove_all(staging_, ignored);
 }
 
 void StagedDirectory::commit() {
+  flush_tree(staging_);
   std::error_code error;
-  std::filesystem::rename(staging_, target_, error);
+  // rename() alone would take the place of an empty directory.
+  if (exists(target_)) {
+    error = std::make_error_code(std::errc::file_exists);
+  } else {
+    fs::rename(staging_, target_, error);
+  }
   if (error) {
     throw SystemError("cannot rename " + staging_.string() + " to " + target_.string() + ": " +
                       error.message());
   }
   staging_.clear();
+  flush(target_.parent_path());
+}
+
+void StagedDirectory::remove_leftovers(const fs::path& target) {
+  const fs::path whole = without_slash(target);
+  const std::string prefix = staging_prefix(whole);
+  std::vector<fs::path> leftovers;
+  for (const fs::directory_entry& entry : fs::directory_iterator(whole.parent_path())) {
+    if (entry.path().filename().string().starts_with(prefix)) leftovers.push_back(entry.path());
+  }
+  for (const fs::path& path : leftovers) {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
 }
 
 }  // namespace gsplit

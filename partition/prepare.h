@@ -40,8 +40,9 @@ void write_partition(const Dataset& dataset, const PrepareOptions& options,
                      const std::filesystem::path& out, const Log& log);
 
 /// The partition for these options from the cache, made first where it is missing: by one process
-/// under a lock, while others wait. The key covers the dataset (path, sizes, times, content), all
-/// options that matter and the format version.
+/// under a lock, while others wait. The key covers the dataset (content, sizes, times; not the
+/// path), all options that matter and the format version. An entry found damaged is made again with
+/// a warning.
 Partition prepare_partition(const Dataset& dataset, const PrepareOptions& options, const Log& log);
 
 }  // namespace gsplit

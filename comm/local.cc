@@ -1,0 +1,232 @@
+// Ranks as threads of one process. An exchange has two meetings: once all have posted their
+// arguments each rank copies what is meant for it out of its peers' memory; once all have copied,
+// they may go. Threads may outnumber the cores, so waiting is by condition variable.
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <thread>
+
+#include "comm/transport.h"
+#include "comm/world.h"
+
+namespace gsplit {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// State shared by the communicators of a group. Thread-safe.
+class LocalGroup {
+ public:
+  LocalGroup(int size, std::chrono::milliseconds deadline)
+      : deadline_(deadline), posted_(static_cast<std::size_t>(size)) {}
+
+  int size() const { return static_cast<int>(posted_.size()); }
+  void exchange(int rank, const Exchange& args);
+  /// All waiting and later calls throw `failure`; the first one counts.
+  void fail(const CommunicationFailure& failure);
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  struct Posting {
+    const Exchange* args = nullptr;
+    std::uint64_t round = 0;  ///< exchanges this rank has entered
+  };
+
+  std::uint64_t post(int rank, const Exchange& args);
+  void await_postings(Lock& lock, std::uint64_t round);
+  void await_copies(Lock& lock, std::uint64_t round);
+  bool posted_sizes_agree() const;
+  void copy_segments(int rank) const;
+  int lowest_absent(std::uint64_t round) const;
+  [[noreturn]] void leave_failed(Lock& lock);
+
+  const std::chrono::milliseconds deadline_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<CommunicationFailure> failure_;
+  std::vector<Posting> posted_;       ///< by rank; fixed while ranks copy
+  int arrived_ = 0;                   ///< ranks that have posted for round complete_postings_ + 1
+  int copied_ = 0;                    ///< ranks that have copied in round complete_copies_ + 1
+  int copying_ = 0;                   ///< ranks that read their peers' memory now
+  bool peers_agree_on_bytes_ = true;  ///< in the last complete round of postings
+  std::uint64_t complete_postings_ = 0;  ///< rounds
+  std::uint64_t complete_copies_ = 0;    ///< rounds
+};
+
+void LocalGroup::exchange(int rank, const Exchange& args) {
+  Lock lock(mutex_);
+  if (failure_) leave_failed(lock);
+  const std::uint64_t round = post(rank, args);
+  await_postings(lock, round);
+  ++copying_;
+  lock.unlock();
+  copy_segments(rank);
+  lock.lock();
+  --copying_;
+  await_copies(lock, round);
+}
+
+void LocalGroup::fail(const CommunicationFailure& failure) {
+  const Lock lock(mutex_);
+  if (!failure_) failure_ = failure;
+  changed_.notify_all();
+}
+
+std::uint64_t LocalGroup::post(int rank, const Exchange& args) {
+  Posting& mine = posted_[static_cast<std::size_t>(rank)];
+  mine = {&args, mine.round + 1};
+  if (++arrived_ == size()) {
+    arrived_ = 0;
+    peers_agree_on_bytes_ = posted_sizes_agree();
+    ++complete_postings_;
+    changed_.notify_all();
+  }
+  return mine.round;
+}
+
+void LocalGroup::await_postings(Lock& lock, std::uint64_t round) {
+  const auto done = [&] { return complete_postings_ >= round || failure_; };
+  if (!changed_.wait_until(lock, Clock::now() + deadline_, done)) {
+    failure_ = absent_peer(lowest_absent(round), deadline_);
+    changed_.notify_all();
+  }
+  if (complete_postings_ >= round) GSPLIT_CHECK(peers_agree_on_bytes_);
+  if (failure_) leave_failed(lock);
+}
+
+// No deadline: peers that have arrived only copy now, and to leave earlier would free memory that
+// they read.
+void LocalGroup::await_copies(Lock& lock, std::uint64_t round) {
+  if (++copied_ == size()) {
+    copied_ = 0;
+    ++complete_copies_;
+  }
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return complete_copies_ >= round || failure_; });
+  if (complete_copies_ < round) leave_failed(lock);
+}
+
+// The last to come looks at all pairs, so that all ranks find the same and nobody starts to copy.
+bool LocalGroup::posted_sizes_agree() const {
+  for (std::size_t to = 0; to < posted_.size(); ++to) {
+    for (std::size_t from = 0; from < posted_.size(); ++from) {
+      if (posted_[from].args->send_bytes[to] != posted_[to].args->receive_bytes[from]) return false;
+    }
+  }
+  return true;
+}
+
+void LocalGroup::copy_segments(int rank) const {
+  const Exchange& mine = *posted_[static_cast<std::size_t>(rank)].args;
+  std::byte* to = mine.receive.data();
+  for (std::size_t q = 0; q < posted_.size(); ++q) {
+    const Exchange& peer = *posted_[q].args;
+    const std::size_t bytes = mine.receive_bytes[q];
+    const std::size_t start =
+        std::accumulate(peer.send_bytes.begin(), peer.send_bytes.begin() + rank, std::size_t{0});
+    if (bytes > 0) std::memcpy(to, peer.send.data() + start, bytes);
+    to += bytes;
+  }
+}
+
+int LocalGroup::lowest_absent(std::uint64_t round) const {
+  const auto absent = std::find_if(posted_.begin(), posted_.end(),
+                                   [round](const Posting& p) { return p.round < round; });
+  return static_cast<int>(absent - posted_.begin());
+}
+
+// Nobody starts to copy after a failure, but a peer that has started may still read our memory.
+void LocalGroup::leave_failed(Lock& lock) {
+  changed_.wait(lock, [&] { return copying_ == 0; });
+  throw CommunicationError(failure_->peer, failure_->reason);
+}
+
+class LocalCommunicator final : public Communicator {
+ public:
+  LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank)
+      : group_(std::move(group)), rank_(rank) {}
+  // A peer that still waits for this rank would wait in vain.
+  ~LocalCommunicator() override { group_->fail(departed_peer(rank_)); }
+  LocalCommunicator(const LocalCommunicator&) = delete;
+  LocalCommunicator& operator=(const LocalCommunicator&) = delete;
+
+  int rank() const override { return rank_; }
+  int size() const override { return group_->size(); }
+  void exchange(const Exchange& args) override {
+    check_exchange(args, rank_, size());
+    group_->exchange(rank_, args);
+  }
+  void abort(const std::string& reason) noexcept override {
+    group_->fail(aborted_peer(rank_, reason));
+  }
+
+ private:
+  std::shared_ptr<LocalGroup> group_;
+  int rank_;
+};
+
+/// The exception that came first in time. Thread-safe.
+class FirstException {
+ public:
+  void record(std::exception_ptr exception) {
+    const std::lock_guard lock(mutex_);
+    if (!first_) first_ = std::move(exception);
+  }
+  /// REQUIRES: nobody records any more.
+  void rethrow() const {
+    if (first_) std::rethrow_exception(first_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr first_;
+};
+
+// Records before it aborts: what the peers throw because of the abort comes later.
+void run_rank(Communicator& communicator, const std::function<void(Communicator&)>& body,
+              FirstException& first) {
+  try {
+    body(communicator);
+  } catch (const std::exception& error) {
+    first.record(std::current_exception());
+    communicator.abort(error.what());
+  } catch (...) {
+    first.record(std::current_exception());
+    communicator.abort("unknown exception");
+  }
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<Communicator>> make_local_communicators(
+    int size, std::chrono::milliseconds deadline) {
+  GSPLIT_CHECK(size >= 1);
+  const auto group = std::make_shared<LocalGroup>(size, deadline);
+  std::vector<std::unique_ptr<Communicator>> communicators;
+  for (int r = 0; r < size; ++r) {
+    communicators.push_back(std::make_unique<LocalCommunicator>(group, r));
+  }
+  return communicators;
+}
+
+void run_local_ranks(int size, std::chrono::milliseconds deadline,
+                     const std::function<void(Communicator&)>& body) {
+  FirstException first;
+  {
+    std::vector<std::jthread> threads;
+    for (auto& communicator : make_local_communicators(size, deadline)) {
+      threads.emplace_back([&body, &first, own = std::move(communicator)]() mutable {
+        run_rank(*own, body, first);
+        own.reset();
+      });
+    }
+  }
+  first.rethrow();
+}
+
+}  // namespace gsplit

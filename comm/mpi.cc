@@ -1,0 +1,427 @@
+// Ranks of an MPI launcher. An exchange is a set of non-blocking messages polled against the
+// deadline, so that a dead peer is an error and never a hang. A second communicator carries notices
+// of failure, which every poll looks at: when one rank fails, the others learn whose fault it was
+// at once.
+#include <mpi.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+
+#include <csignal>
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <thread>
+
+#include "comm/transport.h"
+#include "comm/world.h"
+
+namespace gsplit {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// MPI counts are ints.
+constexpr std::size_t kMaxMessageBytes = std::size_t{1} << 30;
+/// The tags that every MPI has are 0 to 32767; the last is the farewell's.
+constexpr std::uint32_t kTags = 32767;
+constexpr int kFarewellTag = 32767;
+/// How long a failing rank tries to get its notices out.
+constexpr std::chrono::milliseconds kNoticeTime{200};
+
+/// Throws CommunicationError if an MPI call failed.
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "unknown error";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw CommunicationError(-1, std::string(call) + " failed: " + text);
+}
+
+/// Waiting between polls: first the core is only offered to others, then given up for 20 to 100 us,
+/// so that the compute threads of ranks that share the cores get on.
+class Backoff {
+ public:
+  void pause() {
+    if (Clock::now() < spin_until_) {
+      std::this_thread::yield();
+      return;
+    }
+    std::this_thread::sleep_for(nap_);
+    nap_ = std::min(2 * nap_, std::chrono::microseconds{100});
+  }
+  void reset() { *this = Backoff(); }
+
+ private:
+  Clock::time_point spin_until_ = Clock::now() + std::chrono::microseconds{200};
+  std::chrono::microseconds nap_{20};
+};
+
+/// Sent by a failing rank to all others.
+struct Notice {
+  std::int32_t peer = -1;
+  std::array<char, 1020> reason{};
+};
+
+Notice make_notice(const CommunicationFailure& failure) {
+  Notice notice{.peer = failure.peer};
+  failure.reason.copy(notice.reason.data(), notice.reason.size() - 1);
+  return notice;
+}
+
+/// The pending messages of one exchange, beside the receive of the next notice.
+class Messages {
+ public:
+  void watch_notices(MPI_Comm comm) {
+    requests_.assign(1, MPI_REQUEST_NULL);
+    check_mpi(MPI_Irecv(&notice_, sizeof(Notice), MPI_BYTE, MPI_ANY_SOURCE, 0, comm, &requests_[0]),
+              "MPI_Irecv");
+  }
+
+  void receive(MPI_Comm comm, int peer, int tag, std::span<std::byte> data);
+  void send(MPI_Comm comm, int peer, int tag, std::span<const std::byte> data);
+  /// One round of progress; true if a message was completed. Throws on a wrong length.
+  bool poll();
+  bool complete() const { return unfinished_ == 0; }
+  /// The lowest rank with an unfinished message. REQUIRES: !complete().
+  int lowest_unfinished() const;
+  /// The notice that has come, if one has.
+  const std::optional<CommunicationFailure>& noticed() const { return noticed_; }
+  /// Withdraws all receives, so that nothing is written to memory that its owner takes back.
+  void withdraw();
+  void clear();
+
+ private:
+  struct Message {
+    int peer = -1;
+    int bytes = -1;  ///< expected; -1 for a send
+  };
+  void add(int peer, int bytes);
+  void check_completed(int index, const MPI_Status& status);
+
+  Notice notice_;
+  std::optional<CommunicationFailure> noticed_;
+  std::vector<MPI_Request> requests_;                        ///< the first is the notice's
+  std::vector<Message> messages_ = std::vector<Message>(1);  ///< parallel to requests_
+  std::vector<int> completed_;
+  std::vector<MPI_Status> statuses_;
+  std::size_t unfinished_ = 0;
+};
+
+void Messages::add(int peer, int bytes) {
+  requests_.push_back(MPI_REQUEST_NULL);
+  messages_.push_back({peer, bytes});
+  ++unfinished_;
+}
+
+void Messages::receive(MPI_Comm comm, int peer, int tag, std::span<std::byte> data) {
+  while (!data.empty()) {
+    const auto part = data.first(std::min(data.size(), kMaxMessageBytes));
+    data = data.subspan(part.size());
+    const int bytes = static_cast<int>(part.size());
+    add(peer, bytes);
+    check_mpi(MPI_Irecv(part.data(), bytes, MPI_BYTE, peer, tag, comm, &requests_.back()),
+              "MPI_Irecv");
+  }
+}
+
+void Messages::send(MPI_Comm comm, int peer, int tag, std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const auto part = data.first(std::min(data.size(), kMaxMessageBytes));
+    data = data.subspan(part.size());
+    add(peer, -1);
+    check_mpi(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_BYTE, peer, tag, comm,
+                        &requests_.back()),
+              "MPI_Isend");
+  }
+}
+
+bool Messages::poll() {
+  completed_.resize(requests_.size());
+  statuses_.resize(requests_.size());
+  int count = 0;
+  const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count,
+                                completed_.data(), statuses_.data());
+  if (code != MPI_ERR_IN_STATUS) check_mpi(code, "MPI_Testsome");
+  if (count == MPI_UNDEFINED) return false;
+  for (int i = 0; i < count; ++i) {
+    MPI_Status& status = statuses_[static_cast<std::size_t>(i)];
+    // MPI sets the field only where it reports an error in some status.
+    if (code == MPI_SUCCESS) status.MPI_ERROR = MPI_SUCCESS;
+    check_completed(completed_[static_cast<std::size_t>(i)], status);
+    if (noticed_) break;  // what else has come may be cut short by the failure
+  }
+  return count > 0;
+}
+
+void Messages::check_completed(int index, const MPI_Status& status) {
+  if (index == 0) {
+    check_mpi(status.MPI_ERROR, "the receive of a notice");
+    noticed_ = CommunicationFailure{notice_.peer, notice_.reason.data()};
+    return;
+  }
+  --unfinished_;
+  const Message& message = messages_[static_cast<std::size_t>(index)];
+  int error_class = MPI_SUCCESS;
+  MPI_Error_class(status.MPI_ERROR, &error_class);
+  const bool peer_sent_too_much = error_class == MPI_ERR_TRUNCATE;
+  GSPLIT_CHECK(!peer_sent_too_much);
+  check_mpi(status.MPI_ERROR, "a message");
+  if (message.bytes < 0) return;
+  int received = 0;
+  check_mpi(MPI_Get_count(&status, MPI_BYTE, &received), "MPI_Get_count");
+  const bool peers_agree_on_bytes = received == message.bytes;
+  GSPLIT_CHECK(peers_agree_on_bytes);
+}
+
+int Messages::lowest_unfinished() const {
+  int lowest = -1;
+  for (std::size_t i = 1; i < requests_.size(); ++i) {
+    if (requests_[i] == MPI_REQUEST_NULL) continue;
+    if (lowest < 0 || messages_[i].peer < lowest) lowest = messages_[i].peer;
+  }
+  return lowest;
+}
+
+void Messages::withdraw() {
+  for (std::size_t i = 0; i < requests_.size(); ++i) {
+    const bool is_receive = i == 0 || messages_[i].bytes >= 0;
+    if (!is_receive || requests_[i] == MPI_REQUEST_NULL) continue;
+    MPI_Cancel(&requests_[i]);
+    MPI_Request_free(&requests_[i]);
+  }
+}
+
+void Messages::clear() {
+  requests_.resize(1);
+  messages_.resize(1);
+}
+
+class MpiCommunicator final : public Communicator {
+ public:
+  explicit MpiCommunicator(std::chrono::milliseconds deadline);
+  ~MpiCommunicator() override;
+  MpiCommunicator(const MpiCommunicator&) = delete;
+  MpiCommunicator& operator=(const MpiCommunicator&) = delete;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  void exchange(const Exchange& args) override;
+  void abort(const std::string& reason) noexcept override;
+  bool failed() const { return failure_.has_value(); }
+  /// The last barrier: meets only its like, never the collective of a peer that goes on.
+  void bid_farewell();
+
+ private:
+  void start(const Exchange& args);
+  void finish();
+  [[noreturn]] void fail_absent();
+  void send_notices() noexcept;
+
+  const std::chrono::milliseconds deadline_;
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  MPI_Comm notices_ = MPI_COMM_NULL;
+  int rank_ = 0;
+  int size_ = 1;
+  std::uint32_t sequence_ = 0;  ///< exchanges so far: their tag, so that two never mix
+  bool leaving_ = false;
+  Messages messages_;
+  Notice outgoing_;
+  std::optional<CommunicationFailure> failure_;
+};
+
+MPI_Comm duplicate_world() {
+  MPI_Comm comm = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+  check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  return comm;
+}
+
+MpiCommunicator::MpiCommunicator(std::chrono::milliseconds deadline)
+    : deadline_(deadline), comm_(duplicate_world()), notices_(duplicate_world()) {
+  check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+  messages_.watch_notices(notices_);
+}
+
+// After a failure peers may be gone, and to free a communicator is collective.
+MpiCommunicator::~MpiCommunicator() {
+  messages_.withdraw();
+  if (failed()) return;
+  MPI_Comm_free(&notices_);
+  MPI_Comm_free(&comm_);
+}
+
+void MpiCommunicator::exchange(const Exchange& args) {
+  if (failure_) throw CommunicationError(failure_->peer, failure_->reason);
+  try {
+    check_exchange(args, rank_, size_);
+    copy_own_segment(args, rank_);
+    start(args);
+    finish();
+    messages_.clear();
+  } catch (const std::exception& error) {
+    abort(error.what());
+    messages_.withdraw();
+    throw;
+  }
+}
+
+// The s-th message goes to the s-th rank after this one, so that not all begin with the same peer.
+void MpiCommunicator::start(const Exchange& args) {
+  const std::vector<std::size_t> from = segment_offsets(args.receive_bytes);
+  const std::vector<std::size_t> to = segment_offsets(args.send_bytes);
+  const int tag = leaving_ ? kFarewellTag : static_cast<int>(sequence_++ % kTags);
+  for (int step = 1; step < size_; ++step) {
+    const int peer = (rank_ + size_ - step) % size_;
+    const auto q = static_cast<std::size_t>(peer);
+    messages_.receive(comm_, peer, tag, args.receive.subspan(from[q], args.receive_bytes[q]));
+  }
+  for (int step = 1; step < size_; ++step) {
+    const int peer = (rank_ + step) % size_;
+    const auto q = static_cast<std::size_t>(peer);
+    messages_.send(comm_, peer, tag, args.send.subspan(to[q], args.send_bytes[q]));
+  }
+}
+
+void MpiCommunicator::bid_farewell() {
+  leaving_ = true;
+  barrier();
+}
+
+void MpiCommunicator::finish() {
+  const auto expiry = Clock::now() + deadline_;
+  Backoff backoff;
+  while (true) {
+    const bool progress = messages_.poll();
+    if (messages_.noticed()) {
+      failure_ = messages_.noticed();
+      throw CommunicationError(failure_->peer, failure_->reason);
+    }
+    if (messages_.complete()) return;
+    if (Clock::now() >= expiry) fail_absent();
+    if (progress) backoff.reset();
+    backoff.pause();
+  }
+}
+
+// The peers that wait for this rank would next take it for the absent one: they are told.
+void MpiCommunicator::fail_absent() {
+  failure_ = absent_peer(messages_.lowest_unfinished(), deadline_);
+  send_notices();
+  throw CommunicationError(failure_->peer, failure_->reason);
+}
+
+void MpiCommunicator::abort(const std::string& reason) noexcept {
+  if (failure_) return;
+  failure_ = aborted_peer(rank_, reason);
+  send_notices();
+}
+
+// Small messages are buffered by MPI: normally they are out at once.
+void MpiCommunicator::send_notices() noexcept {
+  outgoing_ = make_notice(*failure_);
+  std::vector<MPI_Request> requests;
+  for (int peer = 0; peer < size_; ++peer) {
+    if (peer == rank_) continue;
+    MPI_Request request = MPI_REQUEST_NULL;
+    MPI_Isend(&outgoing_, sizeof(Notice), MPI_BYTE, peer, 0, notices_, &request);
+    requests.push_back(request);
+  }
+  const auto expiry = Clock::now() + kNoticeTime;
+  int done = 0;
+  while (done == 0 && Clock::now() < expiry) {
+    MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
+    if (done == 0) std::this_thread::yield();
+  }
+}
+
+/// MPI itself, unless the program has initialised it before: then it is also left running.
+class MpiLibrary {
+ public:
+  MpiLibrary() {
+    int initialised = 0;
+    MPI_Initialized(&initialised);
+    if (initialised != 0) return;
+    int provided = 0;
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    owned_ = true;
+  }
+  void finalize() {
+    if (owned_) MPI_Finalize();
+  }
+
+ private:
+  bool owned_ = false;
+};
+
+/// Ranks of MPI's job that run on this host.
+struct LocalPlace {
+  int rank = 0;
+  int size = 1;
+};
+
+LocalPlace find_local_place() {
+  MPI_Comm host = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host),
+            "MPI_Comm_split_type");
+  LocalPlace place;
+  check_mpi(MPI_Comm_rank(host, &place.rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(host, &place.size), "MPI_Comm_size");
+  check_mpi(MPI_Comm_free(&host), "MPI_Comm_free");
+  return place;
+}
+
+// A killed mpirun leaves its ranks alive; they are to stop as if they had been asked.
+void stop_with_launcher() {
+#ifdef __linux__
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+#endif
+}
+
+}  // namespace
+
+struct MpiWorld::State {
+  explicit State(std::chrono::milliseconds deadline) : communicator(deadline) {}
+
+  MpiLibrary library;  // before the communicator: initialised first
+  MpiCommunicator communicator;
+  LocalPlace local = find_local_place();
+  int exceptions_before = std::uncaught_exceptions();
+};
+
+MpiWorld::MpiWorld(std::chrono::milliseconds deadline) {
+  stop_with_launcher();
+  state_ = std::make_unique<State>(deadline);
+  const int rank = state_->communicator.rank();
+  if (rank != launcher_rank()) {
+    throw UsageError("the launcher calls this rank " + std::to_string(launcher_rank()) +
+                         ", but MPI calls it " + std::to_string(rank),
+                     "use the mpirun or srun of the MPI library that gsplit was built with");
+  }
+}
+
+// To finalise waits for the peers without a deadline, so first it is made sure that they come.
+MpiWorld::~MpiWorld() {
+  MpiCommunicator& communicator = state_->communicator;
+  if (std::uncaught_exceptions() > state_->exceptions_before) {
+    communicator.abort("it ended with an error");
+  }
+  try {
+    communicator.bid_farewell();
+  } catch (const std::exception&) {
+    return;
+  }
+  MpiLibrary library = state_->library;
+  state_.reset();
+  library.finalize();
+}
+
+Communicator& MpiWorld::communicator() { return state_->communicator; }
+int MpiWorld::local_rank() const { return state_->local.rank; }
+int MpiWorld::local_size() const { return state_->local.size; }
+
+}  // namespace gsplit

@@ -1,0 +1,47 @@
+// k-way partitioning by METIS (G. Karypis and V. Kumar, "Multilevel k-way partitioning scheme for
+// irregular graphs", JPDC 48(1), 1998) with presampled weights, so that the cut stands for what
+// training shuffles and the balance for what training computes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "graph/csc.h"
+#include "partition/assignment.h"
+#include "partition/presample.h"
+
+namespace gsplit {
+
+struct MetisOptions {
+  int parts = 2;  ///< at least 2
+  std::uint64_t seed = 0;
+  int threads = 1;  ///< for building METIS's input; METIS itself has one
+};
+
+/// Part of every node of the symmetrised graph: edge weight = 1 + times sampled in either
+/// direction; balanced in edges sampled into the nodes, input rows and training nodes, each of them
+/// where it occurs. Throws UsageError where METIS's 32-bit integers cannot hold the graph (about
+/// 75-130 bytes of memory an undirected edge are needed too) or a part would be empty, SystemError
+/// where METIS fails.
+Assignment metis_partition(const CscView& graph, const PresampleCounts& counts,
+                           const MetisOptions& options);
+
+/// Undirected graph in METIS's form: each edge stands at both ends; no loops, no parallel edges.
+struct SymmetricGraph {
+  std::vector<std::int32_t> xadj;    // (num_nodes + 1)
+  std::vector<std::int32_t> adjncy;  // (entries) ascending within a row
+  std::vector<std::int32_t> adjwgt;  // (entries) sum below 2^31, at least 1 each
+};
+
+/// `edge_samples`: (num_edges) weight of each edge of the CSC. Throws as check_metis_limits.
+SymmetricGraph symmetrize(const CscView& graph, std::span<const std::uint16_t> edge_samples,
+                          int threads);
+
+/// Throws UsageError unless `nodes` and `entries` (twice the undirected edges) fit METIS's 32 bits.
+void check_metis_limits(std::uint64_t nodes, std::uint64_t entries);
+
+/// `loads` scaled so that their sum stays below 2^31; a positive load stays positive.
+std::vector<std::int32_t> scale_loads(std::span<const std::uint64_t> loads);
+
+}  // namespace gsplit

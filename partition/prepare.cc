@@ -1,0 +1,229 @@
+#include "partition/prepare.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include "graph/csc.h"
+#include "graph/staged_directory.h"
+#include "partition/cache.h"
+#include "partition/metis_partitioner.h"
+#include "partition/presample.h"
+#include "partition/quality.h"
+#include "partition/shard_writer.h"
+#include "partition/simple_partitioners.h"
+
+namespace gsplit {
+namespace {
+
+/// Part of every cache key: to be raised when the same options give other files.
+constexpr int kCacheVersion = 1;
+
+constexpr std::array<std::pair<std::string_view, PartitionMethod>, 4> kMethods{
+    {{"metis", PartitionMethod::kMetis},
+     {"random", PartitionMethod::kRandom},
+     {"range", PartitionMethod::kRange},
+     {"file", PartitionMethod::kFile}}};
+
+std::string method_name(const PrepareOptions& options) {
+  if (options.parts == 1) return "none";
+  for (const auto& [name, method] : kMethods) {
+    if (method == options.method) return std::string(name);
+  }
+  throw InternalError("internal error: a partition method without a name");
+}
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::uint64_t peak_rss_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
+}
+
+void check_options(const Dataset& dataset, const PrepareOptions& options) {
+  check_part_count(options.parts, dataset.num_nodes);
+  check_fanout(options.fanout);
+  if (options.batch_size == 0) throw UsageError("the batch size is 0", "give a positive one");
+  const bool from_file = options.method == PartitionMethod::kFile;
+  if (from_file && options.assignment.empty()) {
+    throw UsageError("--method file needs --assignment", "name a .npy with the part of each node");
+  }
+  if (!from_file && !options.assignment.empty()) {
+    throw UsageError("--assignment is given, but --method is " + method_name(options),
+                     "add --method file or leave it out");
+  }
+}
+
+/// `name`-<hash of what it depends on>.
+std::filesystem::path cache_path(const std::string& name, const std::string& key) {
+  const std::string hash = sha256_hex(std::as_bytes(std::span(key)));
+  return cache_directory() / (name + "-" + hash.substr(0, 32));
+}
+
+std::string dataset_key(const Dataset& dataset, const std::string& fingerprint) {
+  return fmt::format("version {}\ncontent {}\nedges {}\nfeatures {}\n", kCacheVersion, fingerprint,
+                     file_stamp(dataset.edges.path()), file_stamp(dataset.features.path()));
+}
+
+/// One part depends on nothing but the dataset.
+std::string options_key(const PrepareOptions& options) {
+  if (options.parts == 1) return "one part\n";
+  std::string key = fmt::format("{} parts by {}, fanout {}, batch {}, seed {}\n", options.parts,
+                                method_name(options), fmt::join(options.fanout, ","),
+                                options.batch_size, options.seed);
+  if (options.method == PartitionMethod::kFile) {
+    key += sha256_hex(NpyArray::open(options.assignment).bytes());
+  }
+  return key;
+}
+
+/// A dataset that is being partitioned.
+struct Job {
+  const Dataset& dataset;
+  const PrepareOptions& options;
+  const std::string fingerprint;
+  const Log& log;
+};
+
+Csc cached_csc(const Job& job) {
+  const Dataset& dataset = job.dataset;
+  const CacheEntry<Csc> entry{
+      .open =
+          [&](const std::filesystem::path& path) {
+            Csc csc = Csc::open(path);
+            const CscView view = csc.view();
+            if (view.num_nodes() != dataset.num_nodes || view.num_edges() != dataset.num_edges) {
+              throw UsageError(path.string() + " holds another graph");
+            }
+            return csc;
+          },
+      .build =
+          [&](const std::filesystem::path& path) {
+            const Stopwatch watch;
+            build_csc(dataset, path, job.options.threads);
+            job.log.info(fmt::format("sorted {} edges by destination in {:.1f} s",
+                                     dataset.num_edges, watch.seconds()));
+          }};
+  return open_cached(cache_path("csc", dataset_key(dataset, job.fingerprint)), entry, job.log);
+}
+
+Assignment assign_parts(const CscView& graph, const PresampleCounts& counts,
+                        const PrepareOptions& options) {
+  switch (options.method) {
+    case PartitionMethod::kMetis:
+      return metis_partition(
+          graph, counts,
+          {.parts = options.parts, .seed = options.seed, .threads = options.threads});
+    case PartitionMethod::kRandom:
+      return random_partition(graph.num_nodes(), options.parts, options.seed);
+    case PartitionMethod::kRange:
+      return range_partition(graph, options.parts);
+    case PartitionMethod::kFile:
+      return read_assignment(options.assignment, graph.num_nodes(), options.parts);
+  }
+  throw InternalError("internal error: a partition method without an implementation");
+}
+
+struct PartitionedGraph {
+  Assignment assignment;
+  Quality quality;
+};
+
+PartitionedGraph partition_graph(const CscView& graph, const Job& job) {
+  const PrepareOptions& options = job.options;
+  if (options.parts == 1) return {Assignment(graph.num_nodes(), 0), Quality{}};
+  const Stopwatch watch;
+  const PresampledBatches batches(graph, job.dataset.train.nodes,
+                                  {.fanout = options.fanout,
+                                   .batch_size = options.batch_size,
+                                   .seed = options.seed,
+                                   .threads = options.threads});
+  const PresampleCounts counts =
+      count_samples(graph, job.dataset.train.nodes, batches, options.threads);
+  const double presampled = watch.seconds();
+  PartitionedGraph result{.assignment = assign_parts(graph, counts, options), .quality = {}};
+  const double assigned = watch.seconds();
+  result.quality =
+      measure_quality(graph, result.assignment, options.parts, batches, counts, options.threads);
+  job.log.info(fmt::format(
+      "{} parts by {}: presampled {} batches in {:.1f} s, partitioned in {:.1f} s, measured in "
+      "{:.1f} s; {:.1f} % of the edges cut, {:.0f} rows to shuffle a step",
+      options.parts, method_name(options), batches.size(), presampled, assigned - presampled,
+      watch.seconds() - assigned, 100 * result.quality.cut_fraction, result.quality.shuffle_rows));
+  return result;
+}
+
+PartitionInfo partition_info(const Job& job) {
+  PartitionInfo info{.method = method_name(job.options),
+                     .dataset_fingerprint = job.fingerprint,
+                     .seed = job.options.seed};
+  if (job.options.parts > 1) info.fanout = job.options.fanout;  // else there was no presample
+  return info;
+}
+
+/// Fills `directory`, which exists and is empty.
+void build_partition(const Job& job, const std::filesystem::path& directory) {
+  const Stopwatch watch;
+  const Csc csc = cached_csc(job);
+  PartitionedGraph partitioned = partition_graph(csc.view(), job);
+  write_shards({job.dataset, csc.view(), partitioned.assignment}, partition_info(job), directory,
+               job.options.threads);
+  partitioned.quality.method = method_name(job.options);
+  partitioned.quality.seconds = watch.seconds();
+  partitioned.quality.peak_rss_bytes = peak_rss_bytes();
+  write_quality(directory / "quality.json", partitioned.quality);
+}
+
+/// Opens with the checks of all shards.
+Partition open_whole(const std::filesystem::path& directory) {
+  Partition partition = Partition::open(directory);
+  for (int part = 0; part < partition.info().num_parts; ++part) Shard::open(partition, part);
+  return partition;
+}
+
+}  // namespace
+
+PartitionMethod partition_method_from_name(const std::string& name) {
+  if (name == "auto") return PartitionMethod::kMetis;
+  for (const auto& [known, method] : kMethods) {
+    if (name == known) return method;
+  }
+  throw UsageError(name == "stream" ? "--method stream is not available in this version"
+                                    : "--method " + name + " is unknown",
+                   "choose auto, metis, random, range or file");
+}
+
+void write_partition(const Dataset& dataset, const PrepareOptions& options,
+                     const std::filesystem::path& out, const Log& log) {
+  check_options(dataset, options);
+  StagedDirectory staging(out);
+  build_partition({dataset, options, content_fingerprint(dataset), log}, staging.path());
+  staging.commit();
+}
+
+Partition prepare_partition(const Dataset& dataset, const PrepareOptions& options, const Log& log) {
+  check_options(dataset, options);
+  const Job job{dataset, options, content_fingerprint(dataset), log};
+  const std::filesystem::path path =
+      cache_path("partition", dataset_key(dataset, job.fingerprint) + options_key(options));
+  const CacheEntry<Partition> entry{
+      .open = open_whole,
+      .build = [&](const std::filesystem::path& directory) { build_partition(job, directory); }};
+  return open_cached(path, entry, log);
+}
+
+}  // namespace gsplit

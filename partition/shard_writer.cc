@@ -1,0 +1,206 @@
+#include "partition/shard_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "kernels/base/error.h"
+
+namespace gsplit {
+namespace {
+
+/// What every shard is cut from.
+struct WholeGraph {
+  const Dataset& dataset;
+  CscView graph;
+  const Renumbering& ids;
+  std::vector<std::int32_t> labels;  // (num_nodes) -1 where unlabelled
+  int threads;
+};
+
+std::vector<std::int32_t> dense_labels(const Dataset& dataset) {
+  std::vector<std::int32_t> labels(dataset.num_nodes, -1);
+  for (const LabeledNodes* split : {&dataset.train, &dataset.validation, &dataset.test}) {
+    for (std::size_t i = 0; i < split->nodes.size(); ++i) {
+      labels[split->nodes[i]] = split->labels[i];
+    }
+  }
+  return labels;
+}
+
+template <class Index>
+void write_indices(const WholeGraph& whole, std::span<const OriginalId> members,
+                   std::span<const std::int64_t> indptr, const std::filesystem::path& file) {
+  NpyWriter writer(file, npy_type_of<Index>::value, {static_cast<std::uint64_t>(indptr.back())});
+  const std::span<Index> indices = writer.as<Index>();
+#pragma omp parallel for num_threads(whole.threads) schedule(dynamic, 1024)
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    auto place = static_cast<std::size_t>(indptr[i]);
+    const std::uint64_t node = value(members[i]);
+    for (std::int64_t e = whole.graph.indptr[node]; e < whole.graph.indptr[node + 1]; ++e) {
+      indices[place++] = static_cast<Index>(value(whole.ids.global(whole.graph.neighbor(e))));
+    }
+  }
+  writer.close();
+}
+
+void write_topology(const WholeGraph& whole, std::span<const OriginalId> members,
+                    const std::filesystem::path& directory) {
+  std::vector<std::int64_t> indptr(members.size() + 1, 0);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const std::uint64_t node = value(members[i]);
+    indptr[i + 1] = indptr[i] + whole.graph.indptr[node + 1] - whole.graph.indptr[node];
+  }
+  write_npy<std::int64_t>(directory / "indptr.npy", indptr, {indptr.size()});
+  if (whole.dataset.num_nodes <= std::numeric_limits<std::uint32_t>::max()) {
+    write_indices<std::uint32_t>(whole, members, indptr, directory / "indices.npy");
+  } else {
+    write_indices<std::uint64_t>(whole, members, indptr, directory / "indices.npy");
+  }
+}
+
+/// Position of the first value of a row whose exponent bits are all ones (infinity or NaN), else
+/// `row.size()`.
+template <class Bits>
+std::size_t first_not_finite(std::span<const Bits> row) {
+  constexpr Bits kExponent =
+      sizeof(Bits) == 2 ? static_cast<Bits>(0x7C00u) : static_cast<Bits>(0x7F800000u);
+  const auto at = std::find_if(row.begin(), row.end(),
+                               [](Bits bits) { return (bits & kExponent) == kExponent; });
+  return static_cast<std::size_t>(at - row.begin());
+}
+
+[[noreturn]] void refuse_features(const Dataset& dataset, std::uint64_t position) {
+  throw UsageError(
+      fmt::format("{} is not finite at node {}, column {}", dataset.features.path().string(),
+                  position / dataset.feature_width(), position % dataset.feature_width()),
+      "replace NaN and infinities");
+}
+
+/// Copies the rows of `members` as bits, checking on the way that they are finite.
+template <class Bits>
+void write_features(const WholeGraph& whole, std::span<const OriginalId> members,
+                    const std::filesystem::path& file) {
+  const NpyArray& features = whole.dataset.features;
+  const std::uint64_t width = whole.dataset.feature_width();
+  const auto* from = reinterpret_cast<const Bits*>(features.bytes().data());
+  NpyWriter writer(file, features.type(), {members.size(), width});
+  auto* const to = reinterpret_cast<Bits*>(writer.bytes().data());
+  constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t first = kNone;
+#pragma omp parallel for num_threads(whole.threads) schedule(static) reduction(min : first)
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const std::uint64_t begin = value(members[i]) * width;
+    const std::span<const Bits> row(from + begin, width);
+    std::copy(row.begin(), row.end(), to + i * width);
+    const std::size_t bad = first_not_finite(row);
+    if (bad != row.size()) first = std::min(first, begin + bad);
+  }
+  if (first != kNone) refuse_features(whole.dataset, first);
+  writer.close();
+}
+
+void write_split(const WholeGraph& whole, const LabeledNodes& split, int part,
+                 const std::filesystem::path& file) {
+  std::vector<std::uint32_t> nodes;
+  for (const std::uint64_t node : split.nodes) {
+    if (whole.ids.part(node) == part) nodes.push_back(value(whole.ids.local(node)));
+  }
+  std::sort(nodes.begin(), nodes.end());
+  write_npy<std::uint32_t>(file, nodes, {nodes.size()});
+}
+
+void write_node_data(const WholeGraph& whole, std::span<const OriginalId> members,
+                     const std::filesystem::path& directory) {
+  std::vector<std::uint64_t> ids(members.size());
+  std::vector<std::int32_t> labels(members.size());
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    ids[i] = value(members[i]);
+    labels[i] = whole.labels[ids[i]];
+  }
+  write_npy<std::uint64_t>(directory / "original_ids.npy", ids, {ids.size()});
+  write_npy<std::int32_t>(directory / "labels.npy", labels, {labels.size()});
+}
+
+void write_shard(const WholeGraph& whole, int part, const std::filesystem::path& directory) {
+  std::filesystem::create_directory(directory);
+  const std::vector<OriginalId> members = whole.ids.members(part);
+  write_topology(whole, members, directory);
+  write_node_data(whole, members, directory);
+  if (whole.dataset.features.type().bytes == 2) {
+    write_features<std::uint16_t>(whole, members, directory / "features.npy");
+  } else {
+    write_features<std::uint32_t>(whole, members, directory / "features.npy");
+  }
+  write_split(whole, whole.dataset.train, part, directory / "train_nodes.npy");
+  write_split(whole, whole.dataset.validation, part, directory / "validation_nodes.npy");
+  write_split(whole, whole.dataset.test, part, directory / "test_nodes.npy");
+}
+
+void write_train_seeds(const Dataset& dataset, const Renumbering& ids,
+                       const std::filesystem::path& file) {
+  std::vector<std::uint64_t> seeds = dataset.train.nodes;
+  std::sort(seeds.begin(), seeds.end());
+  for (std::uint64_t& seed : seeds) seed = value(ids.global(seed));
+  write_npy<std::uint64_t>(file, seeds, {seeds.size()});
+}
+
+void describe(const Dataset& dataset, const Renumbering& ids, PartitionInfo& info) {
+  info.num_parts = static_cast<int>(ids.bounds().size()) - 1;
+  info.dataset_name = dataset.name;
+  info.num_nodes = dataset.num_nodes;
+  info.num_edges = dataset.num_edges;
+  info.num_classes = dataset.num_classes;
+  info.feature_width = dataset.feature_width();
+  info.num_train = dataset.train.nodes.size();
+  info.num_validation = dataset.validation.nodes.size();
+  info.num_test = dataset.test.nodes.size();
+  info.bounds = ids.bounds();
+}
+
+}  // namespace
+
+Renumbering::Renumbering(std::span<const PartId> assignment, int parts)
+    : assignment_(assignment), bounds_(static_cast<std::size_t>(parts) + 1, 0) {
+  const std::vector<std::uint64_t> sizes = part_sizes(assignment, parts);
+  for (std::size_t part = 0; part < sizes.size(); ++part) {
+    GSPLIT_CHECK(sizes[part] > 0);
+    if (sizes[part] >= value(kNoLocal)) {
+      throw UsageError(fmt::format("part {} has {} nodes, more than a 32-bit local id can name",
+                                   part, sizes[part]),
+                       "give more --parts");
+    }
+  }
+  std::partial_sum(sizes.begin(), sizes.end(), bounds_.begin() + 1);
+  std::vector<std::uint32_t> next(sizes.size(), 0);
+  ranks_.resize(assignment.size());
+  for (std::size_t v = 0; v < assignment.size(); ++v) ranks_[v] = LocalId{next[assignment[v]]++};
+}
+
+std::vector<OriginalId> Renumbering::members(int part) const {
+  const auto p = static_cast<std::size_t>(part);
+  std::vector<OriginalId> nodes;
+  nodes.reserve(bounds_[p + 1] - bounds_[p]);
+  for (std::size_t v = 0; v < assignment_.size(); ++v) {
+    if (assignment_[v] == part) nodes.push_back(OriginalId{v});
+  }
+  return nodes;
+}
+
+void write_shards(const ShardSource& source, PartitionInfo info,
+                  const std::filesystem::path& directory, int threads) {
+  int parts = 0;
+  for (const PartId part : source.assignment) parts = std::max(parts, part + 1);
+  const Renumbering ids(source.assignment, parts);
+  const WholeGraph whole{source.dataset, source.graph, ids, dense_labels(source.dataset), threads};
+  for (int part = 0; part < parts; ++part) {
+    write_shard(whole, part, shard_directory(directory, part));
+  }
+  write_train_seeds(source.dataset, ids, directory / "train_seeds.npy");
+  describe(source.dataset, ids, info);
+  write_partition_info(directory / "partition.json", info);
+}
+
+}  // namespace gsplit

@@ -1,0 +1,164 @@
+// Rank threads of one process: the conformance suite, and how a group ends when a rank fails.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <latch>
+#include <thread>
+
+#include "comm/world.h"
+#include "conformance.h"
+
+namespace gsplit {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+using ::testing::HasSubstr;
+
+constexpr milliseconds kPlenty{60'000};
+
+class LocalConformance : public ::testing::TestWithParam<std::tuple<ConformanceCase, int>> {};
+
+TEST_P(LocalConformance, Holds) {
+  const auto& [conformance_case, ranks] = GetParam();
+  run_local_ranks(ranks, kPlenty, conformance_case.run);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, LocalConformance,
+                         ::testing::Combine(::testing::ValuesIn(conformance_cases()),
+                                            ::testing::Values(1, 2, 3, 4, 8)),
+                         [](const auto& test) {
+                           return std::string(std::get<0>(test.param).name) + "_" +
+                                  std::to_string(std::get<1>(test.param));
+                         });
+
+TEST(LocalBarrier, NobodyLeavesBeforeAllHaveCome) {
+  std::atomic<int> come{0};
+  run_local_ranks(4, kPlenty, [&come](Communicator& comm) {
+    for (int round = 1; round <= 100; ++round) {
+      ++come;
+      comm.barrier();
+      EXPECT_GE(come.load(), 4 * round);
+      comm.barrier();
+    }
+  });
+}
+
+/// The CommunicationError that `call` throws.
+template <class Call>
+CommunicationError thrown_by(Call call) {
+  try {
+    call();
+  } catch (const CommunicationError& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return {-2, ""};
+}
+
+TEST(LocalDeadline, NamesTheLowestAbsentRank) {
+  const milliseconds deadline{100};
+  std::latch waited(2);
+  run_local_ranks(4, deadline, [&](Communicator& comm) {
+    comm.barrier();
+    if (comm.rank() == 1 || comm.rank() == 2) {  // do not come until the others have given up
+      waited.wait();
+      EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), 1);
+      return;
+    }
+    const auto start = Clock::now();
+    const CommunicationError error = thrown_by([&] { comm.barrier(); });
+    const auto time = Clock::now() - start;
+    EXPECT_EQ(error.peer(), 1);
+    EXPECT_EQ(error.code(), ExitCode::kSystem);
+    EXPECT_THAT(error.what(), HasSubstr("rank 1 did not take part in a collective within 100 ms"));
+    EXPECT_LT(time, milliseconds{5000});
+    EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), 1);
+    waited.count_down();
+  });
+}
+
+TEST(LocalAbort, WakesWaitersAtOnce) {
+  const auto start = Clock::now();
+  run_local_ranks(4, kPlenty, [](Communicator& comm) {
+    comm.barrier();
+    if (comm.rank() == 2) comm.abort("disk full");
+    const CommunicationError error = thrown_by([&] { comm.barrier(); });
+    EXPECT_EQ(error.peer(), 2);
+    EXPECT_THAT(error.what(), HasSubstr("disk full"));
+    comm.abort("a later reason");
+    EXPECT_THAT(thrown_by([&] { comm.barrier(); }).what(), HasSubstr("disk full"));
+  });
+  EXPECT_LT(Clock::now() - start, kPlenty / 4);
+}
+
+TEST(LocalAbort, MayComeAtAnyTime) {
+  for (int round = 0; round < 50; ++round) {
+    run_local_ranks(3, kPlenty, [round](Communicator& comm) {
+      std::vector<std::byte> all(300'000);
+      const std::vector<std::byte> mine(100'000, std::byte{7});
+      const CommunicationError error = thrown_by([&] {
+        for (int i = 0; comm.rank() != 0 || i < round % 7; ++i) comm.all_gather(mine, all);
+        comm.abort("stop");
+        comm.barrier();
+      });
+      EXPECT_EQ(error.peer(), 0);
+    });
+  }
+}
+
+TEST(LocalExchange, RejectsSizesThatPeersDisagreeOn) {
+  const auto body = [](Communicator& comm) {
+    const std::vector<std::byte> send(4);
+    std::vector<std::byte> receive(comm.rank() == 0 ? 4 : 8);
+    std::vector<std::size_t> send_bytes{0, 4};
+    std::vector<std::size_t> receive_bytes{0, receive.size()};
+    if (comm.rank() == 1) {
+      std::swap(send_bytes[0], send_bytes[1]);
+      std::swap(receive_bytes[0], receive_bytes[1]);
+    }
+    comm.exchange({send, send_bytes, receive, receive_bytes});
+  };
+  EXPECT_THROW(run_local_ranks(2, kPlenty, body), InternalError);
+}
+
+TEST(LocalExchange, RejectsSegmentsThatDoNotFillTheSpan) {
+  const auto body = [](Communicator& comm) {
+    const std::vector<std::byte> send(4);
+    std::vector<std::byte> receive(4);
+    const std::vector<std::size_t> three{3};
+    comm.exchange({send, three, receive, three});
+  };
+  EXPECT_THROW(run_local_ranks(1, kPlenty, body), InternalError);
+}
+
+TEST(RunLocalRanks, RethrowsTheFirstExceptionAndEndsTheOthers) {
+  std::atomic<int> told{0};
+  const auto body = [&told](Communicator& comm) {
+    comm.barrier();
+    if (comm.rank() == 1) throw UsageError("file x is bad");
+    try {
+      comm.barrier();
+    } catch (const CommunicationError& error) {
+      told += error.peer() == 1;
+      throw;
+    }
+  };
+  EXPECT_THROW(run_local_ranks(3, kPlenty, body), UsageError);
+  EXPECT_EQ(told.load(), 2);
+}
+
+TEST(RunLocalRanks, ARankThatReturnsEarlyIsMissed) {
+  const auto body = [](Communicator& comm) {
+    comm.barrier();
+    if (comm.rank() == 0) return;
+    comm.barrier();
+  };
+  const CommunicationError error = thrown_by([&] { run_local_ranks(3, kPlenty, body); });
+  EXPECT_EQ(error.peer(), 0);
+  EXPECT_THAT(error.what(), HasSubstr("has left"));
+}
+
+}  // namespace
+}  // namespace gsplit
