@@ -26,7 +26,7 @@ std::string staging_prefix(const fs::path& target) {
   return fmt::format(".{}.unfinished-", target.filename().string());
 }
 
-bool exists(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
+bool is_there(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
 
 void flush(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -61,7 +61,7 @@ fs::path make_new_directory(const fs::path& parent, const std::string& prefix) {
 }  // namespace
 
 StagedDirectory::StagedDirectory(const fs::path& target) : target_(without_slash(target)) {
-  if (exists(target_)) {
+  if (is_there(target_)) {
     throw UsageError(target_.string() + " exists already", "remove it or name another directory");
   }
   staging_ = make_new_directory(target_.parent_path(), staging_prefix(target_));
@@ -76,7 +76,7 @@ void StagedDirectory::commit() {
   flush_tree(staging_);
   std::error_code error;
   // rename() alone would take the place of an empty directory.
-  if (exists(target_)) {
+  if (is_there(target_)) {
     error = std::make_error_code(std::errc::file_exists);
   } else {
     fs::rename(staging_, target_, error);
