@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "runtime/cli/command.h"
+#include "runtime/cli/yaml_config.h"
 
 namespace {
 
-/// Option names may be written with underscores: --batch_size is --batch-size. Values stay as they
-/// are.
+/// Option names may be written with underscores: --batch_size is --batch-size. --config is
+/// expanded.
 std::vector<std::string> normalize(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
   for (std::string& argument : arguments) {
@@ -19,6 +20,7 @@ std::vector<std::string> normalize(int argc, char** argv) {
                      static_cast<std::ptrdiff_t>(std::min(argument.find('='), argument.size()));
     std::replace(argument.begin(), end, '_', '-');
   }
+  arguments = gsplit::expand_config(std::move(arguments));
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 parses a vector in
   return arguments;
 }
@@ -51,7 +53,8 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const gsplit::Error& error) {
-    std::cerr << "gsplit: " << error.what() << std::endl;
+    // Without a text another rank has the word.
+    if (*error.what() != '\0') std::cerr << "gsplit: " << error.what() << std::endl;
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
     std::cerr << "gsplit: " << error.what() << std::endl;

@@ -7,7 +7,6 @@
 #include "comm/world.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
-#include "runtime/cli/yaml_config.h"
 #include "runtime/train/run.h"
 
 namespace gsplit {
@@ -99,15 +98,16 @@ void add_train_command(CLI::App& app, Action& action) {
   CLI::App* const train = app.add_subcommand("train", "Train a model by split parallelism");
   const auto flags = std::make_shared<TrainFlags>();
   const auto fixed = std::make_shared<FixedFlags>();
-  train->add_option("dataset", flags->config.dataset, "dataset directory (metadata.yaml)")
+  // Where --config and the command line give the same flag, the later one counts.
+  train->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  train->add_option("dataset,--dataset", flags->config.dataset, "dataset directory (metadata.yaml)")
       ->required();
   add_model_flags(*train, *flags);
   add_loop_flags(*train, *flags);
   add_system_flags(*train, *flags);
   add_fixed(*train, *fixed);
-  train->set_config("--config", "", "YAML file with flags as keys; the command line wins");
-  train->config_formatter(make_yaml_config());
-  train->allow_config_extras(CLI::config_extras_mode::error);
+  // Expanded before parsing; declared for --help.
+  train->add_option("--config", "YAML file with flags as keys; the command line wins");
   train->callback([flags, fixed, &action] {
     action = [flags] { return run_training(checked(*flags), make_log(launcher_rank() != 0)); };
   });

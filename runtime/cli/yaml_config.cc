@@ -2,44 +2,66 @@
 
 #include <yaml-cpp/yaml.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <optional>
+
+#include "kernels/base/error.h"
 
 namespace gsplit {
 namespace {
 
-class YamlConfig final : public CLI::Config {
- public:
-  std::string to_config(const CLI::App*, bool, bool, std::string) const override { return {}; }
+constexpr const char* kFlag = "--config";
 
-  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    YAML::Node root;
-    try {
-      root = YAML::Load(input);
-    } catch (const YAML::Exception& error) {
-      throw CLI::FileError(std::string("--config is no YAML: ") + error.what());
-    }
-    if (!root.IsMap()) throw CLI::FileError("--config is no YAML map of flags");
-    std::vector<CLI::ConfigItem> items;
-    for (const auto& entry : root) items.push_back(item_of(entry.first, entry.second));
-    return items;
+/// Takes --config and its value out of `arguments`.
+std::optional<std::string> take_config(std::vector<std::string>& arguments) {
+  const auto flag = std::find_if(arguments.begin(), arguments.end(), [](const std::string& a) {
+    return a == kFlag || a.starts_with(std::string(kFlag) + "=");
+  });
+  if (flag == arguments.end()) return std::nullopt;
+  const std::size_t equals = flag->find('=');
+  if (equals != std::string::npos) {
+    std::string file = flag->substr(equals + 1);
+    arguments.erase(flag);
+    return file;
   }
+  if (flag + 1 == arguments.end()) {
+    throw UsageError("--config lacks its file", "give a YAML file with flags as keys");
+  }
+  std::string file = *(flag + 1);
+  arguments.erase(flag, flag + 2);
+  return file;
+}
 
- private:
-  static CLI::ConfigItem item_of(const YAML::Node& key, const YAML::Node& value) {
-    if (!key.IsScalar() || !value.IsScalar()) {
-      throw CLI::FileError("--config: every entry must be a flag and one value");
-    }
-    CLI::ConfigItem item;
-    item.name = key.Scalar();
-    std::replace(item.name.begin(), item.name.end(), '_', '-');
-    item.inputs = {value.Scalar()};
-    return item;
+std::vector<std::string> flags_in(const std::string& file) {
+  YAML::Node root;
+  try {
+    root = YAML::LoadFile(file);
+  } catch (const YAML::Exception& error) {
+    throw UsageError("--config " + file + ": " + error.what(), "give a YAML file");
   }
-};
+  if (!root.IsMap())
+    throw UsageError("--config " + file + " is no map of flags", "write flag: value");
+  std::vector<std::string> flags;
+  for (const auto& entry : root) {
+    if (!entry.first.IsScalar() || !entry.second.IsScalar()) {
+      throw UsageError("--config " + file + " has an entry that is no flag with one value",
+                       "write flag: value");
+    }
+    std::string name = entry.first.Scalar();
+    std::replace(name.begin(), name.end(), '_', '-');
+    flags.push_back("--" + name + "=" + entry.second.Scalar());
+  }
+  return flags;
+}
 
 }  // namespace
 
-std::shared_ptr<CLI::Config> make_yaml_config() { return std::make_shared<YamlConfig>(); }
+std::vector<std::string> expand_config(std::vector<std::string> arguments) {
+  const std::optional<std::string> file = take_config(arguments);
+  if (!file) return arguments;
+  const std::vector<std::string> flags = flags_in(*file);
+  arguments.insert(arguments.begin() + (arguments.empty() ? 0 : 1), flags.begin(), flags.end());
+  return arguments;
+}
 
 }  // namespace gsplit

@@ -1,14 +1,14 @@
-// --config FILE: YAML with the names of the flags as keys; CLI11 lets the command line win.
+// --config FILE: YAML with the names of the flags as keys.
 #pragma once
 
-#include <memory>
-
-namespace CLI {
-class Config;
-}
+#include <string>
+#include <vector>
 
 namespace gsplit {
 
-std::shared_ptr<CLI::Config> make_yaml_config();
+/// Replaces `--config FILE` (or `--config=FILE`) by the flags that the file holds, placed before
+/// those of the command line, so that the later ones win. `arguments`: in order, the command's name
+/// first. UsageError where the file is missing or no YAML map of flags.
+std::vector<std::string> expand_config(std::vector<std::string> arguments);
 
 }  // namespace gsplit

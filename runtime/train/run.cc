@@ -16,7 +16,13 @@ ExitCode run_under_launcher(const TrainConfig& config, const Log& log) {
                      "leave --workers away, or start without mpirun");
   }
   MpiWorld world(config.deadline);
-  return Worker(config, world.communicator(), world.local_size(), log).run();
+  Worker worker(config, world.communicator(), world.local_size(), log);
+  try {
+    return worker.run();
+  } catch (const Error& error) {
+    if (worker.speaks()) throw;
+    throw Error(error.code(), "");
+  }
 }
 
 ExitCode run_rank_threads(const TrainConfig& config, const Log& log) {

@@ -95,8 +95,8 @@ void Worker::fail(const std::string& message, ExitCode code) {
   communicator_.abort(message);
   const std::optional<WorkerFailure> failure = client_ ? client_->failure() : std::nullopt;
   if (!failure) throw Error(code, message);
-  const bool ours = failure->rank == communicator_.rank();
-  throw Error(ExitCode{failure->exit_code}, ours || leads() ? failure->describe() : "");
+  speaks_ = leads() || failure->rank == communicator_.rank();
+  throw Error(ExitCode{failure->exit_code}, failure->describe());
 }
 
 void Worker::meet() {

@@ -30,6 +30,9 @@ class Worker {
   /// The whole run. A failure is reported to the coordinator and to the peers before it is
   /// rethrown.
   ExitCode run();
+  /// After run() has thrown: whether this worker is the one that tells the user. Where the failed worker can still speak,
+  /// it does, and rank 0 does.
+  bool speaks() const { return speaks_; }
 
  private:
   bool leads() const { return communicator_.rank() == 0; }
@@ -66,6 +69,7 @@ class Worker {
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<BlockDump> dump_;
   std::unique_ptr<Recorder> recorder_;  // rank 0
+  bool speaks_ = true;
   bool evaluated_last_ = false;
   double plan_wait_s_ = 0;  // of the plan stream so far
 };
