@@ -40,7 +40,7 @@ class Prepare : public ::testing::Test {
 
   PrepareOptions options(int parts, PartitionMethod method) {
     PrepareOptions options{
-        .parts = parts, .method = method, .fanout = {4, 3}, .batch_size = 50, .threads = 2};
+        .parts = parts, .method = method, .fanout = {4, 3}, .batch_size = 50, .threads = 1};
     if (method == PartitionMethod::kFile) {
       options.assignment = work_ / ("parts" + std::to_string(parts) + ".npy");
       const NpyArray all = NpyArray::open(work_ / "parts24.npy");
