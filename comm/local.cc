@@ -40,7 +40,7 @@ class LocalGroup {
   std::uint64_t post(int rank, const Exchange& args);
   void await_postings(Lock& lock, std::uint64_t round);
   void await_copies(Lock& lock, std::uint64_t round);
-  void check_sizes(Lock& lock, int rank);
+  bool posted_sizes_agree() const;
   void copy_segments(int rank) const;
   int lowest_absent(std::uint64_t round) const;
   [[noreturn]] void leave_failed(Lock& lock);
@@ -49,10 +49,11 @@ class LocalGroup {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<CommunicationFailure> failure_;
-  std::vector<Posting> posted_;  ///< by rank; fixed while ranks copy
-  int arrived_ = 0;              ///< ranks that have posted for round complete_postings_ + 1
-  int copied_ = 0;               ///< ranks that have copied in round complete_copies_ + 1
-  int copying_ = 0;              ///< ranks that read their peers' memory now
+  std::vector<Posting> posted_;       ///< by rank; fixed while ranks copy
+  int arrived_ = 0;                   ///< ranks that have posted for round complete_postings_ + 1
+  int copied_ = 0;                    ///< ranks that have copied in round complete_copies_ + 1
+  int copying_ = 0;                   ///< ranks that read their peers' memory now
+  bool peers_agree_on_bytes_ = true;  ///< in the last complete round of postings
   std::uint64_t complete_postings_ = 0;  ///< rounds
   std::uint64_t complete_copies_ = 0;    ///< rounds
 };
@@ -62,7 +63,6 @@ void LocalGroup::exchange(int rank, const Exchange& args) {
   if (failure_) leave_failed(lock);
   const std::uint64_t round = post(rank, args);
   await_postings(lock, round);
-  check_sizes(lock, rank);
   ++copying_;
   lock.unlock();
   copy_segments(rank);
@@ -82,6 +82,7 @@ std::uint64_t LocalGroup::post(int rank, const Exchange& args) {
   mine = {&args, mine.round + 1};
   if (++arrived_ == size()) {
     arrived_ = 0;
+    peers_agree_on_bytes_ = posted_sizes_agree();
     ++complete_postings_;
     changed_.notify_all();
   }
@@ -94,6 +95,7 @@ void LocalGroup::await_postings(Lock& lock, std::uint64_t round) {
     failure_ = absent_peer(lowest_absent(round), deadline_);
     changed_.notify_all();
   }
+  if (complete_postings_ >= round) GSPLIT_CHECK(peers_agree_on_bytes_);
   if (failure_) leave_failed(lock);
 }
 
@@ -109,20 +111,14 @@ void LocalGroup::await_copies(Lock& lock, std::uint64_t round) {
   if (complete_copies_ < round) leave_failed(lock);
 }
 
-void LocalGroup::check_sizes(Lock& lock, int rank) {
-  const auto own = static_cast<std::size_t>(rank);
-  try {
-    for (std::size_t q = 0; q < posted_.size(); ++q) {
-      const bool peers_agree_on_bytes =
-          posted_[q].args->send_bytes[own] == posted_[own].args->receive_bytes[q];
-      GSPLIT_CHECK(peers_agree_on_bytes);
+// The last to come looks at all pairs, so that all ranks find the same and nobody starts to copy.
+bool LocalGroup::posted_sizes_agree() const {
+  for (std::size_t to = 0; to < posted_.size(); ++to) {
+    for (std::size_t from = 0; from < posted_.size(); ++from) {
+      if (posted_[from].args->send_bytes[to] != posted_[to].args->receive_bytes[from]) return false;
     }
-  } catch (const InternalError& error) {
-    failure_ = aborted_peer(rank, error.what());
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return copying_ == 0; });
-    throw;
   }
+  return true;
 }
 
 void LocalGroup::copy_segments(int rank) const {

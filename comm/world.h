@@ -47,9 +47,9 @@ class MpiWorld {
 std::vector<std::unique_ptr<Communicator>> make_local_communicators(
     int size, std::chrono::milliseconds deadline);
 
-/// Runs body(communicator) on `size` threads, joins them, destroys each communicator as its body
-/// ends. When a body throws, its communicator
-/// is aborted, so that the others end too; the first exception in time is rethrown.
+/// Runs body(communicator) on `size` threads and joins them; a communicator is destroyed when its
+/// body ends. When a body throws, its communicator is aborted, so that the others end too; the
+/// first exception in time is rethrown.
 void run_local_ranks(int size, std::chrono::milliseconds deadline,
                      const std::function<void(Communicator&)>& body);
 

@@ -3,6 +3,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=${JOBS:-$(nproc)}
+# The distribution's Python has the NumPy that install.sh brings; another one on PATH may not.
+python=${PYTHON:-/usr/bin/python3}
 gsplit=$root/build/release/gsplit
 
 say() { printf '\n== %s\n' "$*"; }

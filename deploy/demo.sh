@@ -11,7 +11,7 @@ export GSPLIT_CACHE=$demo/cache
 
 # Prints a field of the run's last event; fails where the run did not come to its end.
 run_end() {
-  python3 - "$run/events.jsonl" "$1" <<'PYTHON'
+  "$python" - "$run/events.jsonl" "$1" <<'PYTHON'
 import json
 import sys
 

@@ -45,7 +45,7 @@ check_format() { sources | xargs -0 clang-format --dry-run -Werror; }
 run_tests() { ctest --test-dir "build/$1" -j "$jobs" --output-on-failure --no-tests=error; }
 
 build_and_test() {
-  cmake --preset "$1" && cmake --build --preset "$1" --parallel "$jobs" && run_tests "$1"
+  cmake --preset "$1" -DPython3_EXECUTABLE="$python" && cmake --build --preset "$1" --parallel "$jobs" && run_tests "$1"
 }
 
 # Open MPI keeps what it allocates until the process ends.
@@ -91,7 +91,7 @@ summary() {
 deploy/install.sh
 deploy/build.sh
 check "Format" check_format
-check "Layers" python3 tests/check_layers.py
+check "Layers" "$python" tests/check_layers.py
 check "Tests" run_tests release
 if $full; then
   check "Tests under AddressSanitizer and UBSan" test_asan

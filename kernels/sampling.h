@@ -107,6 +107,7 @@ struct RelabelArgs {
 struct InverseCsr {
   Buffer<RowIndex> indptr;        ///< (sources + 1)
   Buffer<RowIndex> destinations;  ///< (edges), ascending within a row
+  Buffer<RowIndex> edges;         ///< (edges), position of each in the forward CSR
 };
 
 class SamplingOps {

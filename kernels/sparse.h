@@ -28,27 +28,42 @@ struct AddRowsArgs {
   MatrixView destination;
 };
 
+/// matrix[i] *= factors[i], in place.
+struct ScaleRowsArgs {
+  MatrixView matrix;
+  std::span<const double> factors;  ///< (rows)
+};
+
 enum class Reduce : std::uint8_t { kSum, kMean };
 
-/// destination[i] = reduce over e in row i of source[columns[e]]; 0 for an empty row. Overwrites.
+/// How the rows of a block are weighted. The spans are empty or (destinations).
+struct AggregateOptions {
+  Reduce reduce = Reduce::kMean;
+  std::span<const double> row_scale;   ///< further factor of a destination's sum; empty: 1
+  std::span<const double> self_scale;  ///< weight of the destination's own row, source[i]; empty: 0
+  bool skip_loops = false;             ///< leave out the edges (i, i)
+};
+
+/// destination[i] = row_scale[i] * reduce over e in row i of source[columns[e]] + self_scale[i] *
+/// source[i]; the reduction of an empty row is 0. A mean divides by the row's length, loops
+/// included. Overwrites.
 struct AggregateArgs {
   std::span<const RowIndex> indptr;   ///< (destinations + 1)
   std::span<const RowIndex> columns;  ///< (edges), rows of `source`
   ConstMatrixView source;             ///< (sources, cols)
   MatrixView destination;             ///< (destinations, cols)
-  Reduce reduce = Reduce::kMean;
+  AggregateOptions options;
 };
 
 /// Gradient of AggregateArgs with respect to its source, as a segment reduction over the inverse
-/// CSR: source_gradient[j] = sum over the edges (i, j) of destination_gradient[i] * (kMean: 1 / row
-/// length of i). Overwrites.
+/// CSR. Overwrites.
 struct AggregateBackwardArgs {
   std::span<const RowIndex> indptr;                ///< of the forward CSR, for row lengths
   std::span<const RowIndex> inverse_indptr;        ///< (sources + 1)
   std::span<const RowIndex> inverse_destinations;  ///< (edges)
   ConstMatrixView destination_gradient;            ///< (destinations, cols)
   MatrixView source_gradient;                      ///< (sources, cols)
-  Reduce reduce = Reduce::kMean;
+  AggregateOptions options;
 };
 
 class SparseOps {
@@ -56,6 +71,7 @@ class SparseOps {
   virtual ~SparseOps() = default;
   virtual void gather_rows(const GatherRowsArgs& args, Stream& stream) = 0;
   virtual void add_rows(const AddRowsArgs& args, Stream& stream) = 0;
+  virtual void scale_rows(const ScaleRowsArgs& args, Stream& stream) = 0;
   virtual void aggregate(const AggregateArgs& args, Stream& stream) = 0;
   virtual void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) = 0;
 };

@@ -28,34 +28,48 @@ void reduce_tile(std::size_t count, Row row, Weight weight, std::int64_t width, 
   for (std::int64_t c = 0; c < width; ++c) out[c] = sum[c];
 }
 
-/// destination[i] = scale(i) * sum over k in row i of weight(columns[k]) * source[columns[k]].
-template <class T, class Weight, class Scale>
-void reduce_rows(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
-                 const ConstMatrixView& source, const MatrixView& destination, Weight weight,
-                 Scale scale, const Team& team) {
-  for_ranges(team, destination.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      const auto list = columns.subspan(indptr[i], indptr[i + 1] - indptr[i]);
-      T* const out = destination.row<T>(static_cast<std::int64_t>(i));
-      for (std::int64_t tile = 0; tile < destination.cols; tile += kTile) {
-        const std::int64_t width = std::min(kTile, destination.cols - tile);
-        reduce_tile<T>(
-            list.size(), [&](std::size_t k) { return source.row<T>(list[k]) + tile; },
-            [&](std::size_t k) { return weight(list[k]); }, width, out + tile);
-        const T factor = scale(i);
-        if (factor != T{1}) {
-          for (std::int64_t c = 0; c < width; ++c) out[tile + c] *= factor;
-        }
+/// Calls body(i, tile, width, out) for every row i and every tile of its columns; `out` is where
+/// the tile goes.
+template <class T, class F>
+void for_rows(const MatrixView& matrix, const Team& team, F&& body) {
+  for_ranges(team, matrix.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      for (std::int64_t tile = 0; tile < matrix.cols; tile += kTile) {
+        const std::int64_t width = std::min(kTile, matrix.cols - tile);
+        body(static_cast<std::size_t>(i), tile, width, matrix.row<T>(i) + tile);
       }
     }
   });
 }
 
-/// 1 / length of row i for a mean, 1 for a sum or an empty row.
+/// The weights of a block, in the type of its arithmetic.
 template <class T>
-T row_scale(std::span<const RowIndex> indptr, std::size_t i, Reduce reduce) {
-  const RowIndex length = indptr[i + 1] - indptr[i];
-  return reduce == Reduce::kMean && length > 1 ? T{1} / static_cast<T>(length) : T{1};
+class Weights {
+ public:
+  Weights(const AggregateOptions& options, std::span<const RowIndex> indptr)
+      : options_(options), indptr_(indptr) {}
+  /// Of the neighbours of destination i.
+  T of_row(std::size_t i) const {
+    double weight = options_.row_scale.empty() ? 1.0 : options_.row_scale[i];
+    const RowIndex length = indptr_[i + 1] - indptr_[i];
+    if (options_.reduce == Reduce::kMean && length > 1) weight /= length;
+    return static_cast<T>(weight);
+  }
+  /// Of row i in its own destination.
+  T of_self(std::size_t i) const {
+    return i < options_.self_scale.size() ? static_cast<T>(options_.self_scale[i]) : T{0};
+  }
+
+ private:
+  const AggregateOptions& options_;
+  std::span<const RowIndex> indptr_;
+};
+
+/// to[c] += weight * from[c].
+template <class T>
+void add_scaled(T weight, const T* from, std::int64_t width, T* to) {
+  if (weight == T{0}) return;
+  for (std::int64_t c = 0; c < width; ++c) to[c] += weight * from[c];
 }
 
 }  // namespace
@@ -66,9 +80,26 @@ void aggregate(const AggregateArgs& args, const Team& team) {
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
   dispatch_compute(args.source.dtype, [&](auto zero) {
     using T = decltype(zero);
-    reduce_rows<T>(
-        args.indptr, args.columns, args.source, args.destination, [](RowIndex) { return T{1}; },
-        [&](std::size_t i) { return row_scale<T>(args.indptr, i, args.reduce); }, team);
+    const Weights<T> weights(args.options, args.indptr);
+    for_rows<T>(
+        args.destination, team, [&](std::size_t i, std::int64_t tile, std::int64_t width, T* out) {
+          const auto list =
+              args.columns.subspan(args.indptr[i], args.indptr[i + 1] - args.indptr[i]);
+          const auto row = [&](std::size_t k) { return args.source.row<T>(list[k]) + tile; };
+          if (args.options.skip_loops) {
+            reduce_tile<T>(
+                list.size(), row, [&](std::size_t k) { return T(list[k] != i); }, width, out);
+          } else {
+            reduce_tile<T>(
+                list.size(), row, [](std::size_t) { return T{1}; }, width, out);
+          }
+          const T scale = weights.of_row(i);
+          for (std::int64_t c = 0; c < width; ++c) out[c] *= scale;
+          const T self = weights.of_self(i);
+          if (self != T{0}) {
+            add_scaled(self, args.source.row<T>(static_cast<std::int64_t>(i)) + tile, width, out);
+          }
+        });
   });
 }
 
@@ -79,10 +110,24 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Team& team) {
   GSPLIT_CHECK(args.source_gradient.dtype == args.destination_gradient.dtype);
   dispatch_compute(args.source_gradient.dtype, [&](auto zero) {
     using T = decltype(zero);
-    reduce_rows<T>(
-        args.inverse_indptr, args.inverse_destinations, args.destination_gradient,
-        args.source_gradient, [&](RowIndex i) { return row_scale<T>(args.indptr, i, args.reduce); },
-        [](std::size_t) { return T{1}; }, team);
+    const Weights<T> weights(args.options, args.indptr);
+    for_rows<T>(
+        args.source_gradient, team,
+        [&](std::size_t j, std::int64_t tile, std::int64_t width, T* out) {
+          const auto list = args.inverse_destinations.subspan(
+              args.inverse_indptr[j], args.inverse_indptr[j + 1] - args.inverse_indptr[j]);
+          const bool skip = args.options.skip_loops;
+          reduce_tile<T>(
+              list.size(),
+              [&](std::size_t k) { return args.destination_gradient.row<T>(list[k]) + tile; },
+              [&](std::size_t k) { return skip && list[k] == j ? T{0} : weights.of_row(list[k]); },
+              width, out);
+          const T self = weights.of_self(j);
+          if (self != T{0}) {
+            add_scaled(self, args.destination_gradient.row<T>(static_cast<std::int64_t>(j)) + tile,
+                       width, out);
+          }
+        });
   });
 }
 

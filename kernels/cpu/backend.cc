@@ -37,6 +37,7 @@ class CpuSparse final : public SparseOps {
   explicit CpuSparse(cpu::Team team) : team_(team) {}
   void gather_rows(const GatherRowsArgs& args, Stream&) override { cpu::gather_rows(args, team_); }
   void add_rows(const AddRowsArgs& args, Stream&) override { cpu::add_rows(args, team_); }
+  void scale_rows(const ScaleRowsArgs& args, Stream&) override { cpu::scale_rows(args, team_); }
   void aggregate(const AggregateArgs& args, Stream&) override { cpu::aggregate(args, team_); }
   void aggregate_backward(const AggregateBackwardArgs& args, Stream&) override {
     cpu::aggregate_backward(args, team_);

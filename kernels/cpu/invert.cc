@@ -8,6 +8,7 @@ namespace gsplit::cpu {
 InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
                   std::size_t num_columns, Memory& memory) {
   InverseCsr inverse{Buffer<RowIndex>(memory, num_columns + 1),
+                     Buffer<RowIndex>(memory, columns.size()),
                      Buffer<RowIndex>(memory, columns.size())};
   const std::span<RowIndex> offsets = inverse.indptr.span();
   std::fill(offsets.begin(), offsets.end(), RowIndex{0});
@@ -16,7 +17,9 @@ InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> co
   std::vector<RowIndex> next(offsets.begin(), offsets.end() - 1);
   for (std::size_t i = 0; i + 1 < indptr.size(); ++i) {
     for (RowIndex e = indptr[i]; e < indptr[i + 1]; ++e) {
-      inverse.destinations.data()[next[columns[e]]++] = static_cast<RowIndex>(i);
+      const RowIndex place = next[columns[e]]++;
+      inverse.destinations.data()[place] = static_cast<RowIndex>(i);
+      inverse.edges.data()[place] = e;
     }
   }
   return inverse;

@@ -22,6 +22,7 @@ InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> co
 
 void gather_rows(const GatherRowsArgs& args, const Team& team);
 void add_rows(const AddRowsArgs& args, const Team& team);
+void scale_rows(const ScaleRowsArgs& args, const Team& team);
 void aggregate(const AggregateArgs& args, const Team& team);
 void aggregate_backward(const AggregateBackwardArgs& args, const Team& team);
 

@@ -1,4 +1,4 @@
-// Moving rows by index: gather_rows and add_rows.
+// Rows by index: gather_rows, add_rows and scale_rows.
 #include <cstring>
 
 #include "kernels/cpu/ops.h"
@@ -53,6 +53,20 @@ void add_rows(const AddRowsArgs& args, const Team& team) {
         const T* const from = args.source.row<T>(i);
         T* const to = args.destination.row<T>(args.rows[static_cast<std::size_t>(i)]);
         for (std::int64_t c = 0; c < args.source.cols; ++c) to[c] += from[c];
+      }
+    });
+  });
+}
+
+void scale_rows(const ScaleRowsArgs& args, const Team& team) {
+  GSPLIT_CHECK(args.matrix.rows == static_cast<std::int64_t>(args.factors.size()));
+  dispatch_compute(args.matrix.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_ranges(team, args.matrix.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        T* const row = args.matrix.row<T>(i);
+        const T factor = static_cast<T>(args.factors[static_cast<std::size_t>(i)]);
+        for (std::int64_t c = 0; c < args.matrix.cols; ++c) row[c] *= factor;
       }
     });
   });

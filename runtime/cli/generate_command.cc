@@ -41,11 +41,20 @@ void add_generate_command(CLI::App& app, Action& action) {
   auto flags = std::make_shared<GenerateFlags>();
   CLI::App* command = app.add_subcommand("generate", "Write a synthetic dataset");
   command->add_option("--kind", flags->kind, "sbm: degree-corrected stochastic block model");
-  command->add_option("--nodes", flags->sbm.nodes, "Number of nodes")->required();
-  command->add_option("--degree", flags->sbm.degree, "Directed edges / nodes")->required();
-  command->add_option("--features", flags->sbm.features, "Floats a node")->required();
-  command->add_option("--classes", flags->sbm.classes, "Number of classes")->required();
-  command->add_option("--seed", flags->sbm.seed, "Same seed, same files");
+  command->add_option("--nodes", flags->sbm.nodes, "Number of nodes")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--degree", flags->sbm.degree, "Directed edges / nodes")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--features", flags->sbm.features, "Floats a node")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--classes", flags->sbm.classes, "Number of classes")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", flags->sbm.seed, "Same seed, same files")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--train-share", flags->sbm.train_share, "Share of training nodes");
   command->add_option("--validation-share", flags->sbm.validation_share,
                       "Share of validation nodes");

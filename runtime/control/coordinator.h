@@ -42,7 +42,8 @@ struct Job {
 /// Serves from construction to destruction, on threads of gRPC. Thread-safe.
 class Coordinator {
  public:
-  /// Throws SystemError when the address cannot be bound.
+  /// Throws UsageError for an address that is none or not on loopback, SystemError when it cannot
+  /// be bound.
   explicit Coordinator(const CoordinatorOptions& options);
   ~Coordinator();
   const std::string& address() const;  ///< "127.0.0.1:43127"
@@ -52,6 +53,7 @@ class Coordinator {
   /// stands.
   void fail(const WorkerFailure& failure);
   std::optional<WorkerFailure> failure() const;
+  /// Every worker's plans end after the same step, at most the workers' prefetch away.
   void request_stop();
 
  private:

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 
 namespace gsplit {
 
@@ -32,18 +33,22 @@ struct Progress {
   std::atomic<std::uint64_t> seeds_done{0};
 };
 
-/// Sets the phase for the lifetime of the scope, then restores the one before.
+/// Sets the phase for the lifetime of the scope, then restores the one before; not when an
+/// exception ends the scope, so that the report of a failure names the phase it happened in.
 class PhaseScope {
  public:
   PhaseScope(Progress& progress, Phase phase)
       : progress_(progress), previous_(progress.phase.exchange(phase)) {}
-  ~PhaseScope() { progress_.phase.store(previous_); }
+  ~PhaseScope() {
+    if (std::uncaught_exceptions() == exceptions_) progress_.phase.store(previous_);
+  }
   PhaseScope(const PhaseScope&) = delete;
   PhaseScope& operator=(const PhaseScope&) = delete;
 
  private:
   Progress& progress_;
   Phase previous_;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace gsplit

@@ -1,6 +1,6 @@
 // Inputs are functions of (purpose, ranks, position), so each rank computes what it must receive
 // without having been told.
-#include "conformance.h"
+#include "tests/comm/conformance.h"
 
 #include <gtest/gtest.h>
 

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "comm/world.h"
-#include "conformance.h"
+#include "tests/comm/conformance.h"
 
 namespace gsplit {
 namespace {

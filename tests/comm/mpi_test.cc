@@ -5,7 +5,7 @@
 #include <mpi.h>
 
 #include "comm/world.h"
-#include "conformance.h"
+#include "tests/comm/conformance.h"
 
 namespace gsplit {
 namespace {

@@ -306,6 +306,8 @@ struct RealDataset {
   std::uint64_t nodes, edges, width, classes, train, validation, test;
 };
 
+void PrintTo(const RealDataset& dataset, std::ostream* out) { *out << dataset.name; }
+
 class RealDatasetTest : public testing::TestWithParam<RealDataset> {};
 
 TEST_P(RealDatasetTest, OpensAndIsValid) {

@@ -15,6 +15,25 @@ namespace {
 
 using Rows = std::vector<std::vector<double>>;
 
+struct Csr {
+  std::vector<RowIndex> indptr{0};
+  std::vector<RowIndex> columns;
+};
+
+Csr random_csr(std::size_t rows, std::size_t cols, std::size_t max_degree,
+               std::mt19937_64& random) {
+  Csr csr;
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t d = random() % (max_degree + 1); d > 0; --d) {
+      csr.columns.push_back(static_cast<RowIndex>(random() % cols));
+    }
+    csr.indptr.push_back(static_cast<RowIndex>(csr.columns.size()));
+  }
+  return csr;
+}
+
+Rows zeros(std::size_t rows, std::size_t cols) { return Rows(rows, std::vector<double>(cols)); }
+
 /// Two backends of one device with different numbers of threads, and the dtype under test.
 class Conformance : public testing::TestWithParam<DType> {
  protected:
@@ -86,27 +105,49 @@ class Conformance : public testing::TestWithParam<DType> {
     }
   }
 
+  void check_aggregate(std::size_t cols, const AggregateOptions& options) {
+    Csr csr = random_csr(300, 500, 12, random_);
+    for (RowIndex i = 0; i < 300; i += 3) {  // some loops
+      if (csr.indptr[i] < csr.indptr[i + 1]) csr.columns[csr.indptr[i]] = i;
+    }
+    const Rows source = random_rows(500, cols), gradient = random_rows(300, cols);
+    Rows forward = zeros(300, cols), backward = zeros(500, cols);
+    const auto edge = [&](std::size_t i, std::size_t j, double weight) {
+      for (std::size_t c = 0; c < cols; ++c) {
+        forward[i][c] += weight * source[j][c];
+        backward[j][c] += weight * gradient[i][c];
+      }
+    };
+    for (std::size_t i = 0; i < 300; ++i) {
+      const double length = csr.indptr[i + 1] - csr.indptr[i];
+      const double scale = (options.reduce == Reduce::kMean ? 1 / length : 1) *
+                           (options.row_scale.empty() ? 1 : options.row_scale[i]);
+      for (RowIndex e = csr.indptr[i]; e < csr.indptr[i + 1]; ++e) {
+        if (!options.skip_loops || csr.columns[e] != i) edge(i, csr.columns[e], scale);
+      }
+      if (!options.self_scale.empty()) edge(i, i, options.self_scale[i]);
+    }
+    check(forward, [&](Backend& backend, Stream& stream) {
+      const Matrix from = to_matrix(source, cols, backend);
+      Matrix to(backend.memory(), dtype(), 300, static_cast<std::int64_t>(cols));
+      backend.sparse().aggregate({csr.indptr, csr.columns, from.view(), to.view(), options},
+                                 stream);
+      return to;
+    });
+    check(backward, [&](Backend& backend, Stream& stream) {
+      const Matrix from = to_matrix(gradient, cols, backend);
+      Matrix to(backend.memory(), dtype(), 500, static_cast<std::int64_t>(cols));
+      const InverseCsr inverse = backend.sampling().invert(csr.indptr, csr.columns, 500, stream);
+      backend.sparse().aggregate_backward(
+          {csr.indptr, inverse.indptr.span(), inverse.destinations.span(), from.view(), to.view(),
+           options},
+          stream);
+      return to;
+    });
+  }
+
   std::mt19937_64 random_{12345};
 };
-
-struct Csr {
-  std::vector<RowIndex> indptr{0};
-  std::vector<RowIndex> columns;
-};
-
-Csr random_csr(std::size_t rows, std::size_t cols, std::size_t max_degree,
-               std::mt19937_64& random) {
-  Csr csr;
-  for (std::size_t i = 0; i < rows; ++i) {
-    for (std::size_t d = random() % (max_degree + 1); d > 0; --d) {
-      csr.columns.push_back(static_cast<RowIndex>(random() % cols));
-    }
-    csr.indptr.push_back(static_cast<RowIndex>(csr.columns.size()));
-  }
-  return csr;
-}
-
-Rows zeros(std::size_t rows, std::size_t cols) { return Rows(rows, std::vector<double>(cols)); }
 
 TEST_P(Conformance, Gemm) {
   struct Shape {
@@ -166,6 +207,21 @@ TEST_P(Conformance, GatherRowsWidensHalf) {
   });
 }
 
+TEST_P(Conformance, ScaleRows) {
+  const Rows values = random_rows(900, 13);
+  std::vector<double> factors;
+  Rows expected = values;
+  for (std::size_t i = 0; i < 900; ++i) {
+    factors.push_back(1.0 / static_cast<double>(i + 1));
+    for (double& x : expected[i]) x *= factors[i];
+  }
+  check(expected, [&](Backend& backend, Stream& stream) {
+    Matrix matrix = to_matrix(values, 13, backend);
+    backend.sparse().scale_rows({matrix.view(), factors}, stream);
+    return matrix;
+  });
+}
+
 TEST_P(Conformance, AddRows) {
   const Rows start = random_rows(900, 19), added = random_rows(700, 19);
   std::vector<RowIndex> rows(900);
@@ -185,39 +241,17 @@ TEST_P(Conformance, AddRows) {
 }
 
 TEST_P(Conformance, AggregateAndItsGradient) {
+  std::vector<double> row_scale, self_scale;
+  for (int i = 0; i < 300; ++i) {
+    row_scale.push_back(1.0 / (1 + i % 7));
+    self_scale.push_back(i % 5 - 2);
+  }
   for (std::size_t cols : {1, 7, 32, 100}) {
-    for (Reduce reduce : {Reduce::kSum, Reduce::kMean}) {
-      const Csr csr = random_csr(300, 500, 12, random_);
-      const Rows source = random_rows(500, cols), gradient = random_rows(300, cols);
-      Rows forward = zeros(300, cols), backward = zeros(500, cols);
-      for (std::size_t i = 0; i < 300; ++i) {
-        const double length = csr.indptr[i + 1] - csr.indptr[i];
-        const double scale = reduce == Reduce::kMean ? 1 / length : 1;
-        for (RowIndex e = csr.indptr[i]; e < csr.indptr[i + 1]; ++e) {
-          for (std::size_t c = 0; c < cols; ++c) {
-            forward[i][c] += scale * source[csr.columns[e]][c];
-            backward[csr.columns[e]][c] += scale * gradient[i][c];
-          }
-        }
-      }
-      const auto width = static_cast<std::int64_t>(cols);
-      check(forward, [&](Backend& backend, Stream& stream) {
-        const Matrix from = to_matrix(source, cols, backend);
-        Matrix to(backend.memory(), dtype(), 300, width);
-        backend.sparse().aggregate({csr.indptr, csr.columns, from.view(), to.view(), reduce},
-                                   stream);
-        return to;
-      });
-      check(backward, [&](Backend& backend, Stream& stream) {
-        const Matrix from = to_matrix(gradient, cols, backend);
-        Matrix to(backend.memory(), dtype(), 500, width);
-        const InverseCsr inverse = backend.sampling().invert(csr.indptr, csr.columns, 500, stream);
-        backend.sparse().aggregate_backward(
-            {csr.indptr, inverse.indptr.span(), inverse.destinations.span(), from.view(), to.view(),
-             reduce},
-            stream);
-        return to;
-      });
+    for (const AggregateOptions& options :
+         {AggregateOptions{.reduce = Reduce::kSum}, AggregateOptions{.reduce = Reduce::kMean},
+          AggregateOptions{Reduce::kSum, row_scale, self_scale, true},
+          AggregateOptions{Reduce::kMean, row_scale, {}, false}}) {
+      check_aggregate(cols, options);
     }
   }
 }

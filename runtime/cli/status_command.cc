@@ -1,0 +1,59 @@
+// `gsplit status` and `gsplit stop`: look at a running job, end it in good order.
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "runtime/cli/command.h"
+#include "runtime/control/client.h"
+
+namespace gsplit {
+namespace {
+
+struct StatusOptions {
+  std::string address;
+  bool json = false;
+};
+
+std::string address_of(const StatusOptions& options) {
+  if (!options.address.empty()) return options.address;
+  const char* const fallback = std::getenv("GSPLIT_COORDINATOR");
+  if (fallback != nullptr && *fallback != '\0') return fallback;
+  throw UsageError("no coordinator's address given",
+                   "give ADDR or set GSPLIT_COORDINATOR; the run's log prints the address");
+}
+
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
+                      const std::shared_ptr<StatusOptions>& options) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->add_option("ADDR", options->address,
+                      "HOST:PORT of the coordinator, as the run's log prints it; default: "
+                      "$GSPLIT_COORDINATOR");
+  return command;
+}
+
+}  // namespace
+
+void add_status_commands(CLI::App& app, Action& action) {
+  const auto options = std::make_shared<StatusOptions>();
+  CLI::App* status =
+      add_command(app, "status", "Where each worker of a running job stands", options);
+  status->add_flag("--json", options->json, "One JSON object");
+  status->callback([options, &action] {
+    action = [options] {
+      std::cout << query_status(address_of(*options), options->json) << std::endl;
+      return ExitCode::kDone;
+    };
+  });
+  CLI::App* stop =
+      add_command(app, "stop", "Write a checkpoint at the next step and end the job", options);
+  stop->callback([options, &action] {
+    action = [options] {
+      std::cout << request_stop(address_of(*options)) << std::endl;
+      return ExitCode::kDone;
+    };
+  });
+}
+
+}  // namespace gsplit

@@ -1,0 +1,50 @@
+#include "runtime/control/client_state.h"
+
+#include "kernels/base/error.h"
+
+namespace gsplit {
+
+void ClientState::set_failure(const WorkerFailure& failure) {
+  const std::lock_guard lock(mutex);
+  if (!failure_) failure_ = failure;
+  changed.notify_all();
+}
+
+void ClientState::set_stop_requested() {
+  const std::lock_guard lock(mutex);
+  stop_requested_ = true;
+}
+
+std::optional<WorkerFailure> ClientState::failure() const {
+  const std::lock_guard lock(mutex);
+  return failure_;
+}
+
+bool ClientState::stop_requested() const {
+  const std::lock_guard lock(mutex);
+  return stop_requested_;
+}
+
+WorkerFailure ClientState::own_failure(const std::string& message, int exit_code) const {
+  return {.rank = options_.rank,
+          .host = options_.host,
+          .phase = progress_.phase.load(),
+          .step = progress_.step.load(),
+          .message = message,
+          .exit_code = exit_code};
+}
+
+void ClientState::check() const {
+  const std::lock_guard lock(mutex);
+  check_locked();
+}
+
+void ClientState::check_locked() const {
+  if (!failure_) return;
+  if (failure_->exit_code == static_cast<int>(ExitCode::kUsage)) {
+    throw UsageError(failure_->describe());
+  }
+  throw SystemError(failure_->describe());
+}
+
+}  // namespace gsplit

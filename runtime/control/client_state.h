@@ -1,0 +1,47 @@
+// What a worker's client knows of the job, shared by its heartbeat thread, its plan stream and the
+// worker.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "runtime/control/client.h"
+
+namespace gsplit {
+
+/// Thread-safe.
+class ClientState {
+ public:
+  ClientState(const ClientOptions& options, const Progress& progress)
+      : options_(options), progress_(progress) {}
+
+  const ClientOptions& options() const { return options_; }
+  const Progress& progress() const { return progress_; }
+
+  /// The first failure stands.
+  void set_failure(const WorkerFailure& failure);
+  void set_stop_requested();
+  std::optional<WorkerFailure> failure() const;
+  bool stop_requested() const;
+  /// This worker's own failure, where it stands now.
+  WorkerFailure own_failure(const std::string& message, int exit_code) const;
+  /// Throws the job's failure if there is one.
+  void check() const;
+
+  /// For waits of the client's threads: signalled when anything of the client changes.
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  /// As failure() and check(). REQUIRES: `mutex` held.
+  bool failed_locked() const { return failure_.has_value(); }
+  void check_locked() const;
+
+ private:
+  const ClientOptions options_;
+  const Progress& progress_;
+  std::optional<WorkerFailure> failure_;
+  bool stop_requested_ = false;
+};
+
+}  // namespace gsplit

@@ -1,0 +1,92 @@
+// `gsplit status` and `gsplit stop`: one call each, from outside of the job.
+#include <fmt/format.h>
+#include <grpcpp/client_context.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "kernels/base/error.h"
+#include "runtime/control/client.h"
+#include "runtime/control/grpc_setup.h"
+#include "runtime/control/wire.h"
+
+namespace gsplit {
+namespace {
+
+constexpr std::chrono::seconds kTimeout{5};
+
+void set_timeout(grpc::ClientContext& context) {
+  context.set_deadline(std::chrono::system_clock::now() + kTimeout);
+}
+
+void require_answer(const grpc::Status& status, const std::string& address) {
+  if (status.ok()) return;
+  throw SystemError(
+      fmt::format("no coordinator answers at {} ({})", address, status.error_message()),
+      "is the run over? its log prints the address");
+}
+
+const char* phase_of(const v1::WorkerStatus& worker) { return name_of(from_wire(worker.phase())); }
+
+std::string as_json(const v1::StatusReply& reply) {
+  nlohmann::json workers = nlohmann::json::array();
+  for (const v1::WorkerStatus& worker : reply.workers()) {
+    workers.push_back({{"rank", worker.rank()},
+                       {"host", worker.host()},
+                       {"device", worker.device()},
+                       {"phase", phase_of(worker)},
+                       {"step", worker.step()},
+                       {"seeds_done", worker.seeds_done()},
+                       {"rss_bytes", worker.rss_bytes()},
+                       {"seconds_since_heartbeat", worker.seconds_since_heartbeat()}});
+  }
+  const nlohmann::json failure = reply.has_failure()
+                                     ? nlohmann::json(from_wire(reply.failure()).describe())
+                                     : nlohmann::json();
+  const nlohmann::json status = {{"version", reply.version()},
+                                 {"world_size", reply.world_size()},
+                                 {"total_steps", reply.total_steps()},
+                                 {"stop_requested", reply.stop_requested()},
+                                 {"failure", failure},
+                                 {"workers", workers}};
+  return status.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string as_text(const v1::StatusReply& reply) {
+  std::string text = fmt::format(
+      "gsplit {}: {} of {} workers, {}{}\n", reply.version(), reply.workers_size(),
+      reply.world_size(),
+      reply.total_steps() > 0 ? fmt::format("{} steps", reply.total_steps()) : "preparing",
+      reply.stop_requested() ? ", stopping" : "");
+  text += fmt::format("{:>4}  {:<20} {:<8} {:<20} {:>10} {:>12} {:>9} {:>11}\n", "rank", "host",
+                      "device", "phase", "step", "seeds", "RSS MiB", "heard s ago");
+  for (const v1::WorkerStatus& worker : reply.workers()) {
+    text += fmt::format("{:>4}  {:<20} {:<8} {:<20} {:>10} {:>12} {:>9} {:>11.1f}\n", worker.rank(),
+                        worker.host(), worker.device(), phase_of(worker), worker.step(),
+                        worker.seeds_done(), worker.rss_bytes() >> 20,
+                        worker.seconds_since_heartbeat());
+  }
+  if (reply.has_failure()) text += "failed: " + from_wire(reply.failure()).describe() + "\n";
+  text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+std::string query_status(const std::string& address, bool json) {
+  grpc::ClientContext context;
+  set_timeout(context);
+  v1::StatusReply reply;
+  require_answer(make_stub(address)->Status(&context, {}, &reply), address);
+  return json ? as_json(reply) : as_text(reply);
+}
+
+std::string request_stop(const std::string& address) {
+  grpc::ClientContext context;
+  set_timeout(context);
+  v1::StopReply reply;
+  require_answer(make_stub(address)->Stop(&context, {}, &reply), address);
+  return fmt::format("stopping: every worker ends after step {}", reply.step());
+}
+
+}  // namespace gsplit

@@ -1,0 +1,99 @@
+#include "runtime/control/wire.h"
+
+#include <chrono>
+
+namespace gsplit {
+
+v1::Phase to_wire(Phase phase) { return static_cast<v1::Phase>(phase); }
+
+Phase from_wire(v1::Phase phase) {
+  return v1::Phase_IsValid(phase) ? static_cast<Phase>(phase) : Phase::kStarting;
+}
+
+v1::Failure to_wire(const WorkerFailure& failure) {
+  v1::Failure message;
+  message.set_rank(static_cast<std::uint32_t>(failure.rank));
+  message.set_host(failure.host);
+  message.set_phase(to_wire(failure.phase));
+  message.set_step(failure.step);
+  message.set_message(failure.message);
+  message.set_exit_code(failure.exit_code);
+  return message;
+}
+
+WorkerFailure from_wire(const v1::Failure& message) {
+  return {.rank = static_cast<int>(message.rank()),
+          .host = message.host(),
+          .phase = from_wire(message.phase()),
+          .step = message.step(),
+          .message = message.message(),
+          .exit_code = message.exit_code()};
+}
+
+v1::StepPlan to_wire(const StepPlan& plan) {
+  v1::StepPlan message;
+  message.set_step(plan.step);
+  message.set_epoch(plan.epoch);
+  message.set_global_batch(plan.global_batch);
+  message.set_last_of_epoch(plan.last_of_epoch);
+  message.mutable_seeds()->Reserve(static_cast<int>(plan.seeds.size()));
+  for (const LocalId seed : plan.seeds) message.mutable_seeds()->AddAlreadyReserved(value(seed));
+  return message;
+}
+
+StepPlan from_wire(const v1::StepPlan& message) {
+  StepPlan plan{.step = message.step(),
+                .epoch = message.epoch(),
+                .global_batch = message.global_batch(),
+                .last_of_epoch = message.last_of_epoch()};
+  plan.seeds.reserve(static_cast<std::size_t>(message.seeds_size()));
+  for (const std::uint32_t seed : message.seeds()) plan.seeds.push_back(LocalId{seed});
+  return plan;
+}
+
+v1::WorkerStatus to_wire(const WorkerRecord& worker) {
+  const std::chrono::duration<double> silence = JobState::Clock::now() - worker.last_contact;
+  v1::WorkerStatus message;
+  message.set_rank(static_cast<std::uint32_t>(worker.rank));
+  message.set_host(worker.host);
+  message.set_device(worker.device);
+  message.set_phase(to_wire(worker.phase));
+  message.set_step(worker.step);
+  message.set_seeds_done(worker.seeds_done);
+  message.set_rss_bytes(worker.rss_bytes);
+  message.set_seconds_since_heartbeat(silence.count());
+  return message;
+}
+
+JoinClaim from_wire(const v1::JoinRequest& request) {
+  return {.rank = request.rank(),
+          .world_size = request.world_size(),
+          .instance = request.instance(),
+          .version = request.version(),
+          .host = request.host(),
+          .device = request.device(),
+          .dataset_fingerprint = request.dataset_fingerprint()};
+}
+
+Beat from_wire(const v1::HeartbeatRequest& request) {
+  return {.rank = request.rank(),
+          .instance = request.instance(),
+          .host = request.host(),
+          .phase = from_wire(request.phase()),
+          .step = request.step(),
+          .seeds_done = request.seeds_done(),
+          .rss_bytes = request.rss_bytes()};
+}
+
+grpc::Status failure_status(const WorkerFailure& failure) {
+  return {grpc::StatusCode::ABORTED, failure.describe(), to_wire(failure).SerializeAsString()};
+}
+
+std::optional<WorkerFailure> failure_of(const grpc::Status& status) {
+  v1::Failure message;
+  if (status.error_code() != grpc::StatusCode::ABORTED) return std::nullopt;
+  if (!message.ParseFromString(status.error_details())) return std::nullopt;
+  return from_wire(message);
+}
+
+}  // namespace gsplit

@@ -1,0 +1,32 @@
+// Between the messages of coordinator.proto and our own types. Only .cc files of this folder
+// include it.
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include <optional>
+
+#include "gsplit/v1/coordinator.pb.h"
+#include "runtime/control/coordinator.h"
+#include "runtime/control/job_state.h"
+#include "runtime/control/planner.h"
+
+namespace gsplit {
+
+v1::Failure to_wire(const WorkerFailure& failure);
+v1::StepPlan to_wire(const StepPlan& plan);
+v1::WorkerStatus to_wire(const WorkerRecord& worker);
+v1::Phase to_wire(Phase phase);
+
+WorkerFailure from_wire(const v1::Failure& failure);
+StepPlan from_wire(const v1::StepPlan& plan);
+/// kStarting for a value that this version does not know.
+Phase from_wire(v1::Phase phase);
+JoinClaim from_wire(const v1::JoinRequest& request);
+Beat from_wire(const v1::HeartbeatRequest& request);
+
+/// The job's failure as the end of a call, and back; nothing when the status says something else.
+grpc::Status failure_status(const WorkerFailure& failure);
+std::optional<WorkerFailure> failure_of(const grpc::Status& status);
+
+}  // namespace gsplit

@@ -1,0 +1,296 @@
+// Joining, refusals, losses and the end of a job, over real gRPC.
+#include "runtime/control/coordinator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "tests/runtime/control/control_fixture.h"
+
+namespace gsplit {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using testing::HasSubstr;
+
+const PlannerOptions kPlan{.seed = 1, .batch_size = 100, .epochs = 5};
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+/// What `action` throws as an Error of the given code; empty when it does not.
+std::string error_of(ExitCode code, const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Coordinator, BindsAFreePortOfLoopbackOnly) {
+  const Coordinator first({});
+  EXPECT_THAT(first.address(), testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  EXPECT_THROW(Coordinator({.bind_address = first.address()}), SystemError);
+  for (const char* address :
+       {"0.0.0.0:0", "10.0.0.1:0", "example.org:0", "[::]:0", "128.0.0.1:1"}) {
+    EXPECT_THAT(error_of(ExitCode::kUsage, [&] { Coordinator({.bind_address = address}); }),
+                HasSubstr("TLS"));
+  }
+  for (const char* address :
+       {"", "127.0.0.1", "127.0.0.1:", ":5", "127.0.0.1:70000", "127.0.0.1:x"}) {
+    EXPECT_THAT(error_of(ExitCode::kUsage, [&] { Coordinator({.bind_address = address}); }),
+                HasSubstr("not an address"))
+        << address;
+  }
+}
+
+TEST(Coordinator, JoinWaitsForAllWorkersAndTheData) {
+  ControlFixture job(4, kPlan);
+  std::vector<JoinResult> results(4);
+  std::vector<std::thread> workers;
+  std::atomic<int> joined{0};
+  for (int rank = 0; rank < 4; ++rank) {
+    workers.emplace_back([&, rank] {
+      const auto client = job.client(rank);
+      results[static_cast<std::size_t>(rank)] = job.join(*client);
+      ++joined;
+      client->report_finished();
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(joined, 0) << "joined a job that is not open";
+  job.open();
+  for (std::thread& worker : workers) worker.join();
+  for (const JoinResult& result : results) {
+    EXPECT_EQ(result.total_steps, job.planner().total_steps());
+    EXPECT_EQ(result.steps_per_epoch, job.planner().steps_per_epoch());
+  }
+  EXPECT_FALSE(job.coordinator().failure());
+}
+
+struct Refusal {
+  std::string name;
+  std::function<void(ClientOptions&)> change;
+  std::string version = GSPLIT_VERSION;
+  std::string fingerprint = ControlFixture::kFingerprint;
+  std::string expected;
+};
+
+void PrintTo(const Refusal& refusal, std::ostream* out) { *out << refusal.name; }
+
+class RefusedWorker : public testing::TestWithParam<Refusal> {};
+
+TEST_P(RefusedWorker, IsNamedToItselfAndToTheOthers) {
+  const Refusal& refusal = GetParam();
+  ControlFixture job(3, kPlan);
+  job.open();
+  const auto good = job.client(0);
+  const auto taken = job.client(1);
+  std::string others;
+  std::thread waiting([&] { others = error_of(ExitCode::kUsage, [&] { job.join(*good); }); });
+  error_of(ExitCode::kUsage, [&] {
+    // Rank 1 is held from its first Join on, which does not end before rank 2 comes.
+    std::thread second([&] { error_of(ExitCode::kUsage, [&] { job.join(*taken); }); });
+    while (query_status(job.address(), true).find("host-b") == std::string::npos) {
+      std::this_thread::yield();
+    }
+    ClientOptions options = job.options(2);
+    refusal.change(options);
+    const auto bad = job.client(options);
+    const std::string own =
+        error_of(ExitCode::kUsage, [&] { bad->join(refusal.version, refusal.fingerprint); });
+    EXPECT_THAT(own, HasSubstr(refusal.expected));
+    second.join();
+    waiting.join();
+    EXPECT_EQ(others, own);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, RefusedWorker,
+    testing::Values(
+        Refusal{.name = "version",
+                .change = [](ClientOptions&) {},
+                .version = "9.9.9",
+                .expected = "rank 2 on host-c runs gsplit 9.9.9"},
+        Refusal{.name = "data",
+                .change = [](ClientOptions&) {},
+                .fingerprint = "0ther",
+                .expected = "rank 2 on host-c has other data than the coordinator: fingerprint "
+                            "0ther against 5f1e77a0c0ff"},
+        Refusal{.name = "world",
+                .change = [](ClientOptions& o) { o.world_size = 4; },
+                .expected = "rank 2 on host-c belongs to a job of 4 workers"},
+        Refusal{.name = "range",
+                .change = [](ClientOptions& o) { o.rank = 3; },
+                .expected = "rank 3 on host-c does not exist in a job of 3 workers"},
+        Refusal{.name = "taken",
+                .change = [](ClientOptions& o) { o.rank = 1; },
+                .expected = "rank 1 on host-c is taken by another worker on host-b"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Coordinator, ASilentWorkerIsLostAfterTheDeadlineAndTheOthersLearnIt) {
+  ControlFixture job(3, kPlan, ControlFixture::kDeadline);
+  const auto first = job.client(0);
+  const auto second = job.client(1);
+  {
+    job.progress(2).phase = Phase::kPartition;
+    const auto vanishing = job.client(2);
+    while (query_status(job.address(), true).find("partition") == std::string::npos) {
+      std::this_thread::yield();
+    }
+  }  // ends without Report, before it has joined
+  const Clock::time_point vanished = Clock::now();
+  for (const CoordinatorClient* client : {first.get(), second.get()}) {
+    const auto failure = await_failure(*client);
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->rank, 2);
+    EXPECT_EQ(failure->describe(),
+              "rank 2 on host-c failed in partition at step 0: lost: no heartbeat for 0.5 s");
+  }
+  EXPECT_LT(seconds_since(vanished), 1.0);
+  EXPECT_GT(seconds_since(vanished), 0.4);
+  EXPECT_THAT(error_of(ExitCode::kSystem, [&] { job.join(*first); }),
+              HasSubstr("rank 2 on host-c"));
+}
+
+TEST(Coordinator, AFinishedWorkerMayGo) {
+  ControlFixture job(2, kPlan, ControlFixture::kDeadline);
+  const auto stays = job.client(0);
+  {
+    const auto goes = job.client(1);
+    goes->report_finished();
+  }
+  std::this_thread::sleep_for(2 * ControlFixture::kDeadline);
+  EXPECT_FALSE(job.coordinator().failure());
+  EXPECT_FALSE(stays->failure());
+}
+
+/// A worker process at the other end of a pipe.
+class WorkerProcess {
+ public:
+  WorkerProcess(const std::string& address, int rank, int world_size) {
+    int ends[2];
+    GSPLIT_CHECK(pipe(ends) == 0);
+    const std::vector<std::string> words{GSPLIT_CONTROL_WORKER, address, std::to_string(rank),
+                                         std::to_string(world_size), ControlFixture::kFingerprint};
+    std::vector<char*> arguments;
+    for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    pid_ = vfork();
+    if (pid_ == 0) {
+      dup2(ends[1], STDOUT_FILENO);
+      execv(arguments[0], arguments.data());
+      _exit(127);
+    }
+    close(ends[1]);
+    output_ = fdopen(ends[0], "r");
+  }
+  ~WorkerProcess() {
+    kill();
+    fclose(output_);
+  }
+  bool await_ready() {
+    char line[16] = "";
+    return std::fgets(line, sizeof(line), output_) != nullptr && std::string(line) == "ready\n";
+  }
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  FILE* output_ = nullptr;
+};
+
+TEST(Coordinator, AKilledProcessIsLostAtOnce) {
+  ControlFixture job(2, kPlan, std::chrono::seconds(30));
+  job.open();
+  WorkerProcess victim(job.address(), 1, 2);
+  const auto survivor = job.client(0);
+  job.join(*survivor);
+  const auto plans = survivor->stream_plans(1);
+  ASSERT_TRUE(victim.await_ready());
+  victim.kill();
+  const Clock::time_point killed = Clock::now();
+  const auto failure = await_failure(*survivor);
+  ASSERT_TRUE(failure);
+  EXPECT_LT(seconds_since(killed), 1.0);
+  EXPECT_EQ(failure->describe(),
+            "rank 1 on host-b failed in compute at step 1: lost: its connection broke");
+  EXPECT_THROW(plans->next(), SystemError);
+}
+
+TEST(Coordinator, TheFirstReportedFailureReachesEveryone) {
+  ControlFixture job(3, kPlan);
+  job.open();
+  const auto failing = job.client(1);
+  const auto late = job.client(2);
+  const auto other = job.client(0);
+  job.progress(1).phase = Phase::kLoading;
+  job.progress(1).step = 17;
+  failing->report_failure("features.npy cannot be read", 3);
+  late->report_failure("collective aborted", 3);
+  const auto failure = await_failure(*other);
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->describe(),
+            "rank 1 on host-b failed in loading at step 17: features.npy cannot be read");
+  EXPECT_EQ(job.coordinator().failure()->rank, 1);
+}
+
+TEST(Coordinator, AUsageErrorOfOneWorkerIsOneOfAll) {
+  ControlFixture job(2, kPlan);
+  const auto failing = job.client(1);
+  const auto other = job.client(0);
+  failing->report_failure("label 7 of node 3 is out of range", 2);
+  EXPECT_EQ(error_of(ExitCode::kUsage, [&] { job.join(*other); }),
+            "label 7 of node 3 is out of range");
+}
+
+TEST(Coordinator, WorkersEndWhenItIsGone) {
+  ControlFixture job(2, kPlan, ControlFixture::kDeadline);
+  const auto client = job.client(0);
+  const Clock::time_point begin = Clock::now();
+  std::thread waiting([&] {
+    const std::string error = error_of(ExitCode::kSystem, [&] { job.join(*client); });
+    EXPECT_THAT(error, HasSubstr("the coordinator at " + job.address() + " does not answer"));
+    EXPECT_THAT(error, HasSubstr("rank 0 on host-a"));
+  });
+  job.destroy_coordinator();
+  EXPECT_LT(seconds_since(begin), 1.0);
+  waiting.join();
+  EXPECT_LT(seconds_since(begin), 1.5);
+  EXPECT_TRUE(client->failure());
+}
+
+TEST(Coordinator, AClientOfNobodyEndsWithinItsDeadlineAndIsDestroyedPromptly) {
+  Progress progress;
+  const ClientOptions options{.address = "127.0.0.1:1", .deadline = std::chrono::milliseconds(300)};
+  CoordinatorClient failing(options, progress);
+  EXPECT_THAT(error_of(ExitCode::kSystem, [&] { failing.join("1", "2"); }),
+              HasSubstr("does not answer"));
+  const Clock::time_point begin = Clock::now();
+  { const CoordinatorClient patient({.address = "127.0.0.1:1"}, progress); }
+  EXPECT_LT(seconds_since(begin), 0.5);
+}
+
+}  // namespace
+}  // namespace gsplit
