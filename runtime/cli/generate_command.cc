@@ -4,7 +4,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <thread>
 
@@ -39,22 +41,19 @@ ExitCode generate(const GenerateFlags& flags) {
 
 void add_generate_command(CLI::App& app, Action& action) {
   auto flags = std::make_shared<GenerateFlags>();
+  // A negative number would wrap to a large one.
+  const CLI::Range positive(std::int64_t{1}, std::numeric_limits<std::int64_t>::max());
   CLI::App* command = app.add_subcommand("generate", "Write a synthetic dataset");
   command->add_option("--kind", flags->kind, "sbm: degree-corrected stochastic block model");
-  command->add_option("--nodes", flags->sbm.nodes, "Number of nodes")
-      ->required()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--degree", flags->sbm.degree, "Directed edges / nodes")
-      ->required()
-      ->check(CLI::PositiveNumber);
+  command->add_option("--nodes", flags->sbm.nodes, "Number of nodes")->required()->check(positive);
+  command->add_option("--degree", flags->sbm.degree, "Directed edges / nodes")->required();
   command->add_option("--features", flags->sbm.features, "Floats a node")
       ->required()
-      ->check(CLI::PositiveNumber);
+      ->check(positive);
   command->add_option("--classes", flags->sbm.classes, "Number of classes")
       ->required()
-      ->check(CLI::PositiveNumber);
-  command->add_option("--seed", flags->sbm.seed, "Same seed, same files")
-      ->check(CLI::NonNegativeNumber);
+      ->check(positive);
+  command->add_option("--seed", flags->sbm.seed, "Same seed, same files");
   command->add_option("--train-share", flags->sbm.train_share, "Share of training nodes");
   command->add_option("--validation-share", flags->sbm.validation_share,
                       "Share of validation nodes");

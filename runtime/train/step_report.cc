@@ -11,7 +11,7 @@ StepReport combine(std::span<const StepReport> workers) {
          {&StepReport::correct, &StepReport::seeds, &StepReport::edges, &StepReport::input_rows,
           &StepReport::rows_cache, &StepReport::rows_remote, &StepReport::rows_disk,
           &StepReport::shuffle_bytes, &StepReport::shuffle_bytes_pull, &StepReport::plan_bytes,
-          &StepReport::allreduce_bytes, &StepReport::stop_requested}) {
+          &StepReport::allreduce_bytes}) {
       total.*count += worker.*count;
     }
     for (auto seconds : {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s,

@@ -26,7 +26,6 @@ struct StepReport {
   double compute_s = 0;    ///< forward, loss, backward, optimizer, without the exchanges inside
   double comm_s = 0;       ///< shuffles and gradient all-reduce
   double plan_wait_s = 0;  ///< waiting for the coordinator's plan
-  std::uint64_t stop_requested = 0;
 };
 
 /// Sums of the counts, maxima of the times.

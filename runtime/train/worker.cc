@@ -163,21 +163,17 @@ void Worker::build() {
 }
 
 ExitCode Worker::train() {
-  const std::unique_ptr<PlanStream> plans = client_->stream_plans(1);
-  bool stopped = false;
-  while (!stopped) {
-    std::optional<StepPlan> plan;
-    {
-      const PhaseScope phase(progress_, Phase::kWaitingForPlan);
-      plan = plans->next();
-    }
-    if (!plan) break;
-    const StepReport own = run_step(*plan, *plans);
+  plans_ = client_->stream_plans(1);
+  std::uint64_t steps_done = 0;
+  while (const std::optional<StepPlan> plan = next_plan()) {
+    const StepReport own = run_step(*plan);
     const std::vector<StepReport> reports = communicator_.all_gather_value(own);
     if (recorder_) recorder_->step(*plan, reports);
-    stopped = combine(reports).stop_requested > 0;
-    if (plan->last_of_epoch) end_epoch(*plan, stopped || plan->step == job_.total_steps);
+    steps_done = plan->step;
+    if (plan->last_of_epoch) end_epoch(*plan, plan->step == job_.total_steps);
   }
+  // The coordinator ends the streams of all workers after the same step.
+  const bool stopped = steps_done < job_.total_steps;
   const std::optional<Scores> scores = evaluate(!stopped && !evaluated_last_);
   if (recorder_) {
     recorder_->finish(stopped ? "stopped" : "done", scores, trainer_->model().parameters());
@@ -185,10 +181,15 @@ ExitCode Worker::train() {
   return stopped ? ExitCode::kStopped : ExitCode::kDone;
 }
 
-StepReport Worker::run_step(const StepPlan& plan, PlanStream& plans) {
+std::optional<StepPlan> Worker::next_plan() {
+  const PhaseScope phase(progress_, Phase::kWaitingForPlan);
+  return plans_->next();
+}
+
+StepReport Worker::run_step(const StepPlan& plan) {
   StepReport report = trainer_->step(plan);
-  report.plan_wait_s = plans.seconds_waited() - std::exchange(plan_wait_s_, plans.seconds_waited());
-  report.stop_requested = client_->stop_requested() ? 1 : 0;
+  const double waited = plans_->seconds_waited();
+  report.plan_wait_s = waited - std::exchange(plan_wait_s_, waited);
   if (dump_) dump_->write(plan.step, trainer_->last_batch());
   evaluated_last_ = false;
   return report;

@@ -37,7 +37,8 @@ class Worker {
   void prepare();
   void build();
   ExitCode train();
-  StepReport run_step(const StepPlan& plan, PlanStream& plans);
+  std::optional<StepPlan> next_plan();
+  StepReport run_step(const StepPlan& plan);
   void end_epoch(const StepPlan& plan, bool last_step);
   std::optional<Scores> evaluate(bool due);
   [[noreturn]] void fail(const std::string& message, ExitCode code);
@@ -56,6 +57,8 @@ class Worker {
   std::string fingerprint_;
   Partition partition_;
   JoinResult job_;
+  std::unique_ptr<PlanStream>
+      plans_;  // open until the end: a worker that dies with it is missed at once
 
   Shard shard_;
   std::optional<Context> context_;
