@@ -1,7 +1,6 @@
 #include "graph/staged_directory.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,7 +22,9 @@ fs::path without_slash(const fs::path& path) {
 }
 
 std::string staging_prefix(const fs::path& target) {
-  return fmt::format(".{}.unfinished-", target.filename().string());
+  std::string prefix = ".";
+  prefix += target.filename().string() + ".unfinished-";
+  return prefix;
 }
 
 bool is_there(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }

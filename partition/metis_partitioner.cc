@@ -78,26 +78,34 @@ void scale_edge_weights(std::vector<std::int32_t>& weights) {
   for (std::int32_t& weight : weights) weight = 1 + static_cast<std::int32_t>(weight * scale);
 }
 
-/// METIS's node weights, (num_nodes, constraints) row-major, of the loads that occur at all: METIS
-/// divides by their sums.
+/// Nodes a part on average, below which METIS's recursive bisection meets empty halves, and prints
+/// so.
+constexpr std::size_t kLeastNodesPerPart = 8;
+
+/// Whether enough nodes carry the load for it to be spread over the parts.
+bool can_be_balanced(std::span<const std::uint64_t> load, int parts) {
+  const auto idle = static_cast<std::size_t>(std::count(load.begin(), load.end(), 0u));
+  return load.size() - idle >= kLeastNodesPerPart * static_cast<std::size_t>(parts);
+}
+
+/// METIS's node weights, (num_nodes, constraints) row-major, of the loads that can be balanced. (A
+/// load that does not occur would make METIS divide by zero.)
 struct NodeWeights {
   idx_t constraints = 0;
   std::vector<idx_t> values;
 };
 
-NodeWeights node_weights(const PresampleCounts& counts) {
+NodeWeights node_weights(const PresampleCounts& counts, int parts) {
   const std::vector<std::vector<std::uint64_t>> loads{
       counts.compute,
       {counts.input_rows.begin(), counts.input_rows.end()},
       {counts.is_seed.begin(), counts.is_seed.end()}};
   std::vector<std::vector<std::int32_t>> columns;
   for (const auto& load : loads) {
-    if (std::any_of(load.begin(), load.end(), [](std::uint64_t w) { return w != 0; })) {
-      columns.push_back(scale_loads(load));
-    }
+    if (can_be_balanced(load, parts)) columns.push_back(scale_loads(load));
   }
   const std::size_t nodes = counts.compute.size();
-  if (columns.empty()) columns.emplace_back(nodes, 1);  // nothing to train on: balance the nodes
+  if (columns.empty()) columns.emplace_back(nodes, 1);  // too little to train on: balance the nodes
   NodeWeights weights{.constraints = static_cast<idx_t>(columns.size()),
                       .values = std::vector<idx_t>(nodes * columns.size())};
   for (std::size_t v = 0; v < nodes; ++v) {
@@ -188,9 +196,12 @@ Assignment metis_partition(const CscView& graph, const PresampleCounts& counts,
                            const MetisOptions& options) {
   GSPLIT_CHECK(options.parts > 1);  // METIS 5.1.0 dies of SIGFPE at one part
   check_part_count(options.parts, graph.num_nodes());
+  if (graph.num_nodes() < kLeastNodesPerPart * static_cast<std::size_t>(options.parts)) {
+    return range_partition(graph, options.parts);
+  }
   SymmetricGraph symmetric = symmetrize(graph, counts.edge_samples, options.threads);
   if (symmetric.adjncy.empty()) return range_partition(graph, options.parts);
-  NodeWeights weights = node_weights(counts);
+  NodeWeights weights = node_weights(counts, options.parts);
   const std::vector<idx_t> part = run_metis(symmetric, weights, options);
   Assignment assignment(part.begin(), part.end());
   repair_empty_parts(assignment, options.parts);

@@ -20,10 +20,11 @@ struct MetisOptions {
 };
 
 /// Part of every node of the symmetrised graph: edge weight = 1 + times sampled in either
-/// direction; balanced in edges sampled into the nodes, input rows and training nodes, each of them
-/// where it occurs. Throws UsageError where METIS's 32-bit integers cannot hold the graph (about
-/// 75-130 bytes of memory an undirected edge are needed too) or a part would be empty, SystemError
-/// where METIS fails.
+/// direction; balanced in edges sampled into the nodes, input rows and training nodes, each where
+/// enough nodes carry it, else in nodes. Graphs without edges or with fewer than 8 nodes a part are
+/// cut by range_partition. Throws UsageError where METIS's 32-bit integers cannot hold the graph
+/// (about 75-130 bytes of memory an undirected edge are needed too) or there are fewer nodes than
+/// parts, SystemError where METIS fails.
 Assignment metis_partition(const CscView& graph, const PresampleCounts& counts,
                            const MetisOptions& options);
 

@@ -42,6 +42,8 @@ class PairCounter {
   }
 
  private:
+  static constexpr std::size_t kShortRound = 2048;
+
   /// Counting sort of the rows by the part of their destinations.
   template <class Destination>
   void group_rows(std::size_t rows, Destination&& destination) {
@@ -57,14 +59,16 @@ class PairCounter {
   std::uint64_t count_part(const EdgeRows<ForEach>& edges, PartId part) {
     const std::span<const std::size_t> rows =
         std::span(rows_).subspan(bounds_[part], bounds_[part + std::size_t{1}] - bounds_[part]);
+    // Many parts make short rounds, which waking threads would only lengthen.
+    const int threads = rows.size() < kShortRound ? 1 : threads_;
     std::uint64_t pairs = 0;
-#pragma omp parallel for num_threads(threads_) schedule(dynamic, 256) reduction(+ : pairs)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 256) reduction(+ : pairs)
     for (std::size_t i = 0; i < rows.size(); ++i) {
       edges.for_each(rows[i], [&](std::uint64_t source) {
         if (assignment_[source] != part && seen_.insert(source)) ++pairs;
       });
     }
-#pragma omp parallel for num_threads(threads_) schedule(dynamic, 256)
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 256)
     for (std::size_t i = 0; i < rows.size(); ++i) {
       edges.for_each(rows[i], [&](std::uint64_t source) { seen_.clear_word_of(source); });
     }
