@@ -1,6 +1,9 @@
 // The gsplit executable: parses the command line, runs one command, prints a failure as one line.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -23,6 +26,15 @@ std::vector<std::string> normalize(int argc, char** argv) {
   arguments = gsplit::expand_config(std::move(arguments));
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 parses a vector in
   return arguments;
+}
+
+/// OpenMP threads that wait shall sleep: workers of one host share its cores, and a spinning thread
+/// takes one from a worker that computes. The library reads its settings when it is loaded, hence
+/// the restart with the setting made.
+void let_waiting_threads_sleep(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("OMP_WAIT_POLICY", "passive", 0);
+  execv("/proc/self/exe", argv);  // returns only where it is not possible; then it stays as it is
 }
 
 int run(int argc, char** argv) {
@@ -50,6 +62,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   try {
     return run(argc, argv);
   } catch (const gsplit::Error& error) {

@@ -33,7 +33,10 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
     if (!answer.refusal.empty()) {
       return end(context, {grpc::StatusCode::FAILED_PRECONDITION, answer.refusal});
     }
-    if (const auto failure = job_.failure()) return end(context, failure_status(*failure));
+    if (const auto failure = job_.failure()) {
+      job_.tell_failure(request->rank());
+      return end(context, failure_status(*failure));
+    }
     reply->set_ready(answer.ready);
     reply->set_waiting_for(answer.waiting_for);
     reply->set_total_steps(answer.total_steps);
@@ -51,7 +54,10 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
                                       v1::HeartbeatReply* reply) override {
     job_.heartbeat(from_wire(*request));
     reply->set_stop_requested(job_.stop_requested());
-    if (const auto failure = job_.failure()) *reply->mutable_failure() = to_wire(*failure);
+    if (const auto failure = job_.failure()) {
+      job_.tell_failure(request->rank());
+      *reply->mutable_failure() = to_wire(*failure);
+    }
     return end(context, grpc::Status::OK);
   }
 
@@ -204,6 +210,13 @@ void Coordinator::open(Job job) { impl_->job.open(std::move(job)); }
 void Coordinator::fail(const WorkerFailure& failure) { impl_->job.fail(failure); }
 
 std::optional<WorkerFailure> Coordinator::failure() const { return impl_->job.failure(); }
+
+void Coordinator::linger_after_failure(std::chrono::milliseconds patience) const {
+  const auto end = JobState::Clock::now() + patience;
+  while (!impl_->job.everyone_knows_failure() && JobState::Clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
 
 void Coordinator::request_stop() { impl_->job.request_stop(); }
 

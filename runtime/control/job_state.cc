@@ -185,6 +185,19 @@ JobState::Clock::time_point JobState::find_lost() {
   return next;
 }
 
+void JobState::tell_failure(std::uint64_t rank) {
+  const std::lock_guard lock(mutex_);
+  if (rank < workers_.size()) workers_[rank].knows_failure = true;
+}
+
+bool JobState::everyone_knows_failure() const {
+  const std::lock_guard lock(mutex_);
+  return std::all_of(workers_.begin(), workers_.end(), [this](const WorkerRecord& worker) {
+    const bool is_source = failure_ && failure_->rank == worker.rank;
+    return worker.knows_failure || worker.finished || is_source;
+  });
+}
+
 std::uint64_t JobState::request_stop() {
   std::uint64_t last_step = 0;
   {

@@ -57,6 +57,7 @@ struct WorkerRecord {
   bool contacted = false;
   bool joined = false;
   bool finished = false;
+  bool knows_failure = false;  ///< has been told, or is its source
   std::chrono::steady_clock::time_point last_contact;
 };
 
@@ -99,6 +100,10 @@ class JobState {
   /// nullptr before the job is open.
   std::shared_ptr<const Planner> planner() const;
   std::optional<WorkerFailure> failure() const;
+  /// Notes that the failure goes out to this worker now.
+  void tell_failure(std::uint64_t rank);
+  /// Whether every worker that still runs has been told; one that was never heard of does not know.
+  bool everyone_knows_failure() const;
   bool stop_requested() const;
   JobSnapshot snapshot() const;
   int world_size() const { return options_.world_size; }

@@ -93,6 +93,10 @@ Planner::Planner(std::span<const GlobalId> train_seeds, std::vector<std::uint64_
   total_steps_ = options_.max_steps > 0 ? options_.max_steps : steps_per_epoch_ * options_.epochs;
 }
 
+void Planner::check(std::uint64_t num_train, const PlannerOptions& options) {
+  check_options(num_train, options);
+}
+
 std::vector<StepPlan> Planner::plan(std::uint64_t step) const {
   GSPLIT_CHECK(step >= 1 && step <= total_steps_);
   const std::uint64_t step_of_epoch = (step - 1) % steps_per_epoch_;

@@ -52,6 +52,8 @@ class Planner {
   /// with a batch larger than the set).
   Planner(std::span<const GlobalId> train_seeds, std::vector<std::uint64_t> bounds,
           const PlannerOptions& options);
+  /// Throws UsageError as the constructor does, before there is a partition.
+  static void check(std::uint64_t num_train, const PlannerOptions& options);
   std::uint64_t steps_per_epoch() const { return steps_per_epoch_; }
   std::uint64_t total_steps() const { return total_steps_; }
   /// The shares of all workers, by rank. REQUIRES: 1 <= step <= total_steps().

@@ -93,6 +93,7 @@ ExitCode Worker::run() {
 void Worker::fail(const std::string& message, ExitCode code) {
   if (client_) client_->report_failure(message, static_cast<int>(code));
   communicator_.abort(message);
+  if (coordinator_) coordinator_->linger_after_failure(std::chrono::seconds(2));
   const std::optional<WorkerFailure> failure = client_ ? client_->failure() : std::nullopt;
   if (!failure) throw Error(code, message);
   speaks_ = leads() || failure->rank == communicator_.rank();
@@ -123,6 +124,7 @@ void Worker::prepare() {
   const PhaseScope phase(progress_, Phase::kPartition);
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
+  Planner::check(dataset_.train.nodes.size(), planner_options(config_));
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);

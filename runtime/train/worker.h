@@ -30,8 +30,8 @@ class Worker {
   /// The whole run. A failure is reported to the coordinator and to the peers before it is
   /// rethrown.
   ExitCode run();
-  /// After run() has thrown: whether this worker is the one that tells the user. Where the failed worker can still speak,
-  /// it does, and rank 0 does.
+  /// After run() has thrown: whether this worker is the one that tells the user. Where the failed
+  /// worker can still speak, it does, and rank 0 does.
   bool speaks() const { return speaks_; }
 
  private:
