@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/world.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/yaml_config.h"
 
@@ -37,6 +38,12 @@ void let_waiting_threads_sleep(char** argv) {
   execv("/proc/self/exe", argv);  // returns only where it is not possible; then it stays as it is
 }
 
+/// The command line is wrong. All ranks of a job find that; the first one says it.
+gsplit::UsageError misused(const std::string& what, const std::string& remedy) {
+  if (gsplit::launcher_rank() != 0) return gsplit::UsageError("");
+  return gsplit::UsageError(what, remedy);
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"gsplit: split-parallel mini-batch training of graph neural networks", "gsplit"};
   app.set_version_flag("--version", "gsplit " GSPLIT_VERSION);
@@ -54,7 +61,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    throw gsplit::UsageError(error.what(), "see gsplit --help");
+    throw misused(error.what(), "see gsplit --help");
+  } catch (const gsplit::UsageError& error) {
+    throw misused(error.what(), "");
   }
   return static_cast<int>(action());
 }

@@ -1,10 +1,12 @@
 // gsplit train: its flags, their checks, and --config.
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <set>
 
 #include "comm/world.h"
+#include "partition/prepare.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
 #include "runtime/train/run.h"
@@ -20,11 +22,28 @@ struct TrainFlags {
   double deadline_s = 30;
 };
 
+/// A directory, or the name of a method.
+void check_partition(const std::string& partition) {
+  if (std::filesystem::exists(partition)) return;
+  try {
+    partition_method_from_name(partition);
+  } catch (const UsageError&) {
+    throw UsageError("--partition " + partition + " is neither a directory nor a method",
+                     "choose auto, metis, random, range, or what gsplit partition wrote");
+  }
+}
+
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   config.fanout = parse_fanout(flags.fanout, "--fanout");
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
+  check_partition(config.partition);
+  if (config.workers > 1 && under_launcher()) {
+    throw UsageError("--workers " + std::to_string(config.workers) +
+                         " under a launcher, where every rank is one worker",
+                     "leave --workers away, or start without mpirun");
+  }
   return config;
 }
 
@@ -109,7 +128,9 @@ void add_train_command(CLI::App& app, Action& action) {
   // Expanded before parsing; declared for --help.
   train->add_option("--config", "YAML file with flags as keys; the command line wins");
   train->callback([flags, fixed, &action] {
-    action = [flags] { return run_training(checked(*flags), make_log(launcher_rank() != 0)); };
+    action = [config = checked(*flags)] {
+      return run_training(config, make_log(launcher_rank() != 0));
+    };
   });
 }
 

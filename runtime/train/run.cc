@@ -10,11 +10,6 @@ namespace gsplit {
 namespace {
 
 ExitCode run_under_launcher(const TrainConfig& config, const Log& log) {
-  if (config.workers > 1) {
-    throw UsageError("--workers " + std::to_string(config.workers) +
-                         " under a launcher, where every rank is one worker",
-                     "leave --workers away, or start without mpirun");
-  }
   MpiWorld world(config.deadline);
   Worker worker(config, world.communicator(), world.local_size(), log);
   try {

@@ -208,6 +208,9 @@ Problem golden_problem(const SafetensorsFile& file, const std::string& type, int
 struct GoldenCase {
   const char* type;
   int layers;
+  friend void PrintTo(const GoldenCase& model, std::ostream* out) {
+    *out << model.type << model.layers;
+  }
 };
 
 class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int, DType>> {};
@@ -272,6 +275,17 @@ Problem random_problem(const std::string& type, DType dtype) {
   return problem;
 }
 
+std::map<std::string, Values> initial_weights(const Problem& problem) {
+  const auto backend = make_cpu_backend(1);
+  const auto stream = backend->memory().create_stream();
+  Model model(problem.model, *backend, *stream);
+  std::map<std::string, Values> weights;
+  for (std::size_t i = 0; i < model.parameters().list().size(); ++i) {
+    weights[model.parameters().list()[i].name] = to_values(model.parameters().value({i}));
+  }
+  return weights;
+}
+
 class Models : public testing::TestWithParam<const char*> {};
 
 TEST_P(Models, AnyNumberOfWorkersGivesTheSameGradients) {
@@ -290,15 +304,26 @@ TEST_P(Models, AnyNumberOfWorkersGivesTheSameGradients) {
   }
 }
 
+// Promise 1 in fp32: from the same weights, loss and every gradient agree at each of 50 steps.
+TEST_P(Models, Fp32AgreesFromTheSameWeightsAtEachOf50Steps) {
+  Problem problem = random_problem(GetParam(), DType::kF32);
+  std::map<std::string, Values> weights = initial_weights(problem);
+  for (std::uint32_t step = 1; step <= 50; ++step) {
+    problem.key.step = step;
+    const Result one = run(problem, 1, weights), four = run(problem, 4, weights);
+    EXPECT_NEAR(four.loss, one.loss, 1e-5 * one.loss) << "step " << step;
+    for (auto& [name, values] : weights) {
+      const Values& gradient = one.gradients.at(name);
+      EXPECT_LT(relative_error(four.gradients.at(name), gradient), 1e-5)
+          << name << " step " << step;
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] -= 0.1 * gradient[i];
+    }
+  }
+}
+
 TEST_P(Models, GradientsAreFiniteDifferences) {
   const Problem problem = random_problem(GetParam(), DType::kF64);
-  const auto backend = make_cpu_backend(1);
-  const auto stream = backend->memory().create_stream();
-  Model model(problem.model, *backend, *stream);
-  std::map<std::string, Values> weights;
-  for (std::size_t i = 0; i < model.parameters().list().size(); ++i) {
-    weights[model.parameters().list()[i].name] = to_values(model.parameters().value({i}));
-  }
+  std::map<std::string, Values> weights = initial_weights(problem);
   const Result at = run(problem, 2, weights);
   std::mt19937_64 random(1);
   constexpr double kStep = 1e-6;
