@@ -30,7 +30,7 @@ struct SumRowsArgs {
   MatrixView sum;          ///< (1, cols)
 };
 
-enum class Activation : std::uint8_t { kNone, kRelu };
+enum class Activation : std::uint8_t { kNone, kRelu, kElu };
 
 /// values = dropout(activation(values + bias)), in place.
 struct BiasActivationDropoutArgs {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/attention.h"
 #include "kernels/base/ids.h"
 #include "kernels/matrix.h"
 
@@ -74,6 +75,12 @@ class SparseOps {
   virtual void scale_rows(const ScaleRowsArgs& args, Stream& stream) = 0;
   virtual void aggregate(const AggregateArgs& args, Stream& stream) = 0;
   virtual void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) = 0;
+  virtual void head_dots(const HeadDotsArgs& args, Stream& stream) = 0;
+  virtual void head_dots_backward(const HeadDotsBackwardArgs& args, Stream& stream) = 0;
+  virtual void mean_heads(const MeanHeadsArgs& args, Stream& stream) = 0;
+  virtual void mean_heads_backward(const MeanHeadsBackwardArgs& args, Stream& stream) = 0;
+  virtual void attention(const AttentionArgs& args, Stream& stream) = 0;
+  virtual void attention_backward(const AttentionBackwardArgs& args, Stream& stream) = 0;
 };
 
 }  // namespace gsplit

@@ -69,8 +69,8 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
   for (std::size_t l = options.fanouts.size(); l-- > 0;) {
     DrawKey key = options.key;
     key.layer = static_cast<std::uint32_t>(l + 1);
-    batch.layers[l] =
-        sample_layer(batch, options.fanouts[l], key, options.for_backward && l > 0, stream);
+    const bool invert = options.for_backward && (l > 0 || options.invert_input);
+    batch.layers[l] = sample_layer(batch, options.fanouts[l], key, invert, stream);
   }
   positions_->reset(batch.nodes.span(), stream);
   return batch;

@@ -20,8 +20,9 @@ struct SampleOptions {
   std::vector<std::int32_t> fanouts;
   /// Seed, step and purpose; its layer is set per layer: 1 at the input.
   DrawKey key;
-  /// Build the inverse CSRs that backward needs, of all layers but the first.
-  bool for_backward = true;
+  bool for_backward =
+      true;  ///< build the inverse CSRs that backward needs, of all layers but the first
+  bool invert_input = false;  ///< and of the first
 };
 
 class SplitSampler {

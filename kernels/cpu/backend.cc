@@ -34,7 +34,7 @@ class CpuSampling final : public SamplingOps {
 
 class CpuSparse final : public SparseOps {
  public:
-  explicit CpuSparse(cpu::Team team) : team_(team) {}
+  CpuSparse(Memory& memory, cpu::Team team) : memory_(memory), team_(team) {}
   void gather_rows(const GatherRowsArgs& args, Stream&) override { cpu::gather_rows(args, team_); }
   void add_rows(const AddRowsArgs& args, Stream&) override { cpu::add_rows(args, team_); }
   void scale_rows(const ScaleRowsArgs& args, Stream&) override { cpu::scale_rows(args, team_); }
@@ -42,8 +42,21 @@ class CpuSparse final : public SparseOps {
   void aggregate_backward(const AggregateBackwardArgs& args, Stream&) override {
     cpu::aggregate_backward(args, team_);
   }
+  void head_dots(const HeadDotsArgs& args, Stream&) override { cpu::head_dots(args, team_); }
+  void head_dots_backward(const HeadDotsBackwardArgs& args, Stream&) override {
+    cpu::head_dots_backward(args, memory_, team_);
+  }
+  void mean_heads(const MeanHeadsArgs& args, Stream&) override { cpu::mean_heads(args, team_); }
+  void mean_heads_backward(const MeanHeadsBackwardArgs& args, Stream&) override {
+    cpu::mean_heads_backward(args, team_);
+  }
+  void attention(const AttentionArgs& args, Stream&) override { cpu::attention(args, team_); }
+  void attention_backward(const AttentionBackwardArgs& args, Stream&) override {
+    cpu::attention_backward(args, memory_, team_);
+  }
 
  private:
+  Memory& memory_;
   cpu::Team team_;
 };
 
@@ -82,7 +95,7 @@ class CpuBackend final : public Backend {
       : team_(team),
         memory_(cpu::make_memory()),
         sampling_(*memory_, team),
-        sparse_(team),
+        sparse_(*memory_, team),
         dense_(*memory_, team),
         optimizer_(team) {
     // Our loops name their number of threads; oneDNN, called from their bodies, must run on one, or

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "kernels/cpu/ops.h"
 
 namespace gsplit::cpu {
@@ -13,6 +15,11 @@ void add_bias(T* row, const T* bias, std::int64_t cols) {
 template <class T>
 void relu(T* row, std::int64_t cols) {
   for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] > T{0} ? row[c] : T{0};
+}
+
+template <class T>
+void elu(T* row, std::int64_t cols) {
+  for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] > T{0} ? row[c] : std::expm1(row[c]);
 }
 
 /// Multiplies kept columns by the scale and the others by 0.
@@ -38,6 +45,7 @@ void forward(const BiasActivationDropoutArgs& args, const Team& team) {
       T* const row = values.row<T>(i);
       if (args.bias.rows > 0) add_bias(row, args.bias.row<T>(0), values.cols);
       if (args.activation == Activation::kRelu) relu(row, values.cols);
+      if (args.activation == Activation::kElu) elu(row, values.cols);
       if (args.dropout.probability > 0) {
         drop(row, values.cols, args.dropout, args.nodes[static_cast<std::size_t>(i)]);
       }
@@ -56,13 +64,28 @@ void relu_backward(const ActivationDropoutBackwardArgs& args, std::int64_t i) {
   }
 }
 
+// The derivative of ELU is 1 or, where the output y is negative, y + 1; what was dropped is 0 by
+// drop().
+template <class T>
+void elu_backward(const ActivationDropoutBackwardArgs& args, std::int64_t i) {
+  const T scale = args.dropout.probability > 0 ? static_cast<T>(args.dropout.scale()) : T{1};
+  T* const gradient = args.gradient.row<T>(i);
+  const T* const output = args.output.row<T>(i);
+  for (std::int64_t c = 0; c < args.gradient.cols; ++c) {
+    if (output[c] < T{0}) gradient[c] *= output[c] / scale + T{1};
+  }
+}
+
 template <class T>
 void backward(const ActivationDropoutBackwardArgs& args, const Team& team) {
   for_ranges(team, args.gradient.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       if (args.activation == Activation::kRelu) {
         relu_backward<T>(args, i);
-      } else if (args.dropout.probability > 0) {
+        continue;
+      }
+      if (args.activation == Activation::kElu) elu_backward<T>(args, i);
+      if (args.dropout.probability > 0) {
         drop(args.gradient.row<T>(i), args.gradient.cols, args.dropout,
              args.nodes[static_cast<std::size_t>(i)]);
       }

@@ -25,6 +25,12 @@ void add_rows(const AddRowsArgs& args, const Team& team);
 void scale_rows(const ScaleRowsArgs& args, const Team& team);
 void aggregate(const AggregateArgs& args, const Team& team);
 void aggregate_backward(const AggregateBackwardArgs& args, const Team& team);
+void head_dots(const HeadDotsArgs& args, const Team& team);
+void head_dots_backward(const HeadDotsBackwardArgs& args, Memory& memory, const Team& team);
+void mean_heads(const MeanHeadsArgs& args, const Team& team);
+void mean_heads_backward(const MeanHeadsBackwardArgs& args, const Team& team);
+void attention(const AttentionArgs& args, const Team& team);
+void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const Team& team);
 
 void gemm(const GemmArgs& args, Memory& memory, const Team& team);
 void sum_rows(const SumRowsArgs& args, Memory& memory, const Team& team);

@@ -39,6 +39,11 @@ TrainConfig checked(const TrainFlags& flags) {
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
   check_partition(config.partition);
+  if (config.model == "gat" && config.hidden % config.heads != 0) {
+    throw UsageError("--hidden " + std::to_string(config.hidden) + " is no multiple of --heads " +
+                         std::to_string(config.heads),
+                     "hidden is the width of all heads together");
+  }
   if (config.workers > 1 && under_launcher()) {
     throw UsageError("--workers " + std::to_string(config.workers) +
                          " under a launcher, where every rank is one worker",
@@ -69,10 +74,14 @@ void add_fixed(CLI::App& app, FixedFlags& fixed) {
 
 void add_model_flags(CLI::App& app, TrainFlags& flags) {
   TrainConfig& config = flags.config;
-  add_choice(app, "--model", config.model, {"sage"}, "model");
+  add_choice(app, "--model", config.model, {"sage", "gcn", "gat", "gin"}, "model");
   app.add_option("--fanout", flags.fanout,
                  "neighbours per layer, nearest the seeds first; full or -1: all");
   app.add_option("--hidden", config.hidden, "hidden width")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--heads", config.heads, "attention heads of gat; the last layer averages them")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--attn-dropout", config.attn_dropout, "of attention coefficients")
+      ->check(CLI::Range(0.0, 0.999));
   app.add_option("--dropout", config.dropout, "of hidden activations")
       ->check(CLI::Range(0.0, 0.999));
   add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},

@@ -2,18 +2,50 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "kernels/base/philox.h"
 #include "runtime/nn/context.h"
 #include "runtime/nn/parameters.h"
 #include "sampler/block.h"
 
 namespace gsplit {
 
+/// In-degrees of a worker's own nodes in the full graph, by LocalId.
+struct NodeDegrees {
+  std::vector<std::uint32_t> all;            ///< parallel edges and self-loops count
+  std::vector<std::uint32_t> without_loops;  ///< self-loops left out
+};
+
+NodeDegrees count_degrees(const TopologyView& topology, GlobalRange own);
+
+/// One layer of one mini-batch as a convolution sees it.
+struct LayerBatch {
+  const SampledLayer& sampled;
+  std::span<const LocalId> nodes;            ///< (num_own) of the own source rows
+  std::span<const OriginalId> original_ids;  ///< (num_own)
+  DrawKey key;  ///< seed, step, layer; the purpose is the convolution's
+  bool training = true;
+
+  const Block& block() const { return sampled.block; }
+};
+
 /// What forward keeps for backward.
 struct ConvState {
-  Matrix sources;     ///< (num_sources, in), received rows filled in
-  Matrix aggregated;  ///< (num_destinations, in)
+  /// (num_sources, in). Own rows as given, but GCN scales them by positive factors; received rows
+  /// where the type pulls its input.
+  Matrix sources;
+  std::vector<Matrix> saved;  ///< whatever else the type needs
+};
+
+struct ConvOptions {
+  std::int64_t in = 0;
+  std::int64_t out = 0;  ///< of the whole row: after the heads are concatenated, or averaged
+  int heads = 1;
+  bool concat_heads = true;
+  double attention_dropout = 0;
 };
 
 /// Forward and backward are collective: each may shuffle rows between workers.
@@ -22,24 +54,54 @@ class Conv {
   virtual ~Conv() = default;
   virtual std::int64_t in_width() const = 0;
   virtual std::int64_t out_width() const = 0;
-  /// (1, out) added to the output by the caller, or nothing.
-  virtual MatrixView bias() = 0;
-  virtual MatrixView bias_gradient() = 0;
+  /// Whether backward reads Block::inverse even where no source gradient is asked for.
+  virtual bool needs_inverse() const { return false; }
+  /// (1, out) added to the output by the caller.
+  virtual ParameterId bias() const = 0;
 
   /// Writes `output` (num_destinations, out), before the bias. `sources`: (num_sources, in) with
   /// the own rows filled in; moved into `state`.
-  virtual void forward(const SampledLayer& layer, Matrix sources, MatrixView output,
-                       ConvState& state, Context& context) = 0;
-  /// Writes the gradients of its weights and, where `source_gradient` is not null, (num_sources,
-  /// in) of which the own rows are complete. `output_gradient`: (num_destinations, out).
-  virtual void backward(const SampledLayer& layer, const ConvState& state,
+  virtual void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
+                       Context& context) = 0;
+  /// Writes the gradients of its weights and, where `source_gradient` is not null, a matrix whose
+  /// first num_own rows are the gradients of the own source rows. `output_gradient`:
+  /// (num_destinations, out).
+  virtual void backward(const LayerBatch& batch, const ConvState& state,
                         ConstMatrixView output_gradient, Matrix* source_gradient,
                         Context& context) = 0;
 };
 
+/// The tensors of a convolution are declared in `parameters` under `prefix`, "convs.0".
 /// GraphSAGE with the mean aggregator (W. Hamilton et al., arXiv 1706.02216), as PyG's SAGEConv:
 /// lin_l(mean of in-neighbours) + lin_r(own row); bias on lin_l; no in-neighbour: the mean is 0.
 std::unique_ptr<Conv> make_sage_conv(ParameterSet& parameters, const std::string& prefix,
-                                     std::int64_t in, std::int64_t out);
+                                     const ConvOptions& options);
+
+/// GCN (T. Kipf and M. Welling, arXiv 1609.02907), as PyG's GCNConv: one self-loop per node in
+/// place of its own; weights 1 / sqrt((d_i + 1)(d_j + 1)) of full-graph in-degrees; a sample of k
+/// of d_i in-neighbours counts d_i / k each. `degrees` must outlive it.
+std::unique_ptr<Conv> make_gcn_conv(ParameterSet& parameters, const std::string& prefix,
+                                    const ConvOptions& options, const NodeDegrees& degrees);
+
+/// GIN (K. Xu et al., arXiv 1810.00826), as PyG's GINConv in its GIN model: a two-layer perceptron
+/// of own row + sum of in-neighbours; eps is 0 and not trained.
+std::unique_ptr<Conv> make_gin_conv(ParameterSet& parameters, const std::string& prefix,
+                                    const ConvOptions& options);
+
+/// GAT (P. Velickovic et al., arXiv 1710.10903), as PyG's GATConv: softmax attention over the
+/// in-neighbours and the node itself. The owner transforms its rows once; transformed rows travel.
+std::unique_ptr<Conv> make_gat_conv(ParameterSet& parameters, const std::string& prefix,
+                                    const ConvOptions& options);
+
+/// The kinds of products that all convolutions are made of.
+/// output = input * weight^T, or += with `accumulate`. weight: (out, in).
+void apply_linear(ConstMatrixView input, ConstMatrixView weight, MatrixView output, bool accumulate,
+                  Context& context);
+/// gradient (out, in) = output_gradient^T * input.
+void linear_weight_gradient(ConstMatrixView output_gradient, ConstMatrixView input,
+                            MatrixView gradient, Context& context);
+/// gradient (rows, in) = output_gradient * weight, or += with `accumulate`.
+void linear_input_gradient(ConstMatrixView output_gradient, ConstMatrixView weight,
+                           MatrixView gradient, bool accumulate, Context& context);
 
 }  // namespace gsplit

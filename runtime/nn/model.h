@@ -14,47 +14,59 @@
 namespace gsplit {
 
 struct ModelOptions {
-  std::string type = "sage";
+  std::string type = "sage";  ///< sage, gcn, gat or gin
   int num_layers = 2;
   std::int64_t in_width = 0;
   std::int64_t hidden_width = 256;
   std::int64_t out_width = 0;
+  int heads = 4;  ///< GAT: hidden_width is that of all heads together, the last layer averages them
   double dropout = 0.5;
+  double attention_dropout = 0;
   DType dtype = DType::kF32;
   std::uint64_t seed = 0;
+};
+
+/// A mini-batch and whose rows it holds.
+struct ModelBatch {
+  const MiniBatch& sample;
+  std::span<const OriginalId> original_ids;  ///< (nodes of the sample), in row order
+  DrawKey key;                               ///< seed and step
 };
 
 /// What forward keeps for backward, by layer.
 struct ForwardState {
   std::vector<ConvState> convs;
-  DrawKey dropout_key;
 };
 
 class Model {
  public:
-  Model(const ModelOptions& options, Backend& backend, Stream& stream);
+  /// `degrees`: of the worker's own nodes; must outlive the model.
+  Model(const ModelOptions& options, const NodeDegrees& degrees, Backend& backend, Stream& stream);
 
   const ModelOptions& options() const { return options_; }
   ParameterSet& parameters() { return parameters_; }
   std::size_t num_layers() const { return convs_.size(); }
   Conv& conv(std::size_t layer) { return *convs_[layer]; }
 
+  /// Whether the sampler must build the inverse of the input layer's block too.
+  bool needs_input_inverse() const { return convs_.front()->needs_inverse(); }
+
   /// Logits of the batch's seeds, (seeds, out). `input`: (num_sources of layer 0, in), own rows
-  /// filled in. `original_ids`: (nodes of the batch), in row order. `dropout_key`: seed and step.
-  Matrix forward(const MiniBatch& batch, Matrix input, std::span<const OriginalId> original_ids,
-                 const DrawKey& dropout_key, ForwardState& state, Context& context);
+  /// filled in.
+  Matrix forward(const ModelBatch& batch, Matrix input, ForwardState& state, Context& context);
   /// Gradients of this worker's share of the loss into parameters().gradients(). `logits_gradient`:
   /// (seeds, out).
-  void backward(const MiniBatch& batch, Matrix logits_gradient, const ForwardState& state,
-                std::span<const OriginalId> original_ids, Context& context);
+  void backward(const ModelBatch& batch, Matrix logits_gradient, const ForwardState& state,
+                Context& context);
 
   /// One layer without dropout, activation included, for full-neighbour inference. Writes `output`,
   /// (num_destinations, out of the layer).
-  void infer_layer(std::size_t layer, const SampledLayer& sampled, Matrix sources,
-                   MatrixView output, Context& context);
+  void infer_layer(std::size_t layer, const LayerBatch& batch, Matrix sources, MatrixView output,
+                   Context& context);
 
  private:
   bool is_last(std::size_t layer) const { return layer + 1 == convs_.size(); }
+  LayerBatch layer_batch(const ModelBatch& batch, std::size_t layer) const;
   Activation activation(std::size_t layer) const;
   Dropout dropout(std::size_t layer, DrawKey key) const;
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -13,13 +15,16 @@ namespace gsplit {
 /// One named tensor inside the flat vector.
 struct Parameter {
   std::string name;                 ///< "convs.0.lin_l.weight"
-  std::vector<std::int64_t> shape;  ///< (out, in) or (out)
+  std::vector<std::int64_t> shape;  ///< (out, in), (out), (1, heads, width)
   std::int64_t offset = 0;          ///< in elements
   double init_bound = 0;            ///< initial values are uniform in [-init_bound, init_bound)
 
-  std::int64_t rows() const { return shape.size() == 2 ? shape[0] : 1; }
+  /// As a matrix: (all but the last extent, the last extent).
+  std::int64_t rows() const { return size() / cols(); }
   std::int64_t cols() const { return shape.back(); }
-  std::int64_t size() const { return rows() * cols(); }
+  std::int64_t size() const {
+    return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+  }
 };
 
 /// Index of a parameter in its ParameterSet.

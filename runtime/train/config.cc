@@ -57,7 +57,9 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("model", config.model);
     read("fanout", fanout);
     read("hidden", config.hidden);
+    read("heads", config.heads);
     read("dropout", config.dropout);
+    read("attn-dropout", config.attn_dropout);
     read("batch-size", config.batch_size);
     read("epochs", config.epochs);
     read("max-steps", config.max_steps);
@@ -87,7 +89,9 @@ std::string to_yaml(const TrainConfig& config) {
   entry("model", config.model);
   entry("fanout", format_fanout(config.fanout));
   entry("hidden", config.hidden);
+  entry("heads", config.heads);
   entry("dropout", config.dropout);
+  entry("attn-dropout", config.attn_dropout);
   entry("batch-size", config.batch_size);
   entry("epochs", config.epochs);
   if (config.max_steps > 0) entry("max-steps", config.max_steps);

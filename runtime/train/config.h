@@ -21,7 +21,9 @@ struct TrainConfig {
   std::vector<std::int32_t> fanout{
       15, 10, 5};  ///< nearest the seeds first; -1 is full; one entry per layer
   std::int64_t hidden = 256;
+  int heads = 4;  ///< gat
   double dropout = 0.5;
+  double attn_dropout = 0;  ///< gat
 
   std::uint32_t batch_size = 1024;  ///< seeds of one step over all workers
   std::uint32_t epochs = 10;

@@ -84,7 +84,15 @@ void Evaluator::infer_chunk(std::size_t layer, ConstMatrixView input,
   context_.backend.sparse().gather_rows(
       {input, as_rows(batch.nodes.span()), sources.view().slice(0, sampled.block.num_own)},
       context_.stream);
-  model_.infer_layer(layer, sampled, std::move(sources), output, context_);
+  std::vector<OriginalId> ids;
+  for (LocalId node : batch.nodes.span()) ids.push_back(shard_.original_ids()[value(node)]);
+  model_.infer_layer(layer,
+                     {.sampled = sampled,
+                      .nodes = batch.nodes.span(),
+                      .original_ids = ids,
+                      .key = {},
+                      .training = false},
+                     std::move(sources), output, context_);
 }
 
 Scores Evaluator::scores() {

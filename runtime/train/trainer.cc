@@ -12,7 +12,9 @@ ModelOptions model_options(const TrainConfig& config, const Shard& shard,
           .in_width = shard.features().cols,
           .hidden_width = config.hidden,
           .out_width = num_classes,
+          .heads = config.heads,
           .dropout = config.dropout,
+          .attention_dropout = config.attn_dropout,
           .dtype = config.precision,
           .seed = config.seed};
 }
@@ -33,7 +35,8 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
       shard_(shard),
       context_(context),
       sampler_(shard.topology(), std::move(bounds), context.backend, context.communicator),
-      model_(model_options(config, shard, num_classes), context.backend, context.stream) {
+      degrees_(count_degrees(shard.topology(), shard.range())),
+      model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream) {
   const std::int64_t size = model_.parameters().values().cols;
   for (Matrix* moment : {&adam_.first_moment, &adam_.second_moment}) {
     *moment = Matrix(context.memory(), config.precision, 1, size);
@@ -49,20 +52,25 @@ StepReport Trainer::step(const StepPlan& plan) {
   {
     const PhaseScope phase(context_.progress, Phase::kSampling);
     const Stopwatch watch(report.sample_s);
-    batch_ = sampler_.sample(plan.seeds, {config_.fanouts_from_input(), key}, context_.stream);
+    batch_ = sampler_.sample(plan.seeds,
+                             {.fanouts = config_.fanouts_from_input(),
+                              .key = key,
+                              .invert_input = model_.needs_input_inverse()},
+                             context_.stream);
   }
   Matrix input = load_input(report);
   {
     const PhaseScope phase(context_.progress, Phase::kCompute);
     const Stopwatch watch(report.compute_s);
     const std::vector<OriginalId> ids = original_ids_of(batch_, shard_);
+    const ModelBatch model_batch{batch_, ids, key};
     ForwardState state;
-    const Matrix logits = model_.forward(batch_, std::move(input), ids, key, state, context_);
+    const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
     const LossSums sums = loss(plan, logits.view(), gradient.view());
     report.loss_sum = sums.loss;
     report.correct = sums.correct;
-    model_.backward(batch_, std::move(gradient), state, ids, context_);
+    model_.backward(model_batch, std::move(gradient), state, context_);
     reduce_gradients(report);
     update();
   }

@@ -46,6 +46,7 @@ class Trainer {
   const Shard& shard_;
   Context& context_;
   SplitSampler sampler_;
+  NodeDegrees degrees_;
   Model model_;
   AdamState adam_;
   MiniBatch batch_;

@@ -287,7 +287,7 @@ bool kept(const Dropout& dropout, OriginalId node, std::size_t column) {
 TEST_P(Conformance, BiasActivationDropoutAndItsGradient) {
   constexpr std::size_t kRows = 300, kCols = 45;
   const auto nodes = some_nodes(kRows);
-  for (Activation activation : {Activation::kNone, Activation::kRelu}) {
+  for (Activation activation : {Activation::kNone, Activation::kRelu, Activation::kElu}) {
     for (double probability : {0.0, 0.3, 0.5}) {
       const Dropout dropout{probability,
                             {.seed = 3, .step = 8, .purpose = Purpose::kDropout, .layer = 1}};
@@ -297,11 +297,12 @@ TEST_P(Conformance, BiasActivationDropoutAndItsGradient) {
       for (std::size_t i = 0; i < kRows; ++i) {
         for (std::size_t c = 0; c < kCols; ++c) {
           const double x = values[i][c] + bias[0][c];
-          const bool alive = activation == Activation::kNone || x > 0;
+          const bool linear = activation == Activation::kNone || x > 0;
+          const bool elu = activation == Activation::kElu;
           const double scale =
               probability == 0 ? 1.0 : (kept(dropout, nodes[i], c) ? dropout.scale() : 0.0);
-          forward[i][c] = alive ? x * scale : 0;
-          backward[i][c] = alive ? gradient[i][c] * scale : 0;
+          forward[i][c] = scale * (linear ? x : elu ? std::expm1(x) : 0);
+          backward[i][c] = scale * gradient[i][c] * (linear ? 1 : elu ? std::exp(x) : 0);
         }
       }
       const auto run = [&](Backend& backend, Stream& stream) {

@@ -1,0 +1,80 @@
+// Ops of graph attention (P. Velickovic et al., "Graph attention networks", arXiv 1710.10903). A
+// row of `heads * width` columns holds one block of `width` per head. Part of SparseOps; the rules
+// of kernels/sparse.h hold.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/base/dropout.h"
+#include "kernels/base/ids.h"
+#include "kernels/matrix.h"
+
+namespace gsplit {
+
+/// logits[i][h] = sum over c of values[i][h * width + c] * vector[h][c]. Overwrites.
+struct HeadDotsArgs {
+  ConstMatrixView values;  ///< (rows, heads * width)
+  ConstMatrixView vector;  ///< (heads, width)
+  MatrixView logits;       ///< (rows, heads)
+};
+
+/// Gradients of HeadDotsArgs: adds to values_gradient, and to vector_gradient the sum over rows, by
+/// fixed chunks.
+struct HeadDotsBackwardArgs {
+  ConstMatrixView values;           ///< (rows, heads * width)
+  ConstMatrixView vector;           ///< (heads, width)
+  ConstMatrixView logits_gradient;  ///< (rows, heads)
+  MatrixView values_gradient;       ///< (rows, heads * width)
+  MatrixView vector_gradient;       ///< (heads, width)
+};
+
+/// output[i][c] = mean over heads of values[i][h * width + c]. Overwrites.
+struct MeanHeadsArgs {
+  ConstMatrixView values;  ///< (rows, heads * width)
+  MatrixView output;       ///< (rows, width)
+};
+
+/// values_gradient[i][h * width + c] = output_gradient[i][c] / heads. Overwrites.
+struct MeanHeadsBackwardArgs {
+  ConstMatrixView output_gradient;  ///< (rows, width)
+  MatrixView values_gradient;       ///< (rows, heads * width)
+};
+
+/// Softmax over a destination i and its sources j of the logits leaky_relu(source_logits[j] +
+/// destination_logits[i]), per head; i itself takes part once, edges (i, i) are left out. Attention
+/// dropout drops the coefficient of edge k of a row (the destination itself comes after the last
+/// edge) by draw k * heads + h of the destination, as in kernels/base/dropout.h.
+struct Attention {
+  std::span<const RowIndex> indptr;    ///< (destinations + 1)
+  std::span<const RowIndex> columns;   ///< (edges)
+  ConstMatrixView values;              ///< (sources, heads * width)
+  ConstMatrixView source_logits;       ///< (sources, heads)
+  ConstMatrixView destination_logits;  ///< (destinations, heads)
+  Dropout dropout;
+  std::span<const OriginalId> nodes;  ///< (destinations), where there is dropout
+  double negative_slope = 0.2;
+};
+
+/// output[i] = sum over j of coefficient(i, j) * values[j], per head. Overwrites.
+struct AttentionArgs {
+  Attention attention;
+  MatrixView output;   ///< (destinations, heads * width)
+  MatrixView softmax;  ///< (destinations, 2 * heads): per head the largest logit and the sum of
+                       ///< exp(logit - largest)
+};
+
+/// Gradients of AttentionArgs, coefficients recomputed from the saved maximum and sum. Overwrites.
+struct AttentionBackwardArgs {
+  Attention attention;
+  ConstMatrixView softmax;
+  ConstMatrixView output_gradient;                 ///< (destinations, heads * width)
+  std::span<const RowIndex> inverse_indptr;        ///< (sources + 1)
+  std::span<const RowIndex> inverse_destinations;  ///< (edges)
+  std::span<const RowIndex> inverse_edges;         ///< (edges)
+  MatrixView values_gradient;                      ///< (sources, heads * width)
+  MatrixView source_logits_gradient;               ///< (sources, heads)
+  MatrixView destination_logits_gradient;          ///< (destinations, heads)
+};
+
+}  // namespace gsplit

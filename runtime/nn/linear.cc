@@ -1,0 +1,24 @@
+#include "runtime/nn/conv.h"
+
+namespace gsplit {
+
+void apply_linear(ConstMatrixView input, ConstMatrixView weight, MatrixView output, bool accumulate,
+                  Context& context) {
+  context.backend.dense().gemm(
+      {.a = input, .b = weight, .c = output, .transpose_b = true, .accumulate = accumulate},
+      context.stream);
+}
+
+void linear_weight_gradient(ConstMatrixView output_gradient, ConstMatrixView input,
+                            MatrixView gradient, Context& context) {
+  context.backend.dense().gemm(
+      {.a = output_gradient, .b = input, .c = gradient, .transpose_a = true}, context.stream);
+}
+
+void linear_input_gradient(ConstMatrixView output_gradient, ConstMatrixView weight,
+                           MatrixView gradient, bool accumulate, Context& context) {
+  context.backend.dense().gemm(
+      {.a = output_gradient, .b = weight, .c = gradient, .accumulate = accumulate}, context.stream);
+}
+
+}  // namespace gsplit
