@@ -51,6 +51,36 @@ struct ActivationDropoutBackwardArgs {
   std::span<const OriginalId> nodes;
 };
 
+/// Layer normalisation of each row (J. Ba et al., arXiv 1607.06450), in place, after the bias of
+/// the layer before: x = values + bias; n = (x - mean(x)) / sqrt(var(x) + epsilon); values = n *
+/// weight + shift.
+struct LayerNormArgs {
+  MatrixView values;         ///< (rows, cols)
+  ConstMatrixView bias;      ///< (1, cols)
+  ConstMatrixView weight;    ///< (1, cols)
+  ConstMatrixView shift;     ///< (1, cols)
+  MatrixView normalized;     ///< (rows, cols) n, for backward
+  MatrixView inverse_sigma;  ///< (rows, 1) 1 / sqrt(var + epsilon), for backward
+  double epsilon = 1e-5;
+};
+
+/// Gradients of LayerNormArgs: `gradient` goes in for the output and comes out for x. Overwrites
+/// the others.
+struct LayerNormBackwardArgs {
+  MatrixView gradient;            ///< (rows, cols)
+  ConstMatrixView normalized;     ///< (rows, cols)
+  ConstMatrixView inverse_sigma;  ///< (rows, 1)
+  ConstMatrixView weight;         ///< (1, cols)
+  MatrixView weight_gradient;     ///< (1, cols)
+  MatrixView shift_gradient;      ///< (1, cols)
+};
+
+/// destination += source, element by element.
+struct AddArgs {
+  ConstMatrixView source;
+  MatrixView destination;
+};
+
 /// Softmax cross-entropy: sums the losses of the rows and, where `gradient` has rows, writes
 /// gradient = scale * (softmax(logits) - onehot(label)).
 struct CrossEntropyArgs {
@@ -73,6 +103,9 @@ class DenseOps {
   virtual void bias_activation_dropout(const BiasActivationDropoutArgs& args, Stream& stream) = 0;
   virtual void activation_dropout_backward(const ActivationDropoutBackwardArgs& args,
                                            Stream& stream) = 0;
+  virtual void layer_norm(const LayerNormArgs& args, Stream& stream) = 0;
+  virtual void layer_norm_backward(const LayerNormBackwardArgs& args, Stream& stream) = 0;
+  virtual void add(const AddArgs& args, Stream& stream) = 0;
   /// Waits for the stream: the sums are host values.
   virtual LossSums cross_entropy(const CrossEntropyArgs& args, Stream& stream) = 0;
 };

@@ -71,6 +71,11 @@ class CpuDense final : public DenseOps {
   void activation_dropout_backward(const ActivationDropoutBackwardArgs& args, Stream&) override {
     cpu::activation_dropout_backward(args, team_);
   }
+  void layer_norm(const LayerNormArgs& args, Stream&) override { cpu::layer_norm(args, team_); }
+  void layer_norm_backward(const LayerNormBackwardArgs& args, Stream&) override {
+    cpu::layer_norm_backward(args, memory_, team_);
+  }
+  void add(const AddArgs& args, Stream&) override { cpu::add(args, team_); }
   LossSums cross_entropy(const CrossEntropyArgs& args, Stream&) override {
     return cpu::cross_entropy(args, team_);
   }

@@ -36,6 +36,9 @@ void gemm(const GemmArgs& args, Memory& memory, const Team& team);
 void sum_rows(const SumRowsArgs& args, Memory& memory, const Team& team);
 void bias_activation_dropout(const BiasActivationDropoutArgs& args, const Team& team);
 void activation_dropout_backward(const ActivationDropoutBackwardArgs& args, const Team& team);
+void layer_norm(const LayerNormArgs& args, const Team& team);
+void layer_norm_backward(const LayerNormBackwardArgs& args, Memory& memory, const Team& team);
+void add(const AddArgs& args, const Team& team);
 LossSums cross_entropy(const CrossEntropyArgs& args, const Team& team);
 
 void adam(const AdamArgs& args, const Team& team);

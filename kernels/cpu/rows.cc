@@ -1,4 +1,4 @@
-// Rows by index: gather_rows, add_rows and scale_rows.
+// Rows by index: gather_rows, add_rows, scale_rows and add.
 #include <cstring>
 
 #include "kernels/cpu/ops.h"
@@ -67,6 +67,21 @@ void scale_rows(const ScaleRowsArgs& args, const Team& team) {
         T* const row = args.matrix.row<T>(i);
         const T factor = static_cast<T>(args.factors[static_cast<std::size_t>(i)]);
         for (std::int64_t c = 0; c < args.matrix.cols; ++c) row[c] *= factor;
+      }
+    });
+  });
+}
+
+void add(const AddArgs& args, const Team& team) {
+  GSPLIT_CHECK(args.source.rows == args.destination.rows);
+  GSPLIT_CHECK(args.source.cols == args.destination.cols);
+  dispatch_compute(args.destination.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_ranges(team, args.destination.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const T* const from = args.source.row<T>(i);
+        T* const to = args.destination.row<T>(i);
+        for (std::int64_t c = 0; c < args.source.cols; ++c) to[c] += from[c];
       }
     });
   });

@@ -82,6 +82,8 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
       ->check(CLI::Range(1, 1024));
   app.add_option("--attn-dropout", config.attn_dropout, "of attention coefficients")
       ->check(CLI::Range(0.0, 0.999));
+  add_choice(app, "--norm", config.norm, {"none", "layer"}, "normalisation of hidden layers");
+  app.add_flag("--residual", config.residual, "add a hidden layer's input to its output");
   app.add_option("--dropout", config.dropout, "of hidden activations")
       ->check(CLI::Range(0.0, 0.999));
   add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},

@@ -34,6 +34,11 @@ Model::Model(const ModelOptions& options, const NodeDegrees& degrees, Backend& b
                                 .concat_heads = !last,
                                 .attention_dropout = options.attention_dropout},
                                parameters_, degrees));
+    if (options.layer_norm && !last) {
+      const std::string prefix = "norms." + std::to_string(l);
+      norms_.push_back({parameters_.add(prefix + ".weight", {out}, 0, 1),
+                        parameters_.add(prefix + ".bias", {out}, 0)});
+    }
     in = out;
   }
   parameters_.allocate(backend, options.dtype, options.seed, stream);
@@ -61,60 +66,114 @@ LayerBatch Model::layer_batch(const ModelBatch& batch, std::size_t layer) const 
           .key = key};
 }
 
+bool Model::has_residual(std::size_t layer) const {
+  return options_.residual && !is_last(layer) &&
+         convs_[layer]->in_width() == convs_[layer]->out_width();
+}
+
+Matrix Model::copy_residual(std::size_t layer, const Block& block, const Matrix& sources,
+                            Context& context) {
+  if (!has_residual(layer)) return {};
+  Matrix rows(context.memory(), sources.dtype(), block.num_destinations, sources.cols());
+  context.memory().copy(rows.data(), sources.view().data, rows.bytes(), context.stream);
+  return rows;
+}
+
+void Model::finish_layer(std::size_t layer, const LayerBatch& batch, const Matrix& residual,
+                         MatrixView output, NormState& state, Context& context) {
+  DenseOps& dense = context.backend.dense();
+  ConstMatrixView bias = parameters_.value(convs_[layer]->bias());
+  if (has_norm(layer)) {
+    state = {Matrix(context.memory(), output.dtype, output.rows, output.cols),
+             Matrix(context.memory(), output.dtype, output.rows, 1)};
+    dense.layer_norm({.values = output,
+                      .bias = bias,
+                      .weight = parameters_.value(norms_[layer].weight),
+                      .shift = parameters_.value(norms_[layer].shift),
+                      .normalized = state.normalized.view(),
+                      .inverse_sigma = state.inverse_sigma.view()},
+                     context.stream);
+    bias = {};
+  }
+  if (has_residual(layer)) dense.add({residual.view(), output}, context.stream);
+  dense.bias_activation_dropout(
+      {.values = output,
+       .bias = bias,
+       .activation = activation(layer),
+       .dropout = batch.training ? dropout(layer, batch.key) : Dropout{},
+       .nodes = batch.original_ids.first(static_cast<std::size_t>(output.rows))},
+      context.stream);
+}
+
 Matrix Model::forward(const ModelBatch& batch, Matrix input, ForwardState& state,
                       Context& context) {
   state.convs.resize(convs_.size());
+  state.norms.resize(convs_.size());
   for (std::size_t l = 0; l < convs_.size(); ++l) {
     // A layer's output rows are the next layer's own source rows: it writes there, room for
     // received rows follows.
-    const RowIndex own = batch.sample.layers[l].block.num_destinations;
+    const LayerBatch layer = layer_batch(batch, l);
+    const RowIndex own = layer.block().num_destinations;
     const RowIndex rows = is_last(l) ? own : batch.sample.layers[l + 1].block.num_sources();
     Matrix next(context.memory(), options_.dtype, rows, convs_[l]->out_width());
     const MatrixView output = next.view().slice(0, own);
-    convs_[l]->forward(layer_batch(batch, l), std::move(input), output, state.convs[l], context);
-    context.backend.dense().bias_activation_dropout({.values = output,
-                                                     .bias = parameters_.value(convs_[l]->bias()),
-                                                     .activation = activation(l),
-                                                     .dropout = dropout(l, batch.key),
-                                                     .nodes = batch.original_ids.first(own)},
-                                                    context.stream);
+    const Matrix residual = copy_residual(l, layer.block(), input, context);
+    convs_[l]->forward(layer, std::move(input), output, state.convs[l], context);
+    finish_layer(l, layer, residual, output, state.norms[l], context);
     input = std::move(next);
   }
   return input;
 }
 
+void Model::norm_backward(std::size_t layer, const NormState& state, MatrixView gradient,
+                          Context& context) {
+  if (!has_norm(layer)) return;
+  context.backend.dense().layer_norm_backward(
+      {.gradient = gradient,
+       .normalized = state.normalized.view(),
+       .inverse_sigma = state.inverse_sigma.view(),
+       .weight = parameters_.value(norms_[layer].weight),
+       .weight_gradient = parameters_.gradient(norms_[layer].weight),
+       .shift_gradient = parameters_.gradient(norms_[layer].shift)},
+      context.stream);
+}
+
 void Model::backward(const ModelBatch& batch, Matrix logits_gradient, const ForwardState& state,
                      Context& context) {
+  DenseOps& dense = context.backend.dense();
   Matrix gradient = std::move(logits_gradient);
   for (std::size_t l = convs_.size(); l-- > 0;) {
-    const RowIndex own = batch.sample.layers[l].block.num_destinations;
+    const LayerBatch layer = layer_batch(batch, l);
+    const RowIndex own = layer.block().num_destinations;
     const MatrixView output_gradient = gradient.view().slice(0, own);
     if (!is_last(l)) {
-      context.backend.dense().activation_dropout_backward(
-          {.gradient = output_gradient,
-           .output = state.convs[l + 1].sources.view().slice(0, own),
-           .activation = activation(l),
-           .dropout = dropout(l, batch.key),
-           .nodes = batch.original_ids.first(own)},
-          context.stream);
+      dense.activation_dropout_backward({.gradient = output_gradient,
+                                         .output = state.convs[l + 1].sources.view().slice(0, own),
+                                         .activation = activation(l),
+                                         .dropout = dropout(l, batch.key),
+                                         .nodes = batch.original_ids.first(own)},
+                                        context.stream);
     }
-    context.backend.dense().sum_rows({output_gradient, parameters_.gradient(convs_[l]->bias())},
-                                     context.stream);
+    const Matrix residual_gradient = copy_residual(l, layer.block(), gradient, context);
+    norm_backward(l, state.norms[l], output_gradient, context);
+    dense.sum_rows({output_gradient, parameters_.gradient(convs_[l]->bias())}, context.stream);
     Matrix source_gradient;
-    convs_[l]->backward(layer_batch(batch, l), state.convs[l], output_gradient,
-                        l > 0 ? &source_gradient : nullptr, context);
+    convs_[l]->backward(layer, state.convs[l], output_gradient, l > 0 ? &source_gradient : nullptr,
+                        context);
+    if (l > 0 && has_residual(l)) {
+      dense.add({residual_gradient.view(), source_gradient.view().slice(0, own)}, context.stream);
+    }
     gradient = std::move(source_gradient);
   }
 }
 
 void Model::infer_layer(std::size_t layer, const LayerBatch& batch, Matrix sources,
                         MatrixView output, Context& context) {
-  ConvState state;
-  convs_[layer]->forward(batch, std::move(sources), output, state, context);
-  context.backend.dense().bias_activation_dropout({.values = output,
-                                                   .bias = parameters_.value(convs_[layer]->bias()),
-                                                   .activation = activation(layer)},
-                                                  context.stream);
+  ConvState conv;
+  NormState norm;
+  const Matrix residual = copy_residual(layer, batch.block(), sources, context);
+  convs_[layer]->forward(batch, std::move(sources), output, conv, context);
+  finish_layer(layer, batch, residual, output, norm, context);
 }
 
 }  // namespace gsplit

@@ -1,4 +1,4 @@
-// A stack of convolutions as PyG's BasicGNN builds it: conv, activation, dropout, ..., conv.
+// A stack of convolutions as PyG's BasicGNN builds it: conv, norm, activation, dropout, ..., conv.
 // Forward and backward stand side by side; both are collective.
 #pragma once
 
@@ -22,6 +22,9 @@ struct ModelOptions {
   int heads = 4;  ///< GAT: hidden_width is that of all heads together, the last layer averages them
   double dropout = 0.5;
   double attention_dropout = 0;
+  bool layer_norm = false;  ///< of every hidden layer's output, before its activation
+  bool residual =
+      false;  ///< adds a hidden layer's input to that output, where the widths are equal
   DType dtype = DType::kF32;
   std::uint64_t seed = 0;
 };
@@ -33,9 +36,16 @@ struct ModelBatch {
   DrawKey key;                               ///< seed and step
 };
 
+/// What layer normalisation keeps for backward.
+struct NormState {
+  Matrix normalized;     ///< (rows, cols)
+  Matrix inverse_sigma;  ///< (rows, 1)
+};
+
 /// What forward keeps for backward, by layer.
 struct ForwardState {
   std::vector<ConvState> convs;
+  std::vector<NormState> norms;  ///< empty without layer normalisation
 };
 
 class Model {
@@ -66,6 +76,21 @@ class Model {
 
  private:
   bool is_last(std::size_t layer) const { return layer + 1 == convs_.size(); }
+  /// Weights of the normalisation after one layer: PyG's norms.N.weight and norms.N.bias.
+  struct Norm {
+    ParameterId weight;
+    ParameterId shift;
+  };
+
+  bool has_norm(std::size_t layer) const { return options_.layer_norm && !is_last(layer); }
+  bool has_residual(std::size_t layer) const;
+  /// Everything between a convolution and the next one, in place.
+  void finish_layer(std::size_t layer, const LayerBatch& batch, const Matrix& residual,
+                    MatrixView output, NormState& state, Context& context);
+  Matrix copy_residual(std::size_t layer, const Block& block, const Matrix& sources,
+                       Context& context);
+  void norm_backward(std::size_t layer, const NormState& state, MatrixView gradient,
+                     Context& context);
   LayerBatch layer_batch(const ModelBatch& batch, std::size_t layer) const;
   Activation activation(std::size_t layer) const;
   Dropout dropout(std::size_t layer, DrawKey key) const;
@@ -73,6 +98,7 @@ class Model {
   ModelOptions options_;
   ParameterSet parameters_;
   std::vector<std::unique_ptr<Conv>> convs_;
+  std::vector<Norm> norms_;
 };
 
 }  // namespace gsplit

@@ -15,16 +15,17 @@ void draw_uniform(const Parameter& parameter, std::uint32_t number, std::uint64_
   const DrawKey key{.seed = seed, .step = 0, .purpose = Purpose::kInit, .layer = number};
   for (std::int64_t e = 0; e < parameter.size(); ++e) {
     const PhiloxBlock block = draw(key, static_cast<std::uint64_t>(e / 4), 0);
-    out[e] = static_cast<T>(parameter.init_bound * (2 * unit_interval(block.word[e % 4]) - 1));
+    out[e] = static_cast<T>(parameter.init_center +
+                            parameter.init_bound * (2 * unit_interval(block.word[e % 4]) - 1));
   }
 }
 
 }  // namespace
 
-ParameterId ParameterSet::add(std::string name, std::vector<std::int64_t> shape,
-                              double init_bound) {
+ParameterId ParameterSet::add(std::string name, std::vector<std::int64_t> shape, double init_bound,
+                              double init_center) {
   GSPLIT_CHECK(values_.rows() == 0);
-  list_.push_back({std::move(name), std::move(shape), padded_size_, init_bound});
+  list_.push_back({std::move(name), std::move(shape), padded_size_, init_bound, init_center});
   padded_size_ += (list_.back().size() + kPadding - 1) / kPadding * kPadding;
   return {list_.size() - 1};
 }

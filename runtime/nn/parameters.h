@@ -17,7 +17,9 @@ struct Parameter {
   std::string name;                 ///< "convs.0.lin_l.weight"
   std::vector<std::int64_t> shape;  ///< (out, in), (out), (1, heads, width)
   std::int64_t offset = 0;          ///< in elements
-  double init_bound = 0;            ///< initial values are uniform in [-init_bound, init_bound)
+  double init_bound =
+      0;  ///< initial values are uniform in [init_center - init_bound, init_center + init_bound)
+  double init_center = 0;
 
   /// As a matrix: (all but the last extent, the last extent).
   std::int64_t rows() const { return size() / cols(); }
@@ -35,7 +37,8 @@ struct ParameterId {
 class ParameterSet {
  public:
   /// Declares a tensor. REQUIRES: not yet allocated.
-  ParameterId add(std::string name, std::vector<std::int64_t> shape, double init_bound);
+  ParameterId add(std::string name, std::vector<std::int64_t> shape, double init_bound,
+                  double init_center = 0);
   /// Allocates values and gradients (zeroed) and draws the initial values: element e of tensor
   /// number i is word e % 4 of the Philox block of (seed, Purpose::kInit, layer i, who e / 4);
   /// equal on every worker and in every precision up to rounding.

@@ -60,6 +60,8 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("heads", config.heads);
     read("dropout", config.dropout);
     read("attn-dropout", config.attn_dropout);
+    read("norm", config.norm);
+    read("residual", config.residual);
     read("batch-size", config.batch_size);
     read("epochs", config.epochs);
     read("max-steps", config.max_steps);
@@ -92,6 +94,8 @@ std::string to_yaml(const TrainConfig& config) {
   entry("heads", config.heads);
   entry("dropout", config.dropout);
   entry("attn-dropout", config.attn_dropout);
+  entry("norm", config.norm);
+  entry("residual", config.residual);
   entry("batch-size", config.batch_size);
   entry("epochs", config.epochs);
   if (config.max_steps > 0) entry("max-steps", config.max_steps);

@@ -23,7 +23,9 @@ struct TrainConfig {
   std::int64_t hidden = 256;
   int heads = 4;  ///< gat
   double dropout = 0.5;
-  double attn_dropout = 0;  ///< gat
+  double attn_dropout = 0;    ///< gat
+  std::string norm = "none";  ///< none or layer
+  bool residual = false;
 
   std::uint32_t batch_size = 1024;  ///< seeds of one step over all workers
   std::uint32_t epochs = 10;

@@ -15,6 +15,8 @@ ModelOptions model_options(const TrainConfig& config, const Shard& shard,
           .heads = config.heads,
           .dropout = config.dropout,
           .attention_dropout = config.attn_dropout,
+          .layer_norm = config.norm == "layer",
+          .residual = config.residual,
           .dtype = config.precision,
           .seed = config.seed};
 }

@@ -266,7 +266,15 @@ INSTANTIATE_TEST_SUITE_P(
 // --- Properties on sampled blocks with dropout
 // -----------------------------------------------------
 
-Problem random_problem(const std::string& type, DType dtype) {
+struct ModelCase {
+  const char* type;
+  bool norm_and_residual;
+  friend void PrintTo(const ModelCase& model, std::ostream* out) {
+    *out << model.type << (model.norm_and_residual ? "_norm_residual" : "");
+  }
+};
+
+Problem random_problem(const ModelCase& model, DType dtype) {
   Problem problem;
   problem.graph = random_graph(300, 77);
   std::mt19937_64 random(4);
@@ -279,7 +287,7 @@ Problem random_problem(const std::string& type, DType dtype) {
   }
   for (Id v = 1; v < 300; v += 7) problem.seeds.push_back(v);
   problem.fanouts = {4, 3, 5};
-  problem.model = {.type = type,
+  problem.model = {.type = model.type,
                    .num_layers = 3,
                    .in_width = 9,
                    .hidden_width = 8,
@@ -287,6 +295,8 @@ Problem random_problem(const std::string& type, DType dtype) {
                    .heads = 2,
                    .dropout = 0.4,
                    .attention_dropout = 0.3,
+                   .layer_norm = model.norm_and_residual,
+                   .residual = model.norm_and_residual,
                    .dtype = dtype,
                    .seed = 8};
   return problem;
@@ -304,7 +314,7 @@ std::map<std::string, Values> initial_weights(const Problem& problem) {
   return weights;
 }
 
-class Models : public testing::TestWithParam<const char*> {};
+class Models : public testing::TestWithParam<ModelCase> {};
 
 TEST_P(Models, AnyNumberOfWorkersGivesTheSameGradients) {
   for (DType dtype : {DType::kF64, DType::kF32}) {
@@ -365,7 +375,12 @@ TEST_P(Models, GradientsAreFiniteDifferences) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Models, testing::Values("sage", "gcn", "gin", "gat"));
+INSTANTIATE_TEST_SUITE_P(Types, Models,
+                         testing::Values(ModelCase{"sage", false}, ModelCase{"gcn", false},
+                                         ModelCase{"gin", false}, ModelCase{"gat", false},
+                                         ModelCase{"sage", true}, ModelCase{"gcn", true},
+                                         ModelCase{"gin", true}, ModelCase{"gat", true}),
+                         [](const auto& info) { return testing::PrintToString(info.param); });
 
 }  // namespace
 }  // namespace gsplit
