@@ -143,6 +143,11 @@ void reduce_large(Communicator& comm, std::span<T> data) {
 
 }  // namespace
 
+void Communicator::exchange(const Exchange& args) {
+  transfer(args);
+  bytes_sent_ += args.send.size() - args.send_bytes[rank_of(*this)];
+}
+
 std::vector<std::uint64_t> Communicator::exchange_counts(std::span<const std::uint64_t> values) {
   GSPLIT_CHECK(values.size() == ranks_of(*this));
   const std::vector<std::size_t> bytes(values.size(), sizeof(std::uint64_t));

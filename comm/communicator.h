@@ -51,7 +51,9 @@ class Communicator {
 
   /// The primitive. Returns when `receive` is complete and `send` may be reused. Throws
   /// CommunicationError.
-  virtual void exchange(const Exchange& args) = 0;
+  void exchange(const Exchange& args);
+  /// Bytes that this rank has sent to others so far, whatever the collective.
+  std::uint64_t bytes_sent() const { return bytes_sent_; }
 
   /// Tells all peers, which are or will be waiting in a collective, that this worker ends with an
   /// error. Never throws.
@@ -79,6 +81,12 @@ class Communicator {
     all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
     return all;
   }
+
+ private:
+  /// exchange() of the transport.
+  virtual void transfer(const Exchange& args) = 0;
+
+  std::uint64_t bytes_sent_ = 0;
 };
 
 }  // namespace gsplit

@@ -157,15 +157,16 @@ class LocalCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
-  void exchange(const Exchange& args) override {
-    check_exchange(args, rank_, size());
-    group_->exchange(rank_, args);
-  }
   void abort(const std::string& reason) noexcept override {
     group_->fail(aborted_peer(rank_, reason));
   }
 
  private:
+  void transfer(const Exchange& args) override {
+    check_exchange(args, rank_, size());
+    group_->exchange(rank_, args);
+  }
+
   std::shared_ptr<LocalGroup> group_;
   int rank_;
 };

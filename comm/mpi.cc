@@ -209,7 +209,7 @@ class MpiCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  void exchange(const Exchange& args) override;
+
   void abort(const std::string& reason) noexcept override;
   bool failed() const { return failure_.has_value(); }
   /// The last barrier: meets only its like, never the collective of a peer that goes on.
@@ -255,7 +255,7 @@ MpiCommunicator::~MpiCommunicator() {
   MPI_Comm_free(&comm_);
 }
 
-void MpiCommunicator::exchange(const Exchange& args) {
+void MpiCommunicator::transfer(const Exchange& args) {
   if (failure_) throw CommunicationError(failure_->peer, failure_->reason);
   try {
     check_exchange(args, rank_, size_);

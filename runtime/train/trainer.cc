@@ -117,11 +117,9 @@ void Trainer::reduce_gradients(StepReport& report) {
   const Stopwatch watch(report.comm_s);
   const MatrixView gradients = model_.parameters().gradients();
   context_.stream.synchronize();
+  const std::uint64_t before = context_.communicator.bytes_sent();
   context_.communicator.all_reduce_sum(gradients);
-  // Reduce-scatter and all-gather each send all but the own slice of this worker once over.
-  const auto peers = static_cast<std::uint64_t>(context_.communicator.size() - 1);
-  report.allreduce_bytes = 2 * peers * static_cast<std::uint64_t>(gradients.cols) *
-                           size_of(gradients.dtype) / (peers + 1);
+  report.allreduce_bytes = context_.communicator.bytes_sent() - before;
 }
 
 void Trainer::update() {

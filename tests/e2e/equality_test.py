@@ -65,6 +65,15 @@ class Curves(harness.Scratch):
             for ours, theirs in zip(curve, reference, strict=True):
                 self.assertLess(abs(ours - theirs), 1e-9)
 
+    def test_fp64_agrees_for_every_model_with_all_its_parts(self):
+        for model in ("sage", "gcn", "gin", "gat"):
+            fixed = ["--precision", "fp64", "--max-steps", 20, "--model", model, "--attn-dropout", 0.2,
+                     "--norm", "layer", "--residual", "--hidden", 16, "--fanout", "4,3,3"]
+            reference = self.curve("--workers", 1, *fixed)
+            for curve in (self.curve("--workers", 4, "--partition", "random", *fixed), self.curve(*fixed, ranks=3)):
+                for ours, theirs in zip(curve, reference, strict=True):
+                    self.assertLess(abs(ours - theirs), 1e-9, model)
+
     def test_fp32_agrees_to_1e_4_over_10_steps(self):
         reference = self.curve("--workers", 1, "--max-steps", 10)
         for workers in (2, 4):

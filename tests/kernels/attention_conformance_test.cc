@@ -1,0 +1,313 @@
+// The ops of graph attention and layer normalisation against plain double-precision references.
+#include "tests/kernels/conformance.h"
+
+namespace gsplit {
+namespace {
+
+using namespace test;
+
+constexpr std::size_t kSources = 90, kDestinations = 60, kHeads = 3, kWidth = 5;
+
+class AttentionConformance : public Conformance {
+ protected:
+  AttentionConformance()
+      : csr(random_csr(kDestinations, kSources, 9, random_)),
+        values(random_rows(kSources, kHeads * kWidth)),
+        source_logits(random_rows(kSources, kHeads)),
+        destination_logits(random_rows(kDestinations, kHeads)),
+        gradient(random_rows(kDestinations, kHeads * kWidth)) {
+    for (RowIndex i = 0; i < kDestinations; i += 4) {  // some loops, which are left out
+      if (csr.indptr[i] < csr.indptr[i + 1]) csr.columns[csr.indptr[i]] = i;
+    }
+    for (std::size_t i = 0; i < kDestinations; ++i) nodes.push_back(OriginalId{7 * i + 1});
+  }
+
+  /// Sources that destination i attends to: itself last.
+  std::vector<std::pair<std::size_t, std::size_t>> attended(std::size_t i) const {
+    std::vector<std::pair<std::size_t, std::size_t>> list;  // (position, source)
+    for (RowIndex e = csr.indptr[i]; e < csr.indptr[i + 1]; ++e) {
+      if (csr.columns[e] != i) list.emplace_back(e - csr.indptr[i], csr.columns[e]);
+    }
+    list.emplace_back(csr.indptr[i + 1] - csr.indptr[i], i);
+    return list;
+  }
+
+  double kept(std::size_t i, std::size_t position, std::size_t head) const {
+    if (dropout.probability == 0) return 1;
+    const std::size_t number = position * kHeads + head;
+    const std::uint32_t bits = kept_columns(dropout.key, dropout.threshold(), nodes[i],
+                                            static_cast<std::uint32_t>(number / 8));
+    return ((bits >> (number % 8)) & 1u) != 0 ? dropout.scale() : 0;
+  }
+
+  /// The op as a function of its three inputs, in double.
+  Rows reference(const Rows& z, const Rows& s, const Rows& d) const {
+    Rows out = zeros(kDestinations, kHeads * kWidth);
+    for (std::size_t i = 0; i < kDestinations; ++i) {
+      for (std::size_t h = 0; h < kHeads; ++h) {
+        double sum = 0;
+        const auto weight = [&](std::size_t j) {
+          const double raw = s[j][h] + d[i][h];
+          return std::exp(raw > 0 ? raw : 0.2 * raw);
+        };
+        for (const auto& [position, j] : attended(i)) sum += weight(j);
+        for (const auto& [position, j] : attended(i)) {
+          for (std::size_t c = h * kWidth; c < (h + 1) * kWidth; ++c) {
+            out[i][c] += weight(j) / sum * kept(i, position, h) * z[j][c];
+          }
+        }
+      }
+    }
+    return out;
+  }
+
+  /// sum of gradient * reference(...): its derivatives are what backward must give.
+  double projected(const Rows& z, const Rows& s, const Rows& d) const {
+    const Rows out = reference(z, s, d);
+    double sum = 0;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      for (std::size_t c = 0; c < out[i].size(); ++c) sum += gradient[i][c] * out[i][c];
+    }
+    return sum;
+  }
+
+  /// Central differences of projected() with respect to `input`, one of the arguments that
+  /// `evaluate` reads.
+  template <class Evaluate>
+  static Rows differences(Rows& input, Evaluate evaluate) {
+    Rows result = input;
+    for (std::size_t i = 0; i < input.size(); ++i) {
+      for (std::size_t c = 0; c < input[i].size(); ++c) {
+        const double saved = input[i][c];
+        input[i][c] = saved + 1e-6;
+        const double above = evaluate();
+        input[i][c] = saved - 1e-6;
+        result[i][c] = (above - evaluate()) / 2e-6;
+        input[i][c] = saved;
+      }
+    }
+    return result;
+  }
+
+  /// Inputs as matrices of one backend, and the forward pass.
+  struct Device {
+    Matrix z, s, d, output, softmax;
+    Attention attention;
+  };
+  Device run_forward(Backend& backend, Stream& stream) const {
+    Device device{to_matrix(values, kHeads * kWidth, backend),
+                  to_matrix(source_logits, kHeads, backend),
+                  to_matrix(destination_logits, kHeads, backend),
+                  Matrix(backend.memory(), dtype(), kDestinations, kHeads * kWidth),
+                  Matrix(backend.memory(), dtype(), kDestinations, 2 * kHeads),
+                  {}};
+    device.attention = {csr.indptr, csr.columns, device.z.view(), device.s.view(), device.d.view(),
+                        dropout,    nodes};
+    backend.sparse().attention({device.attention, device.output.view(), device.softmax.view()},
+                               stream);
+    return device;
+  }
+
+  /// Which of the three gradients to return.
+  enum class Gradient { kValues, kSourceLogits, kDestinationLogits };
+  Matrix run_backward(Gradient which, Backend& backend, Stream& stream) const {
+    const Device device = run_forward(backend, stream);
+    const InverseCsr inverse = backend.sampling().invert(csr.indptr, csr.columns, kSources, stream);
+    const Matrix upstream = to_matrix(gradient, kHeads * kWidth, backend);
+    Matrix z(backend.memory(), dtype(), kSources, kHeads * kWidth);
+    Matrix s(backend.memory(), dtype(), kSources, kHeads);
+    Matrix d(backend.memory(), dtype(), kDestinations, kHeads);
+    backend.sparse().attention_backward(
+        {device.attention, device.softmax.view(), upstream.view(), inverse.indptr.span(),
+         inverse.destinations.span(), inverse.edges.span(), z.view(), s.view(), d.view()},
+        stream);
+    if (which == Gradient::kValues) return z;
+    return which == Gradient::kSourceLogits ? std::move(s) : std::move(d);
+  }
+
+  void check_all() {
+    check(reference(values, source_logits, destination_logits),
+          [&](Backend& backend, Stream& stream) {
+            return std::move(run_forward(backend, stream).output);
+          });
+    const auto evaluate = [&] { return projected(values, source_logits, destination_logits); };
+    check_gradient(Gradient::kValues, differences(values, evaluate));
+    check_gradient(Gradient::kSourceLogits, differences(source_logits, evaluate));
+    check_gradient(Gradient::kDestinationLogits, differences(destination_logits, evaluate));
+  }
+
+  /// Differences are good to about 1e-9.
+  double tolerance() const override { return dtype() == DType::kF64 ? 2e-8 : 2e-5; }
+
+  void check_gradient(Gradient which, const Rows& expected) {
+    check(expected,
+          [&](Backend& backend, Stream& stream) { return run_backward(which, backend, stream); });
+  }
+
+  Csr csr;
+  Rows values, source_logits, destination_logits, gradient;
+  std::vector<OriginalId> nodes;
+  Dropout dropout;
+};
+
+TEST_P(AttentionConformance, ForwardAndGradients) { check_all(); }
+
+TEST_P(AttentionConformance, ForwardAndGradientsWithDropout) {
+  dropout = {0.4, {.seed = 9, .step = 2, .purpose = Purpose::kAttentionDropout, .layer = 1}};
+  check_all();
+}
+
+TEST_P(AttentionConformance, HeadDotsAndTheirGradients) {
+  const Rows vector = random_rows(kHeads, kWidth);
+  const Rows upstream = random_rows(kSources, kHeads),
+             start = random_rows(kSources, kHeads * kWidth);
+  Rows logits = zeros(kSources, kHeads), values_gradient = start;
+  Rows vector_gradient = zeros(kHeads, kWidth);
+  for (std::size_t i = 0; i < kSources; ++i) {
+    for (std::size_t h = 0; h < kHeads; ++h) {
+      for (std::size_t c = 0; c < kWidth; ++c) {
+        logits[i][h] += values[i][h * kWidth + c] * vector[h][c];
+        values_gradient[i][h * kWidth + c] += upstream[i][h] * vector[h][c];
+        vector_gradient[h][c] += upstream[i][h] * values[i][h * kWidth + c];
+      }
+    }
+  }
+  check(logits, [&](Backend& backend, Stream& stream) {
+    const Matrix z = to_matrix(values, kHeads * kWidth, backend),
+                 v = to_matrix(vector, kWidth, backend);
+    Matrix result(backend.memory(), dtype(), kSources, kHeads);
+    backend.sparse().head_dots({z.view(), v.view(), result.view()}, stream);
+    return result;
+  });
+  for (bool of_vector : {false, true}) {
+    check(of_vector ? vector_gradient : values_gradient, [&](Backend& backend, Stream& stream) {
+      const Matrix z = to_matrix(values, kHeads * kWidth, backend);
+      const Matrix v = to_matrix(vector, kWidth, backend), g = to_matrix(upstream, kHeads, backend);
+      Matrix z_gradient = to_matrix(start, kHeads * kWidth, backend);
+      Matrix v_gradient = to_matrix(zeros(kHeads, kWidth), kWidth, backend);
+      backend.sparse().head_dots_backward(
+          {z.view(), v.view(), g.view(), z_gradient.view(), v_gradient.view()}, stream);
+      return of_vector ? std::move(v_gradient) : std::move(z_gradient);
+    });
+  }
+}
+
+TEST_P(AttentionConformance, MeanHeadsAndTheirGradient) {
+  Rows mean = zeros(kSources, kWidth), spread = zeros(kDestinations, kHeads * kWidth);
+  const Rows upstream = random_rows(kDestinations, kWidth);
+  for (std::size_t i = 0; i < kSources; ++i) {
+    for (std::size_t c = 0; c < kHeads * kWidth; ++c) mean[i][c % kWidth] += values[i][c] / kHeads;
+  }
+  for (std::size_t i = 0; i < kDestinations; ++i) {
+    for (std::size_t c = 0; c < kHeads * kWidth; ++c)
+      spread[i][c] = upstream[i][c % kWidth] / kHeads;
+  }
+  check(mean, [&](Backend& backend, Stream& stream) {
+    const Matrix z = to_matrix(values, kHeads * kWidth, backend);
+    Matrix result(backend.memory(), dtype(), kSources, kWidth);
+    backend.sparse().mean_heads({z.view(), result.view()}, stream);
+    return result;
+  });
+  check(spread, [&](Backend& backend, Stream& stream) {
+    const Matrix g = to_matrix(upstream, kWidth, backend);
+    Matrix result(backend.memory(), dtype(), kDestinations, kHeads * kWidth);
+    backend.sparse().mean_heads_backward({g.view(), result.view()}, stream);
+    return result;
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, AttentionConformance, testing::Values(DType::kF32, DType::kF64),
+                         [](const auto& info) { return name_of(info.param); });
+
+class LayerNormConformance : public Conformance {
+ protected:
+  static constexpr std::size_t kRows = 1500, kCols = 19;
+
+  /// Forward and backward in double: output, gradient of the input, of the weight, of the shift.
+  struct Reference {
+    Rows output = zeros(kRows, kCols), input = zeros(kRows, kCols);
+    Rows weight = zeros(1, kCols), shift = zeros(1, kCols);
+  };
+  Reference reference() const {
+    Reference result;
+    for (std::size_t i = 0; i < kRows; ++i) {
+      double mean = 0, variance = 0, g_mean = 0, g_projection = 0;
+      std::vector<double> n(kCols), g(kCols);
+      for (std::size_t c = 0; c < kCols; ++c) mean += (values[i][c] + bias[0][c]) / kCols;
+      for (std::size_t c = 0; c < kCols; ++c) {
+        variance += std::pow(values[i][c] + bias[0][c] - mean, 2) / kCols;
+      }
+      const double sigma = std::sqrt(variance + 1e-5);
+      for (std::size_t c = 0; c < kCols; ++c) {
+        n[c] = (values[i][c] + bias[0][c] - mean) / sigma;
+        result.output[i][c] = n[c] * weight[0][c] + shift[0][c];
+        result.weight[0][c] += upstream[i][c] * n[c];
+        result.shift[0][c] += upstream[i][c];
+        g[c] = upstream[i][c] * weight[0][c];
+        g_mean += g[c] / kCols;
+        g_projection += g[c] * n[c] / kCols;
+      }
+      for (std::size_t c = 0; c < kCols; ++c) {
+        result.input[i][c] = (g[c] - g_mean - n[c] * g_projection) / sigma;
+      }
+    }
+    return result;
+  }
+
+  enum class Result { kOutput, kInput, kWeight, kShift };
+  Matrix run(Result which, Backend& backend, Stream& stream) const {
+    Matrix x = to_matrix(values, kCols, backend), g = to_matrix(upstream, kCols, backend);
+    const Matrix b = to_matrix(bias, kCols, backend), w = to_matrix(weight, kCols, backend);
+    const Matrix s = to_matrix(shift, kCols, backend);
+    Matrix n(backend.memory(), dtype(), kRows, kCols), sigma(backend.memory(), dtype(), kRows, 1);
+    Matrix w_gradient(backend.memory(), dtype(), 1, kCols);
+    Matrix s_gradient(backend.memory(), dtype(), 1, kCols);
+    backend.dense().layer_norm({x.view(), b.view(), w.view(), s.view(), n.view(), sigma.view()},
+                               stream);
+    backend.dense().layer_norm_backward(
+        {g.view(), n.view(), sigma.view(), w.view(), w_gradient.view(), s_gradient.view()}, stream);
+    switch (which) {
+      case Result::kOutput:
+        return x;
+      case Result::kInput:
+        return g;
+      case Result::kWeight:
+        return w_gradient;
+      default:
+        return s_gradient;
+    }
+  }
+
+  Rows values = random_rows(kRows, kCols), upstream = random_rows(kRows, kCols);
+  Rows bias = random_rows(1, kCols), weight = random_rows(1, kCols), shift = random_rows(1, kCols);
+};
+
+TEST_P(LayerNormConformance, ForwardAndGradients) {
+  const Reference expected = reference();
+  for (const auto& [which, rows] :
+       {std::pair{Result::kOutput, expected.output}, std::pair{Result::kInput, expected.input},
+        std::pair{Result::kWeight, expected.weight}, std::pair{Result::kShift, expected.shift}}) {
+    check(rows, [&, which = which](Backend& backend, Stream& stream) {
+      return run(which, backend, stream);
+    });
+  }
+}
+
+TEST_P(LayerNormConformance, Add) {
+  Rows sum = values;
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t c = 0; c < kCols; ++c) sum[i][c] += upstream[i][c];
+  }
+  check(sum, [&](Backend& backend, Stream& stream) {
+    const Matrix source = to_matrix(upstream, kCols, backend);
+    Matrix destination = to_matrix(values, kCols, backend);
+    backend.dense().add({source.view(), destination.view()}, stream);
+    return destination;
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, LayerNormConformance, testing::Values(DType::kF32, DType::kF64),
+                         [](const auto& info) { return name_of(info.param); });
+
+}  // namespace
+}  // namespace gsplit
