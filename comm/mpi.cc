@@ -209,13 +209,13 @@ class MpiCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-
   void abort(const std::string& reason) noexcept override;
   bool failed() const { return failure_.has_value(); }
   /// The last barrier: meets only its like, never the collective of a peer that goes on.
   void bid_farewell();
 
  private:
+  void transfer(const Exchange& args) override;
   void start(const Exchange& args);
   void finish();
   [[noreturn]] void fail_absent();
