@@ -75,6 +75,14 @@ struct LayerNormBackwardArgs {
   MatrixView shift_gradient;      ///< (1, cols)
 };
 
+/// PyG's NormalizeFeatures, in place: x = matrix - offset; matrix[i] = x[i] / max(sum(x[i]), 1).
+/// With the smallest element of all rows as offset nothing is negative, and a row sums to 1 unless
+/// its sum was below 1.
+struct NormalizeRowsArgs {
+  MatrixView matrix;
+  double offset = 0;
+};
+
 /// destination += source, element by element.
 struct AddArgs {
   ConstMatrixView source;
@@ -106,6 +114,10 @@ class DenseOps {
   virtual void layer_norm(const LayerNormArgs& args, Stream& stream) = 0;
   virtual void layer_norm_backward(const LayerNormBackwardArgs& args, Stream& stream) = 0;
   virtual void add(const AddArgs& args, Stream& stream) = 0;
+  virtual void normalize_rows(const NormalizeRowsArgs& args, Stream& stream) = 0;
+  /// The smallest element, infinity where there is none; storage types are widened. Waits for the
+  /// stream.
+  virtual double smallest(ConstMatrixView matrix, Stream& stream) = 0;
   /// Waits for the stream: the sums are host values.
   virtual LossSums cross_entropy(const CrossEntropyArgs& args, Stream& stream) = 0;
 };

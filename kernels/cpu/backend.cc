@@ -76,6 +76,10 @@ class CpuDense final : public DenseOps {
     cpu::layer_norm_backward(args, memory_, team_);
   }
   void add(const AddArgs& args, Stream&) override { cpu::add(args, team_); }
+  void normalize_rows(const NormalizeRowsArgs& args, Stream&) override {
+    cpu::normalize_rows(args, team_);
+  }
+  double smallest(ConstMatrixView matrix, Stream&) override { return cpu::smallest(matrix, team_); }
   LossSums cross_entropy(const CrossEntropyArgs& args, Stream&) override {
     return cpu::cross_entropy(args, team_);
   }
@@ -89,6 +93,13 @@ class CpuOptimizer final : public OptimizerOps {
  public:
   explicit CpuOptimizer(cpu::Team team) : team_(team) {}
   void adam(const AdamArgs& args, Stream&) override { cpu::adam(args, team_); }
+  void sgd(const SgdArgs& args, Stream&) override { cpu::sgd(args, team_); }
+  double squared_norm(ConstMatrixView matrix, Stream&) override {
+    return cpu::squared_norm(matrix, team_);
+  }
+  void scale(MatrixView matrix, double factor, Stream&) override {
+    cpu::scale(matrix, factor, team_);
+  }
 
  private:
   cpu::Team team_;

@@ -39,8 +39,13 @@ void activation_dropout_backward(const ActivationDropoutBackwardArgs& args, cons
 void layer_norm(const LayerNormArgs& args, const Team& team);
 void layer_norm_backward(const LayerNormBackwardArgs& args, Memory& memory, const Team& team);
 void add(const AddArgs& args, const Team& team);
+void normalize_rows(const NormalizeRowsArgs& args, const Team& team);
+double smallest(ConstMatrixView matrix, const Team& team);
 LossSums cross_entropy(const CrossEntropyArgs& args, const Team& team);
 
 void adam(const AdamArgs& args, const Team& team);
+void sgd(const SgdArgs& args, const Team& team);
+double squared_norm(ConstMatrixView matrix, const Team& team);
+void scale(MatrixView matrix, double factor, const Team& team);
 
 }  // namespace gsplit::cpu
