@@ -18,6 +18,7 @@ namespace {
 struct TrainFlags {
   TrainConfig config;
   std::string fanout = format_fanout(TrainConfig{}.fanout);
+  std::string eval_fanout = "full";
   std::string precision = "fp32";
   double deadline_s = 30;
 };
@@ -36,6 +37,7 @@ void check_partition(const std::string& partition) {
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   config.fanout = parse_fanout(flags.fanout, "--fanout");
+  config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
   check_partition(config.partition);
@@ -43,6 +45,10 @@ TrainConfig checked(const TrainFlags& flags) {
     throw UsageError("--hidden " + std::to_string(config.hidden) + " is no multiple of --heads " +
                          std::to_string(config.heads),
                      "hidden is the width of all heads together");
+  }
+  if (config.early_stop > 0 && config.eval_every == 0) {
+    throw UsageError("--early-stop " + std::to_string(config.early_stop) + " with --eval-every 0",
+                     "it follows the validation accuracy: give --eval-every 1");
   }
   if (config.workers > 1 && under_launcher()) {
     throw UsageError("--workers " + std::to_string(config.workers) +
@@ -60,14 +66,12 @@ void add_choice(CLI::App& app, const std::string& flag, std::string& target,
 
 /// Flags of the contract that have one value so far; kept so that scripts may spell it out.
 struct FixedFlags {
-  std::string mode = "split", device = "auto", optimizer = "adam", sampler = "uniform",
-              route = "pull";
+  std::string mode = "split", device = "auto", sampler = "uniform", route = "pull";
 };
 
 void add_fixed(CLI::App& app, FixedFlags& fixed) {
   add_choice(app, "--mode", fixed.mode, {"split"}, "how a mini-batch is spread over workers");
   add_choice(app, "--device", fixed.device, {"auto", "cpu"}, "where workers compute");
-  add_choice(app, "--optimizer", fixed.optimizer, {"adam"}, "optimizer");
   add_choice(app, "--sampler", fixed.sampler, {"uniform"}, "neighbour sampler");
   add_choice(app, "--route", fixed.route, {"auto", "pull"}, "what the shuffle sends");
 }
@@ -86,6 +90,10 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
   app.add_flag("--residual", config.residual, "add a hidden layer's input to its output");
   app.add_option("--dropout", config.dropout, "of hidden activations")
       ->check(CLI::Range(0.0, 0.999));
+  add_choice(app, "--normalize-features", config.normalize_features, {"none", "row"},
+             "row: shift all features to a smallest value of 0, rows to a sum of 1, as PyG");
+  app.add_option("--input-dropout", config.input_dropout, "of input features")
+      ->check(CLI::Range(0.0, 0.999));
   add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},
              "arithmetic; fp64 is the CPU reference");
 }
@@ -100,10 +108,33 @@ void add_loop_flags(CLI::App& app, TrainFlags& flags) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--drop-last", config.drop_last, "leave out the short last batch of an epoch");
   app.add_option("--lr", config.lr, "learning rate")->check(CLI::NonNegativeNumber);
-  app.add_option("--weight-decay", config.weight_decay, "L2")->check(CLI::NonNegativeNumber);
   app.add_option("--seed", config.seed, "of everything random in the run");
   app.add_option("--eval-every", config.eval_every,
                  "epochs between evaluations; 0: once at the end");
+  app.add_option("--eval-fanout", flags.eval_fanout,
+                 "full, or sampled neighbours per layer as in --fanout");
+  app.add_option("--early-stop", config.early_stop,
+                 "end after this many epochs without a better validation accuracy; 0: never")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--init-from", config.init_from,
+                 "start from these weights: a safetensors file, a checkpoint or a run directory");
+}
+
+void add_optimizer_flags(CLI::App& app, TrainFlags& flags) {
+  TrainConfig& config = flags.config;
+  add_choice(app, "--optimizer", config.optimizer, {"adam", "adamw", "sgd"}, "optimizer");
+  app.add_option("--momentum", config.momentum, "of sgd")->check(CLI::Range(0.0, 0.999999));
+  app.add_option("--weight-decay", config.weight_decay, "L2; decoupled for adamw")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--clip-norm", config.clip_norm, "largest norm of all gradients together; 0: off")
+      ->check(CLI::NonNegativeNumber);
+  add_choice(app, "--lr-schedule", config.lr_schedule, {"constant", "cosine", "step"},
+             "cosine: down to 0 at the end; step: times --lr-gamma every --lr-step-epochs");
+  app.add_option("--warmup-steps", config.warmup_steps, "steps of linear rise to --lr at the start")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--lr-step-epochs", config.lr_step_epochs, "epochs between two drops of step")
+      ->check(CLI::Range(1u, 1u << 30));
+  app.add_option("--lr-gamma", config.lr_gamma, "factor of a drop")->check(CLI::Range(0.0, 1.0));
 }
 
 void add_system_flags(CLI::App& app, TrainFlags& flags) {
@@ -134,6 +165,7 @@ void add_train_command(CLI::App& app, Action& action) {
       ->required();
   add_model_flags(*train, *flags);
   add_loop_flags(*train, *flags);
+  add_optimizer_flags(*train, *flags);
   add_system_flags(*train, *flags);
   add_fixed(*train, *fixed);
   // Expanded before parsing; declared for --help.

@@ -63,7 +63,8 @@ LayerBatch Model::layer_batch(const ModelBatch& batch, std::size_t layer) const 
   return {.sampled = sampled,
           .nodes = batch.sample.nodes.span().first(sampled.block.num_own),
           .original_ids = batch.original_ids.first(sampled.block.num_own),
-          .key = key};
+          .key = key,
+          .training = batch.training};
 }
 
 bool Model::has_residual(std::size_t layer) const {

@@ -34,6 +34,7 @@ struct ModelBatch {
   const MiniBatch& sample;
   std::span<const OriginalId> original_ids;  ///< (nodes of the sample), in row order
   DrawKey key;                               ///< seed and step
+  bool training = true;                      ///< dropout
 };
 
 /// What layer normalisation keeps for backward.

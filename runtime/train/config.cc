@@ -33,6 +33,16 @@ std::vector<std::int32_t> parse_fanout(const std::string& text, const std::strin
   return fanout;
 }
 
+std::vector<std::int32_t> parse_eval_fanout(const std::string& text, std::size_t layers) {
+  if (text == "full") return {};
+  std::vector<std::int32_t> fanout = parse_fanout(text, "--eval-fanout");
+  if (fanout.size() != layers) {
+    throw UsageError("--eval-fanout " + text + " is not for " + std::to_string(layers) + " layers",
+                     "give full, or one entry per entry of --fanout");
+  }
+  return fanout;
+}
+
 std::string format_fanout(const std::vector<std::int32_t>& fanout) {
   std::string text;
   for (std::int32_t k : fanout) text += (text.empty() ? "" : ",") + std::to_string(k);
@@ -52,7 +62,8 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     const auto read = [&root](const char* key, auto& target) {
       if (const YAML::Node node = root[key]) target = node.as<std::decay_t<decltype(target)>>();
     };
-    std::string dataset, fanout, precision = name_of(config.precision);
+    std::string dataset, fanout, init_from, eval_fanout = "full",
+                                            precision = name_of(config.precision);
     read("dataset", dataset);
     read("model", config.model);
     read("fanout", fanout);
@@ -62,18 +73,32 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("attn-dropout", config.attn_dropout);
     read("norm", config.norm);
     read("residual", config.residual);
+    read("normalize-features", config.normalize_features);
+    read("input-dropout", config.input_dropout);
     read("batch-size", config.batch_size);
     read("epochs", config.epochs);
     read("max-steps", config.max_steps);
     read("drop-last", config.drop_last);
     read("lr", config.lr);
+    read("lr-schedule", config.lr_schedule);
+    read("warmup-steps", config.warmup_steps);
+    read("lr-step-epochs", config.lr_step_epochs);
+    read("lr-gamma", config.lr_gamma);
+    read("optimizer", config.optimizer);
+    read("momentum", config.momentum);
     read("weight-decay", config.weight_decay);
+    read("clip-norm", config.clip_norm);
+    read("early-stop", config.early_stop);
+    read("init-from", init_from);
     read("seed", config.seed);
     read("partition", config.partition);
     read("precision", precision);
     read("eval-every", config.eval_every);
+    read("eval-fanout", eval_fanout);
     config.dataset = dataset;
     config.fanout = parse_fanout(fanout, "fanout");
+    config.init_from = init_from;
+    config.eval_fanout = parse_eval_fanout(eval_fanout, config.fanout.size());
     config.precision = parse_precision(precision);
   } catch (const YAML::Exception& error) {
     throw UsageError(origin + ": " + error.what(), "give the config.yaml that a run wrote");
@@ -96,18 +121,30 @@ std::string to_yaml(const TrainConfig& config) {
   entry("attn-dropout", config.attn_dropout);
   entry("norm", config.norm);
   entry("residual", config.residual);
+  entry("normalize-features", config.normalize_features);
+  entry("input-dropout", config.input_dropout);
   entry("batch-size", config.batch_size);
   entry("epochs", config.epochs);
   if (config.max_steps > 0) entry("max-steps", config.max_steps);
   entry("drop-last", config.drop_last);
   entry("lr", config.lr);
+  entry("lr-schedule", config.lr_schedule);
+  entry("warmup-steps", config.warmup_steps);
+  entry("lr-step-epochs", config.lr_step_epochs);
+  entry("lr-gamma", config.lr_gamma);
+  entry("optimizer", config.optimizer);
+  entry("momentum", config.momentum);
   entry("weight-decay", config.weight_decay);
+  entry("clip-norm", config.clip_norm);
+  entry("early-stop", config.early_stop);
+  if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));
   entry("workers", config.workers);
   entry("threads", config.threads);
   entry("eval-every", config.eval_every);
+  entry("eval-fanout", config.eval_fanout.empty() ? "full" : format_fanout(config.eval_fanout));
   entry("deadline", static_cast<double>(config.deadline.count()) / 1000);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";

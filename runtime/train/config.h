@@ -16,6 +16,9 @@ struct TrainConfig {
   std::filesystem::path dataset;
   std::filesystem::path run_dir;
   bool overwrite = false;
+  bool dry_run = false;  ///< print the estimates and stop; not in config.yaml
+  std::uint32_t seeds =
+      1;  ///< runs with this many seeds from `seed` on; each run's file has its own
 
   std::string model = "sage";
   std::vector<std::int32_t> fanout{
@@ -26,20 +29,32 @@ struct TrainConfig {
   double attn_dropout = 0;    ///< gat
   std::string norm = "none";  ///< none or layer
   bool residual = false;
+  std::string normalize_features = "none";  ///< none or row
+  double input_dropout = 0;                 ///< of input rows
 
   std::uint32_t batch_size = 1024;  ///< seeds of one step over all workers
   std::uint32_t epochs = 10;
   std::uint64_t max_steps = 0;  ///< over the whole run, wins over epochs; 0: not given
   bool drop_last = false;
   double lr = 0.003;
-  double weight_decay = 0;
+  std::string lr_schedule = "constant";  ///< constant, cosine or step
+  std::uint64_t warmup_steps = 0;
+  std::uint32_t lr_step_epochs = 10;  ///< step: epochs between two drops
+  double lr_gamma = 0.1;              ///< step: factor of a drop
+  std::string optimizer = "adam";     ///< adam, adamw or sgd
+  double momentum = 0.9;              ///< sgd
+  double weight_decay = 0;            ///< L2; adamw: decoupled
+  double clip_norm = 0;               ///< largest norm of all gradients together; 0: off
+  std::uint32_t early_stop = 0;       ///< epochs without a better validation accuracy; 0: off
+  std::filesystem::path init_from;    ///< weights to start from
   std::uint64_t seed = 0;
 
   std::string partition = "auto";
   DType precision = DType::kF32;
-  int workers = 0;               ///< rank threads of this process; 0: one per NUMA node
-  int threads = 0;               ///< per worker; 0: cores / workers of this host
-  std::uint32_t eval_every = 1;  ///< epochs; 0: only once at the end
+  int workers = 0;                        ///< rank threads of this process; 0: one per NUMA node
+  int threads = 0;                        ///< per worker; 0: cores / workers of this host
+  std::uint32_t eval_every = 1;           ///< epochs; 0: only once at the end
+  std::vector<std::int32_t> eval_fanout;  ///< as fanout; empty: all neighbours
   std::chrono::milliseconds deadline{30000};
   std::filesystem::path dump_blocks;
 
@@ -49,6 +64,8 @@ struct TrainConfig {
 
 /// "15,10,5" or "full,10"; UsageError naming `flag` otherwise.
 std::vector<std::int32_t> parse_fanout(const std::string& text, const std::string& flag);
+/// The same for --eval-fanout: "full" is empty, else as many entries as `layers`.
+std::vector<std::int32_t> parse_eval_fanout(const std::string& text, std::size_t layers);
 std::string format_fanout(const std::vector<std::int32_t>& fanout);
 
 DType parse_precision(const std::string& name);

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int64_t kEdgesPerChunk = std::int64_t{1} << 20;
 constexpr std::size_t kNodesPerChunk = 32768;
+constexpr std::size_t kSampledNodesPerBatch = 1024;
 
 /// Ends of consecutive pieces of `nodes`, each of at most kNodesPerChunk nodes and about
 /// kEdgesPerChunk in-edges, so that a piece's rows stay small against the layer's.
@@ -34,58 +35,100 @@ std::vector<LocalId> all_nodes(const Shard& shard) {
   return nodes;
 }
 
+/// Calls body(begin, piece) for each piece of `nodes`. Every worker takes part in every exchange
+/// inside, so one that has no piece left goes on with empty ones.
+template <class Body>
+void for_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
+                Communicator& communicator, Body&& body) {
+  const std::vector<std::uint64_t> pieces =
+      communicator.all_gather_value(std::uint64_t{ends.size()});
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < *std::max_element(pieces.begin(), pieces.end()); ++i) {
+    const std::size_t end = i < ends.size() ? ends[i] : nodes.size();
+    body(begin, nodes.subspan(begin, end - begin));
+    begin = end;
+  }
+}
+
+std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard) {
+  std::vector<OriginalId> ids;
+  for (LocalId node : batch.nodes.span()) ids.push_back(shard.original_ids()[value(node)]);
+  return ids;
+}
+
+/// Where the nodes of a split stand in `nodes`, which ascend and hold them all.
+std::vector<RowIndex> rows_of(std::span<const LocalId> split, std::span<const LocalId> nodes) {
+  std::vector<RowIndex> rows;
+  for (LocalId node : split) {
+    const auto place = std::lower_bound(nodes.begin(), nodes.end(), node);
+    rows.push_back(static_cast<RowIndex>(place - nodes.begin()));
+  }
+  return rows;
+}
+
 std::span<const RowIndex> as_rows(std::span<const LocalId> nodes) {
   return {reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size()};
 }
 
 }  // namespace
 
-Evaluator::Evaluator(const Shard& shard, Model& model, SplitSampler& sampler, Context& context)
-    : shard_(shard), model_(model), sampler_(sampler), context_(context) {}
+Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputRows& input,
+                     Model& model, SplitSampler& sampler, Context& context)
+    : options_(options),
+      shard_(shard),
+      input_(input),
+      model_(model),
+      sampler_(sampler),
+      context_(context) {}
 
-Matrix Evaluator::logits(std::span<const LocalId> nodes) {
+Matrix Evaluator::embeddings() {
+  GSPLIT_CHECK(model_.num_layers() >= 2);
   const PhaseScope phase(context_.progress, Phase::kEvaluation);
   const std::vector<LocalId> everyone = all_nodes(shard_);
   Matrix hidden;
-  for (std::size_t l = 0; l < model_.num_layers(); ++l) {
-    const bool last = l + 1 == model_.num_layers();
-    const ConstMatrixView input = l == 0 ? shard_.features() : std::as_const(hidden).view();
-    hidden = infer_layer(l, input, last ? nodes : everyone);
+  for (std::size_t l = 0; l + 1 < model_.num_layers(); ++l) {
+    hidden = infer_layer(l, hidden, everyone);
   }
   return hidden;
 }
 
-Matrix Evaluator::infer_layer(std::size_t layer, ConstMatrixView input,
+Matrix Evaluator::logits(std::span<const LocalId> nodes) {
+  return logits(nodes, model_.num_layers() > 1 ? embeddings() : Matrix());
+}
+
+Matrix Evaluator::logits(std::span<const LocalId> nodes, const Matrix& embeddings) {
+  const PhaseScope phase(context_.progress, Phase::kEvaluation);
+  return infer_layer(model_.num_layers() - 1, embeddings, nodes);
+}
+
+Matrix Evaluator::infer_layer(std::size_t layer, const Matrix& input,
                               std::span<const LocalId> nodes) {
   Matrix output(context_.memory(), model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
                 model_.conv(layer).out_width());
-  const std::vector<std::size_t> ends = chunk_ends(nodes, shard_.topology());
-  const std::vector<std::uint64_t> chunks =
-      context_.communicator.all_gather_value(std::uint64_t{ends.size()});
-  // Every worker takes part in every exchange, with an empty piece where it has none left.
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < *std::max_element(chunks.begin(), chunks.end()); ++i) {
-    const std::size_t end = i < ends.size() ? ends[i] : nodes.size();
-    infer_chunk(layer, input, nodes.subspan(begin, end - begin),
-                output.view().slice(static_cast<std::int64_t>(begin),
-                                    static_cast<std::int64_t>(end - begin)));
-    begin = end;
-  }
+  for_pieces(nodes, chunk_ends(nodes, shard_.topology()), context_.communicator,
+             [&](std::size_t begin, std::span<const LocalId> piece) {
+               infer_chunk(layer, input, piece,
+                           output.view().slice(static_cast<std::int64_t>(begin),
+                                               static_cast<std::int64_t>(piece.size())));
+             });
   return output;
 }
 
-void Evaluator::infer_chunk(std::size_t layer, ConstMatrixView input,
-                            std::span<const LocalId> nodes, MatrixView output) {
+void Evaluator::infer_chunk(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
+                            MatrixView output) {
   const MiniBatch batch =
       sampler_.sample(nodes, {.fanouts = {kFullFanout}, .for_backward = false}, context_.stream);
   const SampledLayer& sampled = batch.layers.front();
   Matrix sources(context_.memory(), model_.options().dtype, sampled.block.num_sources(),
-                 input.cols);
-  context_.backend.sparse().gather_rows(
-      {input, as_rows(batch.nodes.span()), sources.view().slice(0, sampled.block.num_own)},
-      context_.stream);
-  std::vector<OriginalId> ids;
-  for (LocalId node : batch.nodes.span()) ids.push_back(shard_.original_ids()[value(node)]);
+                 layer == 0 ? input_.width() : input.cols());
+  const MatrixView own = sources.view().slice(0, sampled.block.num_own);
+  if (layer == 0) {
+    input_.load(batch.nodes.span(), own);
+  } else {
+    context_.backend.sparse().gather_rows({input.view(), as_rows(batch.nodes.span()), own},
+                                          context_.stream);
+  }
+  const std::vector<OriginalId> ids = original_ids_of(batch, shard_);
   model_.infer_layer(layer,
                      {.sampled = sampled,
                       .nodes = batch.nodes.span(),
@@ -95,31 +138,62 @@ void Evaluator::infer_chunk(std::size_t layer, ConstMatrixView input,
                      std::move(sources), output, context_);
 }
 
+Matrix Evaluator::sampled_logits(std::span<const LocalId> nodes) {
+  const PhaseScope phase(context_.progress, Phase::kEvaluation);
+  Matrix output(context_.memory(), model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
+                model_.options().out_width);
+  std::vector<std::size_t> ends;
+  for (std::size_t begin = 0; begin < nodes.size(); begin += kSampledNodesPerBatch) {
+    ends.push_back(std::min(begin + kSampledNodesPerBatch, nodes.size()));
+  }
+  for_pieces(nodes, ends, context_.communicator,
+             [&](std::size_t begin, std::span<const LocalId> piece) {
+               sampled_batch(piece, output.view().slice(static_cast<std::int64_t>(begin),
+                                                        static_cast<std::int64_t>(piece.size())));
+             });
+  return output;
+}
+
+void Evaluator::sampled_batch(std::span<const LocalId> nodes, MatrixView output) {
+  const DrawKey key{.seed = options_.seed, .purpose = Purpose::kEvaluation};
+  const MiniBatch batch =
+      sampler_.sample(nodes,
+                      {.fanouts = {options_.fanout.rbegin(), options_.fanout.rend()},
+                       .key = key,
+                       .for_backward = false},
+                      context_.stream);
+  const Block& block = batch.layers.front().block;
+  Matrix input(context_.memory(), model_.options().dtype, block.num_sources(), input_.width());
+  input_.load(batch.nodes.span(), input.view().slice(0, block.num_own));
+  const std::vector<OriginalId> ids = original_ids_of(batch, shard_);
+  ForwardState state;
+  const Matrix logits = model_.forward({batch, ids, key, false}, std::move(input), state, context_);
+  context_.memory().copy(output.data, logits.view().data, logits.bytes(), context_.stream);
+}
+
 Scores Evaluator::scores() {
-  const std::span<const LocalId> validation = shard_.validation_nodes();
-  const std::span<const LocalId> test = shard_.test_nodes();
-  std::vector<LocalId> nodes(validation.begin(), validation.end());
-  nodes.insert(nodes.end(), test.begin(), test.end());
+  const std::vector<Score> both = scores({shard_.validation_nodes(), shard_.test_nodes()});
+  return {both[0], both[1]};
+}
+
+std::vector<Score> Evaluator::scores(const std::vector<std::span<const LocalId>>& splits) {
+  std::vector<LocalId> nodes;
+  for (std::span<const LocalId> split : splits) {
+    nodes.insert(nodes.end(), split.begin(), split.end());
+  }
   std::sort(nodes.begin(), nodes.end());
   nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
-  const Matrix result = logits(nodes);
+  const Matrix result = options_.fanout.empty() ? logits(nodes) : sampled_logits(nodes);
 
-  const auto rows_of = [&](std::span<const LocalId> split) {
-    std::vector<RowIndex> rows;
-    for (LocalId node : split) {
-      rows.push_back(static_cast<RowIndex>(std::lower_bound(nodes.begin(), nodes.end(), node) -
-                                           nodes.begin()));
-    }
-    return rows;
-  };
-  const auto score_of = [&](std::span<const LocalId> split) {
+  std::vector<Score> scores;
+  for (std::span<const LocalId> split : splits) {
     Matrix part(context_.memory(), result.dtype(), static_cast<std::int64_t>(split.size()),
                 result.cols());
-    const std::vector<RowIndex> rows = rows_of(split);
+    const std::vector<RowIndex> rows = rows_of(split, nodes);
     context_.backend.sparse().gather_rows({result.view(), rows, part.view()}, context_.stream);
-    return score(split, part.view());
-  };
-  return {score_of(validation), score_of(test)};
+    scores.push_back(score(split, part.view()));
+  }
+  return scores;
 }
 
 Score Evaluator::score(std::span<const LocalId> nodes, ConstMatrixView logits) {

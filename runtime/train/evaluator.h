@@ -1,5 +1,6 @@
 // Full-neighbour inference, layer by layer over all own nodes, distributed by the same ownership as
 // training: no sampling error, every node computed once per layer (as PyG's and DGL's `inference`).
+// Or, with --eval-fanout, by mini-batches of sampled neighbours.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 
 #include "graph/shard.h"
 #include "runtime/nn/model.h"
+#include "runtime/train/input_rows.h"
 #include "sampler/split_sampler.h"
 
 namespace gsplit {
@@ -28,23 +30,40 @@ struct Scores {
   Score test;
 };
 
+struct EvaluatorOptions {
+  std::vector<std::int32_t> fanout;  ///< nearest the seeds first; empty: all neighbours
+  std::uint64_t seed = 0;            ///< of the draws; every evaluation draws the same
+};
+
+/// Every public function is collective.
 class Evaluator {
  public:
   /// All references must outlive the evaluator.
-  Evaluator(const Shard& shard, Model& model, SplitSampler& sampler, Context& context);
+  Evaluator(const EvaluatorOptions& options, const Shard& shard, InputRows& input, Model& model,
+            SplitSampler& sampler, Context& context);
 
-  /// Collective. Logits of `nodes` (own, distinct), in their order: (nodes, classes).
+  /// Full-neighbour outputs of the last hidden layer, of all own nodes by LocalId: (nodes, hidden).
+  /// REQUIRES: the model has two layers or more.
+  Matrix embeddings();
+  /// Full-neighbour logits of `nodes` (own, distinct), in their order: (nodes, classes).
   Matrix logits(std::span<const LocalId> nodes);
-  /// Collective: the same result everywhere.
+  /// The same from what embeddings() returned.
+  Matrix logits(std::span<const LocalId> nodes, const Matrix& embeddings);
+  /// Of each split of own nodes, over all workers: the same result everywhere.
+  std::vector<Score> scores(const std::vector<std::span<const LocalId>>& splits);
   Scores scores();
 
  private:
-  Matrix infer_layer(std::size_t layer, ConstMatrixView input, std::span<const LocalId> nodes);
-  void infer_chunk(std::size_t layer, ConstMatrixView input, std::span<const LocalId> nodes,
+  Matrix infer_layer(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes);
+  void infer_chunk(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
                    MatrixView output);
+  Matrix sampled_logits(std::span<const LocalId> nodes);
+  void sampled_batch(std::span<const LocalId> nodes, MatrixView output);
   Score score(std::span<const LocalId> nodes, ConstMatrixView logits);
 
+  EvaluatorOptions options_;
   const Shard& shard_;
+  InputRows& input_;
   Model& model_;
   SplitSampler& sampler_;
   Context& context_;

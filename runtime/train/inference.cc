@@ -16,6 +16,7 @@
 #include "runtime/train/resources.h"
 #include "runtime/train/run_directory.h"
 #include "runtime/train/trainer.h"
+#include "runtime/train/weights.h"
 
 namespace gsplit {
 namespace {
@@ -23,16 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::minutes kDeadline{5};  // of one exchange between threads of this process
-
-/// Directory of the checkpoint that `path` means.
-fs::path checkpoint_of(const fs::path& path) {
-  for (const fs::path& candidate :
-       {path, path / "checkpoints" / "best", path / "checkpoints" / "final"}) {
-    if (fs::exists(candidate / "manifest.json")) return candidate;
-  }
-  throw UsageError(path.string() + " holds no weights",
-                   "give a run directory or one of its checkpoints");
-}
 
 TrainConfig training_config(const fs::path& checkpoint) {
   const fs::path manifest = checkpoint / "manifest.json";
@@ -90,7 +81,8 @@ void predict_own(const TrainConfig& training, const fs::path& weights, const Par
   load_weights(weights, trainer.model().parameters());
   std::vector<LocalId> nodes(shard.num_nodes());
   for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i] = LocalId{static_cast<std::uint32_t>(i)};
-  const Matrix logits = Evaluator(shard, trainer.model(), trainer.sampler(), context).logits(nodes);
+  Evaluator evaluator({}, shard, trainer.input_rows(), trainer.model(), trainer.sampler(), context);
+  const Matrix logits = evaluator.logits(nodes);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     classes[value(shard.original_ids()[i])] = largest(logits, static_cast<std::int64_t>(i));
   }

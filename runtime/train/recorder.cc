@@ -20,6 +20,7 @@ Json step_fields(const StepPlan& plan, const StepReport& total) {
   return {{"epoch", plan.epoch},
           {"step", plan.step},
           {"loss", total.loss_sum / plan.global_batch},
+          {"lr", total.learning_rate},
           {"seeds", total.seeds},
           {"edges", total.edges},
           {"input_rows", total.input_rows},
@@ -118,7 +119,11 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
 }
 
 void Recorder::keep_best(std::uint32_t epoch, const Scores& scores, ParameterSet& parameters) {
-  if (best_ && scores.validation.accuracy() <= best_->validation.accuracy()) return;
+  // Without validation nodes the latest weights are the best known.
+  if (best_ && scores.validation.nodes > 0 &&
+      scores.validation.accuracy() <= best_->validation.accuracy()) {
+    return;
+  }
   best_ = scores;
   directory_.write_weights("best", parameters,
                            Json{{"config", to_yaml(config_)},

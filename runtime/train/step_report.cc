@@ -19,6 +19,8 @@ StepReport combine(std::span<const StepReport> workers) {
       total.*seconds = std::max(total.*seconds, worker.*seconds);
     }
     total.loss_sum += worker.loss_sum;
+    total.learning_rate = worker.learning_rate;
+    total.bad_layer = std::min(total.bad_layer, worker.bad_layer);
   }
   return total;
 }

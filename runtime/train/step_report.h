@@ -7,6 +7,8 @@
 
 namespace gsplit {
 
+inline constexpr std::uint32_t kNoLayer = 0xFFFFFFFF;
+
 /// One worker's share; travels between workers as bytes.
 struct StepReport {
   double loss_sum = 0;  ///< over own seeds
@@ -21,8 +23,10 @@ struct StepReport {
   std::uint64_t shuffle_bytes_pull = 0;
   std::uint64_t plan_bytes = 0;
   std::uint64_t allreduce_bytes = 0;
-  double sample_s = 0;     ///< wall time inside the sampler
-  double load_s = 0;       ///< gathering input rows
+  double learning_rate = 0;            ///< the same on all workers
+  std::uint32_t bad_layer = kNoLayer;  ///< where the loss is not finite: first_bad_layer()
+  double sample_s = 0;                 ///< wall time inside the sampler
+  double load_s = 0;                   ///< gathering input rows
   double compute_s = 0;    ///< forward, loss, backward, optimizer, without the exchanges inside
   double comm_s = 0;       ///< shuffles and gradient all-reduce
   double plan_wait_s = 0;  ///< waiting for the coordinator's plan

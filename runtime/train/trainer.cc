@@ -1,6 +1,9 @@
 #include "runtime/train/trainer.h"
 
+#include <cmath>
 #include <utility>
+
+#include "runtime/train/divergence.h"
 
 namespace gsplit {
 namespace {
@@ -37,16 +40,12 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
       shard_(shard),
       context_(context),
       sampler_(shard.topology(), std::move(bounds), context.backend, context.communicator),
+      input_rows_(config, shard, context),
       degrees_(count_degrees(shard.topology(), shard.range())),
-      model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream) {
-  const std::int64_t size = model_.parameters().values().cols;
-  for (Matrix* moment : {&adam_.first_moment, &adam_.second_moment}) {
-    *moment = Matrix(context.memory(), config.precision, 1, size);
-    context.memory().fill_zero(moment->data(), moment->bytes(), context.stream);
-  }
-}
+      model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream),
+      optimizer_(config, model_.parameters(), context) {}
 
-StepReport Trainer::step(const StepPlan& plan) {
+StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   StepReport report;
   context_.shuffle = {};
   context_.progress.step = plan.step;
@@ -60,11 +59,11 @@ StepReport Trainer::step(const StepPlan& plan) {
                               .invert_input = model_.needs_input_inverse()},
                              context_.stream);
   }
-  Matrix input = load_input(report);
+  const std::vector<OriginalId> ids = original_ids_of(batch_, shard_);
+  Matrix input = load_input(ids, key, report);
   {
     const PhaseScope phase(context_.progress, Phase::kCompute);
     const Stopwatch watch(report.compute_s);
-    const std::vector<OriginalId> ids = original_ids_of(batch_, shard_);
     const ModelBatch model_batch{batch_, ids, key};
     ForwardState state;
     const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
@@ -72,12 +71,16 @@ StepReport Trainer::step(const StepPlan& plan) {
     const LossSums sums = loss(plan, logits.view(), gradient.view());
     report.loss_sum = sums.loss;
     report.correct = sums.correct;
+    if (!std::isfinite(sums.loss)) {
+      report.bad_layer = first_bad_layer(state, batch_, logits.view(), context_);
+    }
     model_.backward(model_batch, std::move(gradient), state, context_);
     reduce_gradients(report);
-    update();
+    optimizer_.step(learning_rate);
   }
   report.compute_s -= context_.shuffle.seconds + report.comm_s;
   report.comm_s += context_.shuffle.seconds;
+  report.learning_rate = learning_rate;
   report.seeds = plan.seeds.size();
   report.edges = batch_.num_edges();
   report.plan_bytes = batch_.plan_bytes;
@@ -87,17 +90,21 @@ StepReport Trainer::step(const StepPlan& plan) {
   return report;
 }
 
-Matrix Trainer::load_input(StepReport& report) {
+Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kLoading);
   const Stopwatch watch(report.load_s);
   const Block& block = batch_.layers.front().block;
-  Matrix input(context_.memory(), config_.precision, block.num_sources(), shard_.features().cols);
-  const std::span<const LocalId> nodes = batch_.nodes.span();
-  context_.backend.sparse().gather_rows(
-      {shard_.features(),
-       {reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size()},
-       input.view().slice(0, block.num_own)},
-      context_.stream);
+  Matrix input(context_.memory(), config_.precision, block.num_sources(), input_rows_.width());
+  const MatrixView own = input.view().slice(0, block.num_own);
+  input_rows_.load(batch_.nodes.span(), own);
+  if (config_.input_dropout > 0) {
+    // The owner masks its rows before they travel: whoever reads a row reads the same.
+    key.purpose = Purpose::kDropout;
+    key.layer = 0;
+    context_.backend.dense().bias_activation_dropout(
+        {.values = own, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
+        context_.stream);
+  }
   report.input_rows = block.num_own;
   report.rows_disk = block.num_own;
   return input;
@@ -120,18 +127,6 @@ void Trainer::reduce_gradients(StepReport& report) {
   const std::uint64_t before = context_.communicator.bytes_sent();
   context_.communicator.all_reduce_sum(gradients);
   report.allreduce_bytes = context_.communicator.bytes_sent() - before;
-}
-
-void Trainer::update() {
-  adam_.steps += 1;
-  context_.backend.optimizer().adam({.parameters = model_.parameters().values(),
-                                     .gradients = model_.parameters().gradients(),
-                                     .first_moment = adam_.first_moment.view(),
-                                     .second_moment = adam_.second_moment.view(),
-                                     .step = adam_.steps,
-                                     .learning_rate = config_.lr,
-                                     .weight_decay = config_.weight_decay},
-                                    context_.stream);
 }
 
 }  // namespace gsplit

@@ -9,17 +9,12 @@
 #include "runtime/control/planner.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/config.h"
+#include "runtime/train/input_rows.h"
+#include "runtime/train/optimizer.h"
 #include "runtime/train/step_report.h"
 #include "sampler/split_sampler.h"
 
 namespace gsplit {
-
-/// Adam's state beside the parameters; equal on every worker.
-struct AdamState {
-  Matrix first_moment;   ///< (1, n)
-  Matrix second_moment;  ///< (1, n)
-  std::int64_t steps = 0;
-};
 
 class Trainer {
  public:
@@ -29,26 +24,28 @@ class Trainer {
 
   /// One optimizer step on the global mini-batch of which `plan` is this worker's share. Returns
   /// this worker's report.
-  StepReport step(const StepPlan& plan);
+  StepReport step(const StepPlan& plan, double learning_rate);
 
   Model& model() { return model_; }
   SplitSampler& sampler() { return sampler_; }
+  InputRows& input_rows() { return input_rows_; }
+  OptimizerState& optimizer_state() { return optimizer_.state(); }
   /// The sample of the last step(), until the next one.
   const MiniBatch& last_batch() const { return batch_; }
 
  private:
-  Matrix load_input(StepReport& report);
+  Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
   LossSums loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient);
   void reduce_gradients(StepReport& report);
-  void update();
 
   const TrainConfig& config_;
   const Shard& shard_;
   Context& context_;
   SplitSampler sampler_;
+  InputRows input_rows_;
   NodeDegrees degrees_;
   Model model_;
-  AdamState adam_;
+  Optimizer optimizer_;
   MiniBatch batch_;
 };
 

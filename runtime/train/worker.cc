@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "partition/prepare.h"
+#include "runtime/train/divergence.h"
 #include "runtime/train/resources.h"
+#include "runtime/train/weights.h"
 
 namespace gsplit {
 namespace {
@@ -27,6 +29,16 @@ PlannerOptions planner_options(const TrainConfig& config) {
           .epochs = config.epochs,
           .max_steps = config.max_steps,
           .drop_last = config.drop_last};
+}
+
+LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) {
+  return {.name = config.lr_schedule,
+          .base = config.lr,
+          .warmup_steps = config.warmup_steps,
+          .steps_per_epoch = job.steps_per_epoch,
+          .epochs_per_drop = config.lr_step_epochs,
+          .gamma = config.lr_gamma,
+          .total_steps = job.total_steps};
 }
 
 /// Whether `--partition` names a directory rather than a method.
@@ -62,7 +74,8 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, int local_
       communicator_(communicator),
       log_(log),
       backend_(make_cpu_backend(threads_per_worker(config.threads, local_workers))),
-      stream_(backend_->memory().create_stream()) {}
+      stream_(backend_->memory().create_stream()),
+      early_stopping_(config.early_stop) {}
 
 Worker::~Worker() = default;
 
@@ -125,6 +138,10 @@ void Worker::prepare() {
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
   Planner::check(dataset_.train.nodes.size(), planner_options(config_));
+  if (config_.early_stop > 0 && dataset_.validation.nodes.empty()) {
+    throw UsageError("--early-stop needs validation nodes, and the dataset has none",
+                     "leave --early-stop away");
+  }
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);
@@ -142,12 +159,17 @@ void Worker::prepare() {
 
 void Worker::build() {
   shard_ = Shard::open(partition_, communicator_.rank());
+  lr_schedule_ = lr_schedule(config_, job_);
   context_.emplace(Context{*backend_, *stream_, communicator_, progress_, {}});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
-  evaluator_ =
-      std::make_unique<Evaluator>(shard_, trainer_->model(), trainer_->sampler(), *context_);
+  if (!config_.init_from.empty()) {
+    load_weights(weights_file_of(config_.init_from), trainer_->model().parameters());
+  }
+  evaluator_ = std::make_unique<Evaluator>(
+      EvaluatorOptions{.fanout = config_.eval_fanout, .seed = config_.seed}, shard_,
+      trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty()) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, communicator_);
   }
@@ -170,9 +192,13 @@ ExitCode Worker::train() {
   while (const std::optional<StepPlan> plan = next_plan()) {
     const StepReport own = run_step(*plan);
     const std::vector<StepReport> reports = communicator_.all_gather_value(own);
+    require_finite_loss(*plan, combine(reports));
     if (recorder_) recorder_->step(*plan, reports);
     steps_done = plan->step;
-    if (plan->last_of_epoch) end_epoch(*plan, plan->step == job_.total_steps);
+    if (plan->last_of_epoch && end_epoch(*plan, plan->step == job_.total_steps)) {
+      if (recorder_) recorder_->finish("early_stop", std::nullopt, trainer_->model().parameters());
+      return ExitCode::kDone;
+    }
   }
   // The coordinator ends the streams of all workers after the same step.
   const bool stopped = steps_done < job_.total_steps;
@@ -189,7 +215,7 @@ std::optional<StepPlan> Worker::next_plan() {
 }
 
 StepReport Worker::run_step(const StepPlan& plan) {
-  StepReport report = trainer_->step(plan);
+  StepReport report = trainer_->step(plan, learning_rate(lr_schedule_, plan.step));
   const double waited = plans_->seconds_waited();
   report.plan_wait_s = waited - std::exchange(plan_wait_s_, waited);
   if (dump_) dump_->write(plan.step, trainer_->last_batch());
@@ -197,7 +223,7 @@ StepReport Worker::run_step(const StepPlan& plan) {
   return report;
 }
 
-void Worker::end_epoch(const StepPlan& plan, bool last_step) {
+bool Worker::end_epoch(const StepPlan& plan, bool last_step) {
   const bool due = config_.eval_every > 0 && (plan.epoch % config_.eval_every == 0 || last_step);
   const std::optional<Scores> scores = evaluate(due);
   evaluated_last_ = scores.has_value();
@@ -206,6 +232,7 @@ void Worker::end_epoch(const StepPlan& plan, bool last_step) {
     recorder_->epoch(plan.epoch, scores, *std::max_element(rss.begin(), rss.end()),
                      trainer_->model().parameters());
   }
+  return scores && early_stopping_.ends_with(plan.epoch, scores->validation) && !last_step;
 }
 
 std::optional<Scores> Worker::evaluate(bool due) {

@@ -15,7 +15,9 @@
 #include "runtime/control/coordinator.h"
 #include "runtime/train/block_dump.h"
 #include "runtime/train/config.h"
+#include "runtime/train/early_stopping.h"
 #include "runtime/train/evaluator.h"
+#include "runtime/train/lr_schedule.h"
 #include "runtime/train/recorder.h"
 #include "runtime/train/trainer.h"
 
@@ -42,7 +44,8 @@ class Worker {
   ExitCode train();
   std::optional<StepPlan> next_plan();
   StepReport run_step(const StepPlan& plan);
-  void end_epoch(const StepPlan& plan, bool last_step);
+  /// Whether the run ends early with it.
+  bool end_epoch(const StepPlan& plan, bool last_step);
   std::optional<Scores> evaluate(bool due);
   [[noreturn]] void fail(const std::string& message, ExitCode code);
 
@@ -69,6 +72,8 @@ class Worker {
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<BlockDump> dump_;
   std::unique_ptr<Recorder> recorder_;  // rank 0
+  LrScheduleOptions lr_schedule_;
+  EarlyStopping early_stopping_;
   bool speaks_ = true;
   bool evaluated_last_ = false;
   double plan_wait_s_ = 0;  // of the plan stream so far

@@ -1,0 +1,30 @@
+// Loads rows of input features, as training, evaluation and inference all read them.
+#pragma once
+
+#include <span>
+
+#include "graph/shard.h"
+#include "runtime/nn/context.h"
+#include "runtime/train/config.h"
+
+namespace gsplit {
+
+class InputRows {
+ public:
+  /// Collective with --normalize-features row: the smallest feature of all workers is looked for.
+  /// References must outlive it.
+  InputRows(const TrainConfig& config, const Shard& shard, Context& context);
+
+  std::int64_t width() const { return shard_.features().cols; }
+  /// Features of own `nodes`, in their order, normalised where asked for, into `rows` (nodes,
+  /// width).
+  void load(std::span<const LocalId> nodes, MatrixView rows);
+
+ private:
+  const Shard& shard_;
+  Context& context_;
+  bool normalize_;
+  double smallest_ = 0;
+};
+
+}  // namespace gsplit
