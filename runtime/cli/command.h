@@ -20,6 +20,7 @@ void add_inspect_command(CLI::App& app, Action& action);
 void add_partition_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
 void add_infer_command(CLI::App& app, Action& action);
+void add_evaluate_command(CLI::App& app, Action& action);
 void add_status_commands(CLI::App& app, Action& action);
 
 }  // namespace gsplit

@@ -55,6 +55,7 @@ int run(int argc, char** argv) {
   gsplit::add_partition_command(app, action);
   gsplit::add_train_command(app, action);
   gsplit::add_infer_command(app, action);
+  gsplit::add_evaluate_command(app, action);
   gsplit::add_status_commands(app, action);
   try {
     app.parse(normalize(argc, argv));

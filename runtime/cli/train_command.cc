@@ -142,6 +142,11 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("--run-dir", config.run_dir, "directory for events, configuration and weights")
       ->required();
   app.add_flag("--overwrite", config.overwrite, "replace the run that --run-dir holds");
+  app.add_flag("--dry-run", config.dry_run,
+               "print memory, steps, plan and expected shuffle, and stop");
+  app.add_option("--seeds", config.seeds,
+                 "runs, with seeds from --seed on, in RUN_DIR/seed-K; prints mean and deviation")
+      ->check(CLI::Range(1u, 1u << 20));
   app.add_option("--partition", config.partition,
                  "auto, metis, random, range, or a directory made by gsplit partition");
   app.add_option("--workers", config.workers, "rank threads of one process; 0: one per NUMA node")

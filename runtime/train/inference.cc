@@ -1,5 +1,7 @@
 #include "runtime/train/inference.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cstring>
 #include <fstream>
@@ -67,60 +69,160 @@ std::int32_t largest(const Matrix& logits, std::int64_t row) {
   return best;
 }
 
-/// The work of one rank thread: classes of all own nodes into `classes`, by OriginalId. Each rank
-/// writes its own nodes.
-void predict_own(const TrainConfig& training, const fs::path& weights, const Partition& partition,
-                 int threads, Communicator& communicator, std::span<std::int32_t> classes) {
-  const Shard shard = Shard::open(partition, communicator.rank());
-  const auto backend = make_cpu_backend(threads);
-  const auto stream = backend->memory().create_stream();
-  Progress progress;
-  Context context{*backend, *stream, communicator, progress, {}};
-  Trainer trainer(training, shard, partition.info().bounds,
-                  static_cast<std::int64_t>(partition.info().num_classes), context);
-  load_weights(weights, trainer.model().parameters());
+struct TrainedModel {
+  fs::path weights;
+  TrainConfig training;
+  Dataset dataset;
+  Partition partition;
+};
+
+TrainedModel open_trained(const InferenceSource& source, const Log& log) {
+  const fs::path checkpoint = checkpoint_of(source.weights);
+  TrainedModel model{.weights = checkpoint / "model.safetensors",
+                     .training = training_config(checkpoint),
+                     .dataset = open_dataset(source.dataset),
+                     .partition = {}};
+  model.partition = prepare_partition(model.dataset,
+                                      {.parts = source.workers,
+                                       .fanout = model.training.fanout,
+                                       .seed = model.training.seed,
+                                       .threads = threads_per_worker(source.threads, 1)},
+                                      log);
+  return model;
+}
+
+/// Calls body(shard, evaluator, rank) on each rank thread.
+template <class Body>
+void for_each_shard(const TrainedModel& model, const InferenceSource& source, Body&& body) {
+  const int threads = threads_per_worker(source.threads, source.workers);
+  run_local_ranks(source.workers, kDeadline, [&](Communicator& communicator) {
+    const Shard shard = Shard::open(model.partition, communicator.rank());
+    const auto backend = make_cpu_backend(threads);
+    const auto stream = backend->memory().create_stream();
+    Progress progress;
+    Context context{*backend, *stream, communicator, progress, {}};
+    Trainer trainer(model.training, shard, model.partition.info().bounds,
+                    static_cast<std::int64_t>(model.partition.info().num_classes), context);
+    load_weights(model.weights, trainer.model().parameters());
+    Evaluator evaluator({}, shard, trainer.input_rows(), trainer.model(), trainer.sampler(),
+                        context);
+    body(shard, evaluator, communicator.rank());
+  });
+}
+
+/// Outputs of all nodes, by OriginalId.
+struct Outputs {
+  std::vector<std::int32_t> classes;
+  std::vector<float> embeddings;  ///< (nodes, width); empty where not asked for
+  std::size_t width = 0;
+};
+
+/// Copies the rows of own nodes to their places. Each rank writes its own nodes.
+void place_rows(const Matrix& rows, const Shard& shard, Outputs& outputs) {
+  dispatch_compute(rows.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for (std::size_t i = 0; i < shard.num_nodes(); ++i) {
+      const T* const row = rows.view().row<T>(static_cast<std::int64_t>(i));
+      float* const place =
+          outputs.embeddings.data() + value(shard.original_ids()[i]) * outputs.width;
+      std::transform(row, row + outputs.width, place, [](T x) { return static_cast<float>(x); });
+    }
+  });
+}
+
+void infer_own(const Shard& shard, Evaluator& evaluator, Outputs& outputs) {
   std::vector<LocalId> nodes(shard.num_nodes());
   for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i] = LocalId{static_cast<std::uint32_t>(i)};
-  Evaluator evaluator({}, shard, trainer.input_rows(), trainer.model(), trainer.sampler(), context);
-  const Matrix logits = evaluator.logits(nodes);
+  Matrix logits;
+  if (outputs.embeddings.empty()) {
+    logits = evaluator.logits(nodes);
+  } else {
+    const Matrix embeddings = evaluator.embeddings();
+    place_rows(embeddings, shard, outputs);
+    logits = evaluator.logits(nodes, embeddings);
+  }
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    classes[value(shard.original_ids()[i])] = largest(logits, static_cast<std::int64_t>(i));
+    outputs.classes[value(shard.original_ids()[i])] = largest(logits, static_cast<std::int64_t>(i));
   }
 }
 
-void write_predictions(const fs::path& out, std::span<const std::uint64_t> nodes,
-                       std::span<const std::int32_t> classes) {
-  std::vector<std::int32_t> chosen;
-  for (std::uint64_t node : nodes) chosen.push_back(classes[node]);
+/// Writes the rows of `nodes` under a name that begins with a dot, then renames the file.
+template <class T>
+void write_rows(const fs::path& out, std::span<const std::uint64_t> nodes, std::span<const T> rows,
+                std::size_t width, std::vector<std::uint64_t> shape) {
   fs::path draft = out;
   draft.replace_filename("." + out.filename().string());
-  write_npy<std::int32_t>(draft, chosen, {chosen.size()});
+  NpyWriter writer(draft, npy_type_of<T>::value, std::move(shape));
+  std::span<T> target = writer.as<T>();
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const auto row = rows.subspan(nodes[i] * width, width);
+    std::copy(row.begin(), row.end(), target.subspan(i * width).begin());
+  }
+  writer.close();
   fs::rename(draft, out);
+}
+
+std::string percent(const Score& score) {
+  return score.nodes == 0 ? "-" : fmt::format("{:.2f} %", 100 * score.accuracy());
+}
+
+nlohmann::json accuracy_or_null(const Score& score) {
+  return score.nodes == 0 ? nlohmann::json() : nlohmann::json(score.accuracy());
 }
 
 }  // namespace
 
 ExitCode run_inference(const InferenceConfig& config, const Log& log) {
-  const fs::path checkpoint = checkpoint_of(config.weights);
-  const TrainConfig training = training_config(checkpoint);
-  const Dataset dataset = open_dataset(config.dataset);
-  const std::vector<std::uint64_t> nodes = wanted_nodes(config.nodes, dataset.num_nodes);
-  const int threads = threads_per_worker(config.threads, config.workers);
-  const Partition partition = prepare_partition(dataset,
-                                                {.parts = config.workers,
-                                                 .fanout = training.fanout,
-                                                 .seed = training.seed,
-                                                 .threads = threads_per_worker(config.threads, 1)},
-                                                log);
-  std::vector<std::int32_t> classes(dataset.num_nodes);
-  run_local_ranks(config.workers, kDeadline, [&](Communicator& communicator) {
-    predict_own(training, checkpoint / "model.safetensors", partition, threads, communicator,
-                classes);
+  const TrainedModel model = open_trained(config.source, log);
+  const std::uint64_t num_nodes = model.dataset.num_nodes;
+  const std::vector<std::uint64_t> nodes = wanted_nodes(config.nodes, num_nodes);
+  Outputs outputs{.classes = std::vector<std::int32_t>(num_nodes), .embeddings = {}};
+  if (!config.embeddings.empty()) {
+    if (model.training.fanout.size() < 2) {
+      throw UsageError("--embeddings: the model has one layer, hence no hidden one",
+                       "leave --embeddings away");
+    }
+    outputs.width = static_cast<std::size_t>(model.training.hidden);
+    outputs.embeddings.resize(num_nodes * outputs.width);
+  }
+  for_each_shard(model, config.source, [&](const Shard& shard, Evaluator& evaluator, int) {
+    infer_own(shard, evaluator, outputs);
   });
-  write_predictions(config.out, nodes, classes);
-  log.info("wrote the classes of " + std::to_string(nodes.size()) + " nodes to " +
-           config.out.string());
+  write_rows<std::int32_t>(config.out, nodes, outputs.classes, 1, {nodes.size()});
+  log.info(fmt::format("wrote the classes of {} nodes to {}", nodes.size(), config.out.string()));
+  if (!config.embeddings.empty()) {
+    write_rows<float>(config.embeddings, nodes, outputs.embeddings, outputs.width,
+                      {nodes.size(), outputs.width});
+    log.info(fmt::format("wrote their embeddings to {}", config.embeddings.string()));
+  }
   return ExitCode::kDone;
+}
+
+SplitScores evaluate_weights(const InferenceSource& source, const Log& log) {
+  const TrainedModel model = open_trained(source, log);
+  SplitScores result;
+  for_each_shard(model, source, [&](const Shard& shard, Evaluator& evaluator, int rank) {
+    const std::vector<Score> scores =
+        evaluator.scores({shard.train_nodes(), shard.validation_nodes(), shard.test_nodes()});
+    if (rank == 0) result = {scores[0], scores[1], scores[2]};
+  });
+  return result;
+}
+
+std::string as_text(const SplitScores& scores) {
+  return fmt::format("accuracy: train {}, validation {}, test {}", percent(scores.train),
+                     percent(scores.validation), percent(scores.test));
+}
+
+std::string as_json(const SplitScores& scores) {
+  const nlohmann::ordered_json json{{"metric", "accuracy"},
+                                    {"train_acc", accuracy_or_null(scores.train)},
+                                    {"valid_acc", accuracy_or_null(scores.validation)},
+                                    {"test_acc", accuracy_or_null(scores.test)},
+                                    {"train_nodes", scores.train.nodes},
+                                    {"valid_nodes", scores.validation.nodes},
+                                    {"test_nodes", scores.test.nodes}};
+  return json.dump();
 }
 
 }  // namespace gsplit

@@ -45,19 +45,28 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
       model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context) {}
 
+DrawKey Trainer::draw_key(const StepPlan& plan) const {
+  return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
+}
+
+const MiniBatch& Trainer::sample(const StepPlan& plan) {
+  const PhaseScope phase(context_.progress, Phase::kSampling);
+  batch_ = sampler_.sample(plan.seeds,
+                           {.fanouts = config_.fanouts_from_input(),
+                            .key = draw_key(plan),
+                            .invert_input = model_.needs_input_inverse()},
+                           context_.stream);
+  return batch_;
+}
+
 StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   StepReport report;
   context_.shuffle = {};
   context_.progress.step = plan.step;
-  const DrawKey key{.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
+  const DrawKey key = draw_key(plan);
   {
-    const PhaseScope phase(context_.progress, Phase::kSampling);
     const Stopwatch watch(report.sample_s);
-    batch_ = sampler_.sample(plan.seeds,
-                             {.fanouts = config_.fanouts_from_input(),
-                              .key = key,
-                              .invert_input = model_.needs_input_inverse()},
-                             context_.stream);
+    sample(plan);
   }
   const std::vector<OriginalId> ids = original_ids_of(batch_, shard_);
   Matrix input = load_input(ids, key, report);

@@ -26,6 +26,9 @@ class Trainer {
   /// this worker's report.
   StepReport step(const StepPlan& plan, double learning_rate);
 
+  /// The first part of step() alone: this worker's sample, valid until the next one.
+  const MiniBatch& sample(const StepPlan& plan);
+
   Model& model() { return model_; }
   SplitSampler& sampler() { return sampler_; }
   InputRows& input_rows() { return input_rows_; }
@@ -34,6 +37,7 @@ class Trainer {
   const MiniBatch& last_batch() const { return batch_; }
 
  private:
+  DrawKey draw_key(const StepPlan& plan) const;
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
   LossSums loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient);
   void reduce_gradients(StepReport& report);

@@ -2,17 +2,21 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <thread>
 #include <utility>
 
 #include "partition/prepare.h"
 #include "runtime/train/divergence.h"
+#include "runtime/train/dry_run.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/weights.h"
 
 namespace gsplit {
 namespace {
+
+constexpr std::uint64_t kDryRunBatches = 8;
 
 PrepareOptions prepare_options(const TrainConfig& config, int workers, int threads) {
   return {.parts = workers,
@@ -84,7 +88,7 @@ ExitCode Worker::run() {
     meet();
     prepare();
     build();
-    const ExitCode code = train();
+    const ExitCode code = config_.dry_run ? estimate() : train();
     progress_.phase = Phase::kFinished;
     client_->report_finished();
     communicator_.barrier();  // rank 0 serves until everybody is done
@@ -170,10 +174,10 @@ void Worker::build() {
   evaluator_ = std::make_unique<Evaluator>(
       EvaluatorOptions{.fanout = config_.eval_fanout, .seed = config_.seed}, shard_,
       trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
-  if (!config_.dump_blocks.empty()) {
+  if (!config_.dump_blocks.empty() && !config_.dry_run) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, communicator_);
   }
-  if (leads()) {
+  if (leads() && !config_.dry_run) {
     const RunFacts facts{.world = communicator_.size(),
                          .device = backend_->describe(),
                          .dataset_name = dataset_.name,
@@ -192,7 +196,7 @@ ExitCode Worker::train() {
   while (const std::optional<StepPlan> plan = next_plan()) {
     const StepReport own = run_step(*plan);
     const std::vector<StepReport> reports = communicator_.all_gather_value(own);
-    require_finite_loss(*plan, combine(reports));
+    check_loss(*plan, combine(reports));
     if (recorder_) recorder_->step(*plan, reports);
     steps_done = plan->step;
     if (plan->last_of_epoch && end_epoch(*plan, plan->step == job_.total_steps)) {
@@ -209,6 +213,21 @@ ExitCode Worker::train() {
   return stopped ? ExitCode::kStopped : ExitCode::kDone;
 }
 
+ExitCode Worker::estimate() {
+  plans_ = client_->stream_plans(1);
+  DryRun dry_run(config_, partition_, shard_, *trainer_);
+  for (std::uint64_t i = 0; i < std::min(kDryRunBatches, job_.total_steps); ++i) {
+    const std::optional<StepPlan> plan = next_plan();
+    if (!plan) return ExitCode::kStopped;
+    dry_run.sample(*plan);
+  }
+  const std::vector<WorkerEstimate> workers = communicator_.all_gather_value(dry_run.estimate());
+  if (leads()) {
+    print_dry_run(config_, partition_, {job_.total_steps, job_.steps_per_epoch}, workers, log_);
+  }
+  return ExitCode::kDone;
+}
+
 std::optional<StepPlan> Worker::next_plan() {
   const PhaseScope phase(progress_, Phase::kWaitingForPlan);
   return plans_->next();
@@ -221,6 +240,13 @@ StepReport Worker::run_step(const StepPlan& plan) {
   if (dump_) dump_->write(plan.step, trainer_->last_batch());
   evaluated_last_ = false;
   return report;
+}
+
+void Worker::check_loss(const StepPlan& plan, const StepReport& total) {
+  const PhaseScope phase(progress_, Phase::kCompute);  // for the report of the failure
+  // All workers see the bad loss and one of them tells: the others wait for it to end the job.
+  if (!std::isfinite(total.loss_sum) && !leads()) communicator_.barrier();
+  require_finite_loss(plan, total);
 }
 
 bool Worker::end_epoch(const StepPlan& plan, bool last_step) {

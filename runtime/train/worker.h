@@ -42,8 +42,11 @@ class Worker {
   void prepare();
   void build();
   ExitCode train();
+  /// In the place of train().
+  ExitCode estimate();
   std::optional<StepPlan> next_plan();
   StepReport run_step(const StepPlan& plan);
+  void check_loss(const StepPlan& plan, const StepReport& total);
   /// Whether the run ends early with it.
   bool end_epoch(const StepPlan& plan, bool last_step);
   std::optional<Scores> evaluate(bool due);

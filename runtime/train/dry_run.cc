@@ -1,0 +1,115 @@
+#include "runtime/train/dry_run.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace gsplit {
+namespace {
+
+std::uint64_t directory_bytes(const std::filesystem::path& directory) {
+  std::uint64_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  }
+  return bytes;
+}
+
+std::uint64_t matrix_bytes(std::int64_t rows, std::int64_t cols, DType dtype) {
+  return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols) * size_of(dtype);
+}
+
+/// Full-neighbour evaluation holds the input and the output of one layer; features are mapped.
+std::uint64_t evaluation_bytes(Model& model, std::size_t nodes, DType dtype) {
+  std::uint64_t largest = 0;
+  for (std::size_t l = 0; l < model.num_layers(); ++l) {
+    const Conv& conv = model.conv(l);
+    const std::int64_t width = (l == 0 ? 0 : conv.in_width()) + conv.out_width();
+    largest = std::max(largest, matrix_bytes(static_cast<std::int64_t>(nodes), width, dtype));
+  }
+  return largest;
+}
+
+std::string mebibytes(std::uint64_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
+/// quality.json's shuffle_rows; nothing where there is no such file.
+std::string expected_shuffle(const std::filesystem::path& partition) {
+  std::ifstream in(partition / "quality.json");
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  if (!json.is_object() || !json.contains("shuffle_rows")) return "unknown";
+  return fmt::format("{:.0f} rows", json["shuffle_rows"].get<double>());
+}
+
+}  // namespace
+
+std::uint64_t WorkerEstimate::peak_bytes() const {
+  return weight_bytes + std::max(batch_bytes, evaluation_bytes);
+}
+
+DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shard& shard,
+               Trainer& trainer)
+    : config_(config), trainer_(trainer) {
+  Model& model = trainer.model();
+  const OptimizerState& state = trainer.optimizer_state();
+  estimate_.shard_bytes = directory_bytes(shard_directory(partition.directory(), shard.part()));
+  estimate_.weight_bytes = 2 * matrix_bytes(1, model.parameters().values().cols, config.precision) +
+                           state.first_moment.bytes() + state.second_moment.bytes();
+  if (config.eval_fanout.empty()) {
+    estimate_.evaluation_bytes = evaluation_bytes(model, shard.num_nodes(), config.precision);
+  }
+}
+
+std::uint64_t DryRun::bytes_of(const MiniBatch& batch) {
+  Model& model = trainer_.model();
+  std::uint64_t bytes = 0;
+  for (std::size_t l = 0; l < batch.layers.size(); ++l) {
+    const Block& block = batch.layers[l].block;
+    const std::uint64_t gradients = l > 0 ? 2 : 1;  // input features have none
+    bytes +=
+        gradients * matrix_bytes(block.num_sources(), model.conv(l).in_width(), config_.precision);
+    bytes += 2 * matrix_bytes(block.num_destinations, model.conv(l).out_width(), config_.precision);
+    bytes += (l > 0 ? 2 : 1) * block.num_edges() * sizeof(RowIndex);
+  }
+  return bytes;
+}
+
+void DryRun::sample(const StepPlan& plan) {
+  const MiniBatch& batch = trainer_.sample(plan);
+  estimate_.batches += 1;
+  estimate_.batch_bytes = std::max(estimate_.batch_bytes, bytes_of(batch));
+  estimate_.edges += batch.num_edges();
+  estimate_.input_rows += batch.layers.front().block.num_own;
+  for (const SampledLayer& layer : batch.layers) {
+    estimate_.received_rows += layer.block.num_received;
+  }
+}
+
+void print_dry_run(const TrainConfig& config, const Partition& partition, const DryRunFacts& facts,
+                   std::span<const WorkerEstimate> workers, const Log& log) {
+  log.info(fmt::format("dry run: {} steps, {} an epoch, batch {}", facts.total_steps,
+                       facts.steps_per_epoch, config.batch_size));
+  log.info(fmt::format("plan: mode split, route pull, {} workers, partition by {}, fanout {}",
+                       workers.size(), partition.info().method, format_fanout(config.fanout)));
+  std::uint64_t received = 0;
+  for (std::size_t p = 0; p < workers.size(); ++p) {
+    const WorkerEstimate& worker = workers[p];
+    received += worker.received_rows;
+    log.info(fmt::format(
+        "worker {}: memory {} (weights and optimizer {}, mini-batch {}, evaluation {}), mapped "
+        "shard {}; {} edges and {} input rows a step",
+        p, mebibytes(worker.peak_bytes()), mebibytes(worker.weight_bytes),
+        mebibytes(worker.batch_bytes), mebibytes(worker.evaluation_bytes),
+        mebibytes(worker.shard_bytes), worker.edges / worker.batches,
+        worker.input_rows / worker.batches));
+  }
+  const std::uint64_t batches = workers.front().batches;
+  log.info(fmt::format("expected shuffle: {} a step by quality.json, {} in the {} sampled",
+                       expected_shuffle(partition.directory()), received / batches, batches));
+}
+
+}  // namespace gsplit

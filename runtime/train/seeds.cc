@@ -1,0 +1,67 @@
+#include "runtime/train/seeds.h"
+
+#include <fmt/core.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+
+#include "runtime/train/run_directory.h"
+
+namespace gsplit {
+namespace {
+
+/// What run_end says; nothing for a dataset without test nodes.
+std::optional<double> test_accuracy(const std::filesystem::path& run_dir) {
+  std::ifstream events(run_dir / "events.jsonl");
+  std::optional<double> accuracy;
+  for (std::string line; std::getline(events, line);) {
+    const auto event = nlohmann::json::parse(line, nullptr, false);
+    if (!event.is_object() || event.value("event", "") != "run_end") continue;
+    if (event["test_acc"].is_number()) accuracy = event["test_acc"].get<double>();
+  }
+  return accuracy;
+}
+
+}  // namespace
+
+std::vector<TrainConfig> one_per_seed(const TrainConfig& config) {
+  std::vector<TrainConfig> configs(config.seeds, config);
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    configs[i].seeds = 1;
+    configs[i].seed = config.seed + i;
+    configs[i].run_dir = config.run_dir / ("seed-" + std::to_string(configs[i].seed));
+  }
+  return configs;
+}
+
+void check_seed_directories(const std::vector<TrainConfig>& configs) {
+  for (const TrainConfig& config : configs) check_run_directory(config.run_dir, config.overwrite);
+}
+
+Spread spread_of(const std::vector<double>& values) {
+  const double count = static_cast<double>(values.size());
+  Spread spread{.mean = std::accumulate(values.begin(), values.end(), 0.0) / count};
+  if (values.size() == 1) return spread;
+  double squares = 0;
+  for (double value : values) squares += (value - spread.mean) * (value - spread.mean);
+  spread.deviation = std::sqrt(squares / (count - 1));
+  return spread;
+}
+
+std::string summary_of_seeds(const std::vector<TrainConfig>& configs) {
+  std::vector<double> accuracies;
+  for (const TrainConfig& config : configs) {
+    if (const std::optional<double> accuracy = test_accuracy(config.run_dir)) {
+      accuracies.push_back(*accuracy);
+    }
+  }
+  if (accuracies.empty()) return fmt::format("{} seeds: no test nodes", configs.size());
+  const Spread spread = spread_of(accuracies);
+  return fmt::format("{} seeds: test accuracy {:.2f} % mean, {:.2f} % standard deviation",
+                     accuracies.size(), 100 * spread.mean, 100 * spread.deviation);
+}
+
+}  // namespace gsplit
