@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 import unittest
 
+import numpy as np
+
 GSPLIT = os.environ.get("GSPLIT", "build/release/runtime/gsplit")
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n"]
@@ -84,3 +86,13 @@ def events(run_dir, name):
 def losses(run_dir):
     """The loss of every step."""
     return [event["loss"] for event in events(run_dir, "step")]
+
+
+def tensors(path):
+    """The fp32 tensors of a safetensors file, by name."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    return {name: np.frombuffer(content[8 + length + entry["data_offsets"][0] : 8 + length + entry["data_offsets"][1]],
+                                dtype=np.float32).reshape(entry["shape"])
+            for name, entry in header.items() if name != "__metadata__"}

@@ -1,5 +1,6 @@
 """The training loop's options: optimizers, schedules, early stop, bad losses, input rows, evaluation."""
 
+import json
 import math
 import unittest
 
@@ -111,6 +112,11 @@ class Endings(Loop):
         message = self.refused("NaN or infinite", "--lr", 1e30, "--overwrite", code=3)
         self.assertRegex(message, r"step [23]\b.*layer [12].*--lr")
         self.assertFalse((self.scratch / "refused" / "checkpoints" / "final").exists())
+        under_mpirun = self.gsplit("train", self.dataset, "--run-dir", self.scratch / "bad", *SMALL[:-2], "--lr", 1e30,
+                                   ranks=3)
+        ours = [line for line in under_mpirun.stderr.splitlines() if line.startswith("gsplit: ")]
+        self.assertEqual(len(ours), 1, under_mpirun.stderr)
+        self.assertIn("NaN or infinite", ours[0])
 
     def test_config_yaml_carries_every_option(self):
         options = {"optimizer": "sgd", "momentum": 0.5, "weight-decay": 0.01, "clip-norm": 0.5, "lr-schedule": "step",
@@ -156,6 +162,81 @@ class Data(Loop):
         masked = self.fit("--dropout", 0, "--lr", 0, "--input-dropout", 0.5)
         self.assertNotEqual(harness.losses(free)[0], harness.losses(masked)[0])
         self.assertEqual(self.end(free)["test_acc"], self.end(masked)["test_acc"])
+
+
+class Commands(Loop):
+    """--dry-run, --seeds, gsplit evaluate and gsplit infer --embeddings."""
+
+    def test_dry_run_says_what_a_run_takes_and_leaves_nothing(self):
+        run_dir = self.scratch / "dry"
+        said = self.must("train", self.dataset, "--run-dir", run_dir, *SMALL, "--dry-run").stdout
+        self.assertFalse(run_dir.exists())
+        for word in ("50 steps, 5 an epoch", "worker 0: memory", "worker 1: memory", "expected shuffle"):
+            self.assertIn(word, said)
+        # What it samples is what a run samples.
+        single = self.must("train", self.dataset, "--run-dir", run_dir, *SMALL, "--workers", 1, "--max-steps", 4,
+                           "--dry-run").stdout
+        steps = harness.events(self.fit("--workers", 1, "--max-steps", 4), "step")
+        mean = [sum(step[count] for step in steps) // 4 for count in ("edges", "input_rows")]
+        self.assertIn(f"{mean[0]} edges and {mean[1]} input rows a step", single)
+
+    def test_seeds_make_a_run_each_and_state_the_spread(self):
+        for ranks in (None, 2):
+            run_dir = self.scratch / f"seeds-{ranks}"
+            arguments = SMALL if ranks is None else SMALL[:-2]
+            said = self.must("train", self.dataset, "--run-dir", run_dir, *arguments, "--epochs", 2, "--seeds", 3, "--seed", 5,
+                             ranks=ranks).stdout
+            self.assertEqual(sorted(path.name for path in run_dir.iterdir()), ["seed-5", "seed-6", "seed-7"])
+            found = [100 * self.end(run_dir / f"seed-{seed}")["test_acc"] for seed in (5, 6, 7)]
+            expected = f"{np.mean(found):.2f} % mean, {np.std(found, ddof=1):.2f} % standard deviation"
+            self.assertIn(expected, said.splitlines()[-1])
+        alone = self.fit("--seed", 6, epochs=2)
+        self.assertEqual(self.weights(alone), self.weights(run_dir / "seed-6"))
+        again = self.gsplit("train", self.dataset, "--run-dir", run_dir, *SMALL, "--seeds", 4, "--seed", 4)
+        self.assertEqual(again.returncode, 2)
+        self.assertFalse((run_dir / "seed-4").exists())
+
+    def test_evaluate_states_the_accuracies_of_the_best_weights(self):
+        run_dir = self.fit("--lr", 0.01, "--normalize-features", "row")
+        end = self.end(run_dir)
+        for workers in (1, 3):
+            done = self.must("evaluate", run_dir, self.dataset, "--json", "--workers", workers)
+            found = json.loads(done.stdout)
+            self.assertAlmostEqual(found["test_acc"], end["test_acc"], delta=0.003)
+            self.assertAlmostEqual(found["valid_acc"], end["best_valid_acc"], delta=0.003)
+            self.assertGreater(found["train_acc"], 0.25)
+            self.assertEqual([found[f"{split}_nodes"] for split in ("train", "valid", "test")], [500, 250, 500])
+        text = self.must("evaluate", run_dir / "checkpoints" / "best", self.dataset).stdout.splitlines()[-1]
+        self.assertIn(f"test {100 * end['test_acc']:.1f}", text)
+        refused = self.gsplit("evaluate", self.scratch, self.dataset)
+        self.assertEqual(refused.returncode, 2)
+
+    def test_embeddings_are_the_last_hidden_layer(self):
+        run_dir = self.fit("--lr", 0.01)
+        out, embeddings, some = (self.scratch / f"{name}.npy" for name in ("out", "embeddings", "some"))
+        rows = []
+        for workers in (1, 3):
+            self.must("infer", run_dir, self.dataset, "--out", out, "--embeddings", embeddings, "--workers", workers)
+            rows.append(np.load(embeddings))
+        np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
+        self.assertEqual((rows[0].shape, rows[0].dtype), ((5000, 16), np.float32))
+        self.assertGreaterEqual(rows[0].min(), 0)  # after the ReLU
+        # The last layer of them, by hand: the mean of in-neighbours and the node's own row.
+        weights = harness.tensors(run_dir / "checkpoints" / "best" / "model.safetensors")
+        source, target = np.load(self.dataset / "edges.npy").astype(np.int64)
+        mean = np.zeros_like(rows[1])
+        np.add.at(mean, target, rows[1][source])
+        mean /= np.maximum(np.bincount(target, minlength=5000), 1)[:, None]
+        logits = (mean @ weights["convs.1.lin_l.weight"].T + weights["convs.1.lin_l.bias"]
+                  + rows[1] @ weights["convs.1.lin_r.weight"].T)
+        self.assertGreater((logits.argmax(1) == np.load(out)).mean(), 0.999)
+        np.save(some, np.array([4999, 7, 7, 0]))
+        self.must("infer", run_dir, self.dataset, "--out", out, "--embeddings", embeddings, "--nodes", some)
+        np.testing.assert_allclose(np.load(embeddings), rows[0][[4999, 7, 7, 0]], atol=1e-5)
+        flat = self.train(self.dataset, "--fanout", "4", "--epochs", 1)
+        refused = self.gsplit("infer", flat, self.dataset, "--out", out, "--embeddings", embeddings)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("--embeddings", refused.stderr)
 
 
 if __name__ == "__main__":
