@@ -11,6 +11,7 @@
 #include "runtime/train/divergence.h"
 #include "runtime/train/dry_run.h"
 #include "runtime/train/resources.h"
+#include "runtime/train/safetensors.h"
 #include "runtime/train/weights.h"
 
 namespace gsplit {
@@ -43,6 +44,15 @@ LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) 
           .epochs_per_drop = config.lr_step_epochs,
           .gamma = config.lr_gamma,
           .total_steps = job.total_steps};
+}
+
+/// What can be found wrong before the long work begins.
+void check_before_partitioning(const TrainConfig& config, const Dataset& dataset) {
+  if (!config.init_from.empty()) SafetensorsFile::open(weights_file_of(config.init_from));
+  if (config.early_stop > 0 && dataset.validation.nodes.empty()) {
+    throw UsageError("--early-stop needs validation nodes, and the dataset has none",
+                     "leave --early-stop away");
+  }
 }
 
 /// Whether `--partition` names a directory rather than a method.
@@ -142,15 +152,12 @@ void Worker::prepare() {
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
   Planner::check(dataset_.train.nodes.size(), planner_options(config_));
-  if (config_.early_stop > 0 && dataset_.validation.nodes.empty()) {
-    throw UsageError("--early-stop needs validation nodes, and the dataset has none",
-                     "leave --early-stop away");
-  }
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);
   };
   if (leads()) {
+    check_before_partitioning(config_, dataset_);
     open(log_);
     coordinator_->open(
         {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
@@ -168,9 +175,7 @@ void Worker::build() {
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
-  if (!config_.init_from.empty()) {
-    load_weights(weights_file_of(config_.init_from), trainer_->model().parameters());
-  }
+  if (!config_.init_from.empty()) load_initial_weights();
   evaluator_ = std::make_unique<Evaluator>(
       EvaluatorOptions{.fanout = config_.eval_fanout, .seed = config_.seed}, shard_,
       trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
@@ -188,6 +193,15 @@ void Worker::build() {
                          .num_parameters = trainer_->model().parameters().num_elements()};
     recorder_ = std::make_unique<Recorder>(config_, facts, log_);
   }
+}
+
+void Worker::load_initial_weights() {
+  ParameterSet& parameters = trainer_->model().parameters();
+  if (leads()) load_weights(weights_file_of(config_.init_from), parameters);
+  const MatrixView values = parameters.values();
+  communicator_.broadcast({static_cast<std::byte*>(values.data),
+                           static_cast<std::size_t>(values.cols) * size_of(values.dtype)},
+                          0);
 }
 
 ExitCode Worker::train() {

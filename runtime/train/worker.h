@@ -41,6 +41,8 @@ class Worker {
   void meet();
   void prepare();
   void build();
+  /// --init-from: read by rank 0 alone.
+  void load_initial_weights();
   ExitCode train();
   /// In the place of train().
   ExitCode estimate();

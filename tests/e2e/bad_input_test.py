@@ -62,6 +62,16 @@ class BadInput(harness.Scratch):
             (["--partition", "best"], "--partition"),
             (["--precision", "fp8"], "--precision"),
             (["--deadline", "-1"], "--deadline"),
+            (["--optimizer", "lion"], "--optimizer"),
+            (["--early-stop", "-1"], "--early-stop"),
+            (["--warmup-steps", "-1"], "--warmup-steps"),
+            (["--momentum", "1"], "--momentum"),
+            (["--clip-norm", "-1"], "--clip-norm"),
+            (["--lr-step-epochs", "0"], "--lr-step-epochs"),
+            (["--eval-fanout", "3"], "--eval-fanout"),
+            (["--input-dropout", "1"], "--input-dropout"),
+            (["--init-from", "nowhere"], "nowhere"),
+            (["--seeds", "0"], "--seeds"),
             (["--drop-last", "--batch-size", "100000"], "drop-last"),
         ):
             with self.subTest(arguments=arguments):

@@ -82,6 +82,11 @@ class Updates(Loop):
             self.assertLess(harness.losses(second)[0], start - 0.1)
         self.assertEqual(self.weights(second), self.weights(first))  # a rate of 0
         self.refused("another shape", "--init-from", first, "--hidden", 8)
+        for wrong in (["--hidden", 8], ["--hidden", 16]):
+            source = first if wrong[1] == 8 else self.scratch / "nowhere"
+            done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / "refused", *SMALL[:-2], *wrong,
+                               "--init-from", source, ranks=3)
+            self.assertEqual(len([line for line in done.stderr.splitlines() if line.startswith("gsplit: ")]), 1, done.stderr)
         self.refused("nowhere", "--init-from", self.scratch / "nowhere")
 
 
