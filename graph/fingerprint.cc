@@ -1,42 +1,8 @@
-#include <openssl/evp.h>
-
-#include <algorithm>
-#include <memory>
-
 #include "graph/dataset.h"
+#include "graph/sha256.h"
 
 namespace gsplit {
 namespace {
-
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    GSPLIT_CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
-  }
-  void add(std::span<const std::byte> bytes) {
-    GSPLIT_CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
-  }
-  void add(std::uint64_t number) { add(std::as_bytes(std::span(&number, 1))); }
-  /// Its length goes first, so that no two sequences of texts hash alike.
-  void add(const std::string& text) {
-    add(std::uint64_t{text.size()});
-    add(std::as_bytes(std::span(text)));
-  }
-  std::string hex() {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int size = 0;
-    GSPLIT_CHECK(EVP_DigestFinal_ex(context_.get(), digest, &size) == 1);
-    std::string text;
-    for (unsigned int i = 0; i < size; ++i) {
-      text += "0123456789abcdef"[digest[i] >> 4];
-      text += "0123456789abcdef"[digest[i] & 15];
-    }
-    return text;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
 
 /// All of a small array; of a larger one its two ends and equally spaced blocks between them.
 void add_sampled(Sha256& hash, std::span<const std::byte> bytes) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -61,8 +62,9 @@ fs::path make_new_directory(const fs::path& parent, const std::string& prefix) {
 
 }  // namespace
 
-StagedDirectory::StagedDirectory(const fs::path& target) : target_(without_slash(target)) {
-  if (is_there(target_)) {
+StagedDirectory::StagedDirectory(const fs::path& target, Existing existing)
+    : target_(without_slash(target)), existing_(existing) {
+  if (existing == Existing::kRefuse && is_there(target_)) {
     throw UsageError(target_.string() + " exists already", "remove it or name another directory");
   }
   staging_ = make_new_directory(target_.parent_path(), staging_prefix(target_));
@@ -76,11 +78,12 @@ StagedDirectory::~StagedDirectory() {
 void StagedDirectory::commit() {
   flush_tree(staging_);
   std::error_code error;
-  // rename() alone would take the place of an empty directory.
-  if (is_there(target_)) {
-    error = std::make_error_code(std::errc::file_exists);
-  } else {
+  if (!is_there(target_)) {
     fs::rename(staging_, target_, error);
+  } else if (existing_ == Existing::kReplace) {
+    replace(error);
+  } else {  // rename() would take the place of an empty directory
+    error = std::make_error_code(std::errc::file_exists);
   }
   if (error) {
     throw SystemError("cannot rename " + staging_.string() + " to " + target_.string() + ": " +
@@ -88,6 +91,15 @@ void StagedDirectory::commit() {
   }
   staging_.clear();
   flush(target_.parent_path());
+}
+
+void StagedDirectory::replace(std::error_code& error) {
+  if (::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::remove_all(staging_, error);
+    return;
+  }
+  fs::remove_all(target_, error);
+  if (!error) fs::rename(staging_, target_, error);
 }
 
 void StagedDirectory::remove_leftovers(const fs::path& target) {

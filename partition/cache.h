@@ -5,11 +5,9 @@
 // in a staging directory that is renamed when it is complete.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 
@@ -18,9 +16,6 @@
 #include "kernels/base/log.h"
 
 namespace gsplit {
-
-/// 64 hex digits.
-std::string sha256_hex(std::span<const std::byte> bytes);
 
 /// Size and time of change of a file, as text for a key. Throws UsageError where it is missing.
 std::string file_stamp(const std::filesystem::path& file);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "graph/csc.h"
+#include "graph/sha256.h"
 #include "graph/staged_directory.h"
 #include "partition/cache.h"
 #include "partition/metis_partitioner.h"
