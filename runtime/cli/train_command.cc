@@ -17,6 +17,7 @@ namespace {
 /// Flags as typed, before they are checked.
 struct TrainFlags {
   TrainConfig config;
+  std::filesystem::path dataset;  ///< as an argument: wins over --dataset
   std::string fanout = format_fanout(TrainConfig{}.fanout);
   std::string eval_fanout = "full";
   std::string precision = "fp32";
@@ -36,6 +37,10 @@ void check_partition(const std::string& partition) {
 
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
+  if (!flags.dataset.empty()) config.dataset = flags.dataset;
+  if (config.dataset.empty()) {
+    throw UsageError("no dataset given", "give the dataset's directory: gsplit train DATASET ...");
+  }
   config.fanout = parse_fanout(flags.fanout, "--fanout");
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
@@ -49,6 +54,9 @@ TrainConfig checked(const TrainFlags& flags) {
   if (config.early_stop > 0 && config.eval_every == 0) {
     throw UsageError("--early-stop " + std::to_string(config.early_stop) + " with --eval-every 0",
                      "it follows the validation accuracy: give --eval-every 1");
+  }
+  if (config.resume && config.overwrite) {
+    throw UsageError("--resume with --overwrite", "give one of them");
   }
   if (config.workers > 1 && under_launcher()) {
     throw UsageError("--workers " + std::to_string(config.workers) +
@@ -142,6 +150,17 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("--run-dir", config.run_dir, "directory for events, configuration and weights")
       ->required();
   app.add_flag("--overwrite", config.overwrite, "replace the run that --run-dir holds");
+  app.add_flag(
+      "--resume", config.resume,
+      "go on from the latest checkpoint of --run-dir; flags not given are those of the run");
+  app.add_option("--checkpoint-every-steps", config.checkpoint_every_steps,
+                 "steps between checkpoints; 0: off")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--checkpoint-minutes", config.checkpoint_minutes,
+                 "minutes between checkpoints; 0: off")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--keep", config.keep, "checkpoints to go on from that are kept")
+      ->check(CLI::Range(1u, 1u << 20));
   app.add_flag("--dry-run", config.dry_run,
                "print memory, steps, plan and expected shuffle, and stop");
   app.add_option("--seeds", config.seeds,
@@ -166,8 +185,8 @@ void add_train_command(CLI::App& app, Action& action) {
   const auto fixed = std::make_shared<FixedFlags>();
   // Where --config and the command line give the same flag, the later one counts.
   train->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  train->add_option("dataset,--dataset", flags->config.dataset, "dataset directory (metadata.yaml)")
-      ->required();
+  train->add_option("DATASET", flags->dataset, "dataset directory (metadata.yaml)");
+  train->add_option("--dataset", flags->config.dataset, "the same, as config.yaml has it");
   add_model_flags(*train, *flags);
   add_loop_flags(*train, *flags);
   add_optimizer_flags(*train, *flags);

@@ -3,8 +3,10 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 
+#include "comm/world.h"
 #include "kernels/base/error.h"
 
 namespace gsplit {
@@ -32,6 +34,27 @@ std::optional<std::string> take_config(std::vector<std::string>& arguments) {
   return file;
 }
 
+/// The value of a flag that is written as `--flag VALUE` or `--flag=VALUE`; the last one counts.
+std::optional<std::string> value_of(const std::vector<std::string>& arguments,
+                                    const std::string& flag) {
+  std::optional<std::string> value;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i].starts_with(flag + "=")) value = arguments[i].substr(flag.size() + 1);
+    if (arguments[i] == flag && i + 1 < arguments.size()) value = arguments[i + 1];
+  }
+  return value;
+}
+
+/// The config.yaml of the run that `train --resume` goes on with, where there is one.
+std::optional<std::string> config_to_resume(const std::vector<std::string>& arguments) {
+  const bool resumes = !arguments.empty() && arguments.front() == "train" &&
+                       std::find(arguments.begin(), arguments.end(), "--resume") != arguments.end();
+  const auto run_dir = resumes ? value_of(arguments, "--run-dir") : std::nullopt;
+  if (!run_dir) return std::nullopt;
+  const std::filesystem::path config = std::filesystem::path(*run_dir) / "config.yaml";
+  return std::filesystem::exists(config) ? std::optional(config.string()) : std::nullopt;
+}
+
 std::vector<std::string> flags_in(const std::string& file) {
   YAML::Node root;
   try {
@@ -57,9 +80,15 @@ std::vector<std::string> flags_in(const std::string& file) {
 }  // namespace
 
 std::vector<std::string> expand_config(std::vector<std::string> arguments) {
-  const std::optional<std::string> file = take_config(arguments);
+  std::optional<std::string> file = take_config(arguments);
+  const bool resumes = !file;
+  if (resumes) file = config_to_resume(arguments);
   if (!file) return arguments;
-  const std::vector<std::string> flags = flags_in(*file);
+  std::vector<std::string> flags = flags_in(*file);
+  // Rank threads of before may be a launcher's ranks now.
+  if (resumes && under_launcher()) {
+    std::erase_if(flags, [](const std::string& flag) { return flag.starts_with("--workers="); });
+  }
   arguments.insert(arguments.begin() + (arguments.empty() ? 0 : 1), flags.begin(), flags.end());
   return arguments;
 }

@@ -53,11 +53,11 @@ std::int64_t ParameterSet::num_elements() const {
   return elements;
 }
 
-MatrixView ParameterSet::view(Matrix& flat, ParameterId id) const {
+MatrixView ParameterSet::part_of(MatrixView flat, ParameterId id) const {
   const Parameter& parameter = list_[id.index];
-  auto* const data = static_cast<std::byte*>(flat.data()) +
-                     parameter.offset * static_cast<std::int64_t>(size_of(flat.dtype()));
-  return {data, flat.dtype(), parameter.rows(), parameter.cols(), parameter.cols()};
+  auto* const data = static_cast<std::byte*>(flat.data) +
+                     parameter.offset * static_cast<std::int64_t>(size_of(flat.dtype));
+  return {data, flat.dtype, parameter.rows(), parameter.cols(), parameter.cols()};
 }
 
 }  // namespace gsplit

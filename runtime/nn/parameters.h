@@ -49,14 +49,14 @@ class ParameterSet {
   /// Of all tensors without padding.
   std::int64_t num_elements() const;
 
-  MatrixView value(ParameterId id) { return view(values_, id); }
-  MatrixView gradient(ParameterId id) { return view(gradients_, id); }
+  MatrixView value(ParameterId id) { return part_of(values_.view(), id); }
+  MatrixView gradient(ParameterId id) { return part_of(gradients_.view(), id); }
   MatrixView values() { return values_.view(); }        ///< (1, n), padding included
   MatrixView gradients() { return gradients_.view(); }  ///< (1, n)
+  /// What lies in `flat`, (1, n) of the same layout, in the place of one tensor: (rows, cols).
+  MatrixView part_of(MatrixView flat, ParameterId id) const;
 
  private:
-  MatrixView view(Matrix& flat, ParameterId id) const;
-
   std::vector<Parameter> list_;
   std::int64_t padded_size_ = 0;
   Matrix values_;

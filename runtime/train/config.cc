@@ -1,8 +1,11 @@
 #include "runtime/train/config.h"
 
+#include <fmt/core.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
+#include <map>
+#include <set>
 
 #include "kernels/base/error.h"
 #include "kernels/sampling.h"
@@ -19,6 +22,17 @@ std::int32_t parse_one_fanout(const std::string& text, const std::string& flag) 
                      "give positive integers, or -1 or full for all neighbours, such as 15,10,5");
   }
   return fanout;
+}
+
+using Flags = std::map<std::string, std::string>;
+
+/// The entries of config.yaml.
+Flags flags_of(const TrainConfig& config) {
+  Flags flags;
+  for (const auto& entry : YAML::Load(to_yaml(config))) {
+    flags[entry.first.Scalar()] = entry.second.Scalar();
+  }
+  return flags;
 }
 
 }  // namespace
@@ -94,6 +108,9 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("partition", config.partition);
     read("precision", precision);
     read("eval-every", config.eval_every);
+    read("checkpoint-every-steps", config.checkpoint_every_steps);
+    read("checkpoint-minutes", config.checkpoint_minutes);
+    read("keep", config.keep);
     read("eval-fanout", eval_fanout);
     config.dataset = dataset;
     config.fanout = parse_fanout(fanout, "fanout");
@@ -110,7 +127,12 @@ std::string to_yaml(const TrainConfig& config) {
   YAML::Emitter out;
   out << YAML::BeginMap;
   const auto entry = [&](const char* key, const auto& value) {
-    out << YAML::Key << key << YAML::Value << value;
+    out << YAML::Key << key << YAML::Value;
+    if constexpr (std::is_same_v<std::decay_t<decltype(value)>, double>) {
+      out << fmt::format("{}", value);  // the shortest text that reads back as the same number
+    } else {
+      out << value;
+    }
   };
   entry("dataset", config.dataset.string());
   entry("model", config.model);
@@ -145,9 +167,31 @@ std::string to_yaml(const TrainConfig& config) {
   entry("threads", config.threads);
   entry("eval-every", config.eval_every);
   entry("eval-fanout", config.eval_fanout.empty() ? "full" : format_fanout(config.eval_fanout));
+  entry("checkpoint-every-steps", config.checkpoint_every_steps);
+  entry("checkpoint-minutes", config.checkpoint_minutes);
+  entry("keep", config.keep);
   entry("deadline", static_cast<double>(config.deadline.count()) / 1000);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
+}
+
+std::vector<FlagDifference> run_changing_differences(const TrainConfig& before,
+                                                     const TrainConfig& now) {
+  static const std::set<std::string> may_change{
+      "dataset",           "epochs",    "max-steps",  "workers",
+      "threads",           "partition", "eval-every", "eval-fanout",
+      "early-stop",        "deadline",  "keep",       "checkpoint-every-steps",
+      "checkpoint-minutes"};
+  Flags old_flags = flags_of(before), new_flags = flags_of(now);
+  for (const auto& [name, value] : old_flags) new_flags.try_emplace(name, "not given");
+  std::vector<FlagDifference> differences;
+  for (const auto& [name, value] : new_flags) {
+    const std::string old_value = old_flags.try_emplace(name, "not given").first->second;
+    if (old_value != value && !may_change.contains(name)) {
+      differences.push_back({name, old_value, value});
+    }
+  }
+  return differences;
 }
 
 }  // namespace gsplit

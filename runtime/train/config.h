@@ -16,6 +16,7 @@ struct TrainConfig {
   std::filesystem::path dataset;
   std::filesystem::path run_dir;
   bool overwrite = false;
+  bool resume = false;   ///< go on from the latest checkpoint of run_dir; not in config.yaml
   bool dry_run = false;  ///< print the estimates and stop; not in config.yaml
   std::uint32_t seeds =
       1;  ///< runs with this many seeds from `seed` on; each run's file has its own
@@ -51,10 +52,13 @@ struct TrainConfig {
 
   std::string partition = "auto";
   DType precision = DType::kF32;
-  int workers = 0;                        ///< rank threads of this process; 0: one per NUMA node
-  int threads = 0;                        ///< per worker; 0: cores / workers of this host
-  std::uint32_t eval_every = 1;           ///< epochs; 0: only once at the end
-  std::vector<std::int32_t> eval_fanout;  ///< as fanout; empty: all neighbours
+  int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
+  int threads = 0;                           ///< per worker; 0: cores / workers of this host
+  std::uint32_t eval_every = 1;              ///< epochs; 0: only once at the end
+  std::vector<std::int32_t> eval_fanout;     ///< as fanout; empty: all neighbours
+  std::uint64_t checkpoint_every_steps = 0;  ///< 0: off
+  double checkpoint_minutes = 10;            ///< 0: off
+  std::uint32_t keep = 3;                    ///< checkpoints to go on from that are kept
   std::chrono::milliseconds deadline{30000};
   std::filesystem::path dump_blocks;
 
@@ -74,5 +78,18 @@ DType parse_precision(const std::string& name);
 std::string to_yaml(const TrainConfig& config);
 /// Reads it back. UsageError naming `origin` where it is no such file.
 TrainConfig from_yaml(const std::string& yaml, const std::string& origin);
+
+/// A flag whose value differs between two configurations, as config.yaml spells it.
+struct FlagDifference {
+  std::string name;
+  std::string before;
+  std::string now;
+};
+
+/// The flags that change what a run computes and differ. Those that may change on --resume are left
+/// out: where the data lies (its fingerprint is compared elsewhere), how long the run goes on, how
+/// many workers and threads it has, evaluation, early stopping, checkpoints.
+std::vector<FlagDifference> run_changing_differences(const TrainConfig& before,
+                                                     const TrainConfig& now);
 
 }  // namespace gsplit

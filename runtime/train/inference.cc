@@ -13,10 +13,10 @@
 #include "graph/dataset.h"
 #include "graph/npy.h"
 #include "partition/prepare.h"
+#include "runtime/train/checkpoint.h"
 #include "runtime/train/config.h"
 #include "runtime/train/evaluator.h"
 #include "runtime/train/resources.h"
-#include "runtime/train/run_directory.h"
 #include "runtime/train/trainer.h"
 #include "runtime/train/weights.h"
 
@@ -26,16 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::minutes kDeadline{5};  // of one exchange between threads of this process
-
-TrainConfig training_config(const fs::path& checkpoint) {
-  const fs::path manifest = checkpoint / "manifest.json";
-  std::ifstream in(manifest);
-  const auto json = nlohmann::json::parse(in, nullptr, false);
-  if (!json.is_object() || !json.contains("config") || !json["config"].is_string()) {
-    throw UsageError(manifest.string() + " is damaged", "give another checkpoint");
-  }
-  return from_yaml(json["config"].get<std::string>(), manifest.string());
-}
 
 std::vector<std::uint64_t> wanted_nodes(const fs::path& file, std::uint64_t num_nodes) {
   std::vector<std::uint64_t> nodes;
@@ -77,9 +67,10 @@ struct TrainedModel {
 };
 
 TrainedModel open_trained(const InferenceSource& source, const Log& log) {
-  const fs::path checkpoint = checkpoint_of(source.weights);
-  TrainedModel model{.weights = checkpoint / "model.safetensors",
-                     .training = training_config(checkpoint),
+  const Checkpoint checkpoint = Checkpoint::open(checkpoint_of(source.weights));
+  TrainedModel model{.weights = checkpoint.directory() / "model.safetensors",
+                     .training = from_yaml(checkpoint.manifest().config,
+                                           checkpoint.directory().string() + "/manifest.json"),
                      .dataset = open_dataset(source.dataset),
                      .partition = {}};
   model.partition = prepare_partition(model.dataset,

@@ -17,9 +17,8 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-ProgressLine::ProgressLine(std::uint64_t total_steps, std::uint32_t epochs, bool terminal,
-                           const Log& log)
-    : total_steps_(total_steps), epochs_(epochs), terminal_(terminal), log_(log) {}
+ProgressLine::ProgressLine(const ProgressRange& range, bool terminal, const Log& log)
+    : range_(range), terminal_(terminal), log_(log) {}
 
 void ProgressLine::step(std::uint64_t step, std::uint32_t epoch, double loss, std::uint64_t seeds) {
   seeds_ += seeds;
@@ -43,11 +42,11 @@ void ProgressLine::lasting(const std::string& line) {
 
 std::string ProgressLine::text(std::uint64_t step, std::uint32_t epoch, double loss) const {
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
-  const double remaining =
-      elapsed * static_cast<double>(total_steps_ - step) / static_cast<double>(step);
-  return fmt::format("epoch {}/{}  step {}/{}  loss {:.4f}  {:.0f} seeds/s  ETA {}", epoch, epochs_,
-                     step, total_steps_, loss, static_cast<double>(seeds_) / elapsed,
-                     duration(remaining));
+  const double remaining = elapsed * static_cast<double>(range_.total_steps - step) /
+                           static_cast<double>(step + 1 - range_.first_step);
+  return fmt::format("epoch {}/{}  step {}/{}  loss {:.4f}  {:.0f} seeds/s  ETA {}", epoch,
+                     range_.epochs, step, range_.total_steps, loss,
+                     static_cast<double>(seeds_) / elapsed, duration(remaining));
 }
 
 }  // namespace gsplit

@@ -10,9 +10,16 @@
 
 namespace gsplit {
 
+/// What there is to do.
+struct ProgressRange {
+  std::uint64_t total_steps = 0;
+  std::uint64_t first_step = 1;  ///< a resumed run begins later
+  std::uint32_t epochs = 0;
+};
+
 class ProgressLine {
  public:
-  ProgressLine(std::uint64_t total_steps, std::uint32_t epochs, bool terminal, const Log& log);
+  ProgressLine(const ProgressRange& range, bool terminal, const Log& log);
   /// After each step: shows it when enough time has passed since the last one.
   void step(std::uint64_t step, std::uint32_t epoch, double loss, std::uint64_t seeds);
   /// A line that stays, such as an epoch's summary.
@@ -23,8 +30,7 @@ class ProgressLine {
 
   std::string text(std::uint64_t step, std::uint32_t epoch, double loss) const;
 
-  std::uint64_t total_steps_;
-  std::uint32_t epochs_;
+  ProgressRange range_;
   bool terminal_;
   const Log& log_;
   Clock::time_point start_ = Clock::now();

@@ -7,10 +7,17 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "runtime/train/weights.h"
+
 namespace gsplit {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+std::chrono::steady_clock::duration seconds_to_ticks(double seconds) {
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(seconds));
+}
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -38,10 +45,36 @@ Json step_fields(const StepPlan& plan, const StepReport& total) {
           {"plan_wait_s", total.plan_wait_s}};
 }
 
-Json accuracy_or_null(const std::optional<Scores>& scores, Score Scores::*split) {
-  if (!scores || ((*scores).*split).nodes == 0) return nullptr;
-  return ((*scores).*split).accuracy();
+Json accuracy_or_null(const Score& score) {
+  return score.nodes == 0 ? Json() : Json(score.accuracy());
 }
+
+Json to_json(const Score& score) {
+  return {{"nodes", score.nodes}, {"correct", score.correct}, {"loss_sum", score.loss_sum}};
+}
+
+Score score_from(const Json& json) {
+  return {
+      .nodes = json.at("nodes"), .correct = json.at("correct"), .loss_sum = json.at("loss_sum")};
+}
+
+/// What the event of an epoch sums up.
+Json to_json(const StepReport& counts) {
+  return {{"loss_sum", counts.loss_sum},     {"correct", counts.correct},
+          {"seeds", counts.seeds},           {"edges", counts.edges},
+          {"input_rows", counts.input_rows}, {"shuffle_bytes", counts.shuffle_bytes}};
+}
+
+StepReport counts_from(const Json& json) {
+  return {.loss_sum = json.at("loss_sum"),
+          .correct = json.at("correct"),
+          .seeds = json.at("seeds"),
+          .edges = json.at("edges"),
+          .input_rows = json.at("input_rows"),
+          .shuffle_bytes = json.at("shuffle_bytes")};
+}
+
+constexpr const char* kBestWeights = "best.safetensors";
 
 std::string percent(const Score& score) {
   return score.nodes == 0 ? "-" : fmt::format("{:.2f} %", 100 * score.accuracy());
@@ -49,26 +82,45 @@ std::string percent(const Score& score) {
 
 }  // namespace
 
-Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, const Log& log)
+Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, RunDirectory& directory,
+                   const Checkpoint* resumed, const Log& log)
     : config_(config),
+      facts_(facts),
       log_(log),
-      directory_(config.run_dir, config.overwrite),
-      progress_(facts.total_steps,
-                static_cast<std::uint32_t>((facts.total_steps + facts.steps_per_epoch - 1) /
-                                           facts.steps_per_epoch),
+      directory_(directory),
+      progress_({.total_steps = facts.total_steps,
+                 .first_step = resumed != nullptr ? resumed->manifest().step + 1 : 1,
+                 .epochs = static_cast<std::uint32_t>(
+                     (facts.total_steps + facts.steps_per_epoch - 1) / facts.steps_per_epoch)},
                 isatty(STDOUT_FILENO) != 0, log) {
-  const std::string yaml = to_yaml(config);
-  directory_.write_config(yaml);
-  directory_.event("run_start", Json{{"config", yaml},
-                                     {"world", facts.world},
-                                     {"device", facts.device},
-                                     {"dataset", facts.dataset_name},
-                                     {"dataset_fingerprint", facts.dataset_fingerprint},
-                                     {"coordinator", facts.coordinator},
-                                     {"total_steps", facts.total_steps},
-                                     {"parameters", facts.num_parameters},
-                                     {"metric", "accuracy"},
-                                     {"versions", {{"gsplit", GSPLIT_VERSION}}}});
+  if (resumed != nullptr) {
+    directory_.continue_after(resumed->manifest().step);
+    restore(*resumed);
+  } else if (config.resume) {
+    directory_.start_again();
+  } else {
+    directory_.start_anew();
+  }
+  directory_.write_config(to_yaml(config));
+  Json fields = run_facts();
+  if (resumed != nullptr) {
+    fields["step"] = steps_done_;
+    fields["checkpoint"] = "checkpoints/" + resumed->directory().filename().string();
+  }
+  directory_.event(resumed != nullptr ? "resume" : "run_start", fields);
+}
+
+Json Recorder::run_facts() const {
+  return {{"config", to_yaml(config_)},
+          {"world", facts_.world},
+          {"device", facts_.device},
+          {"dataset", facts_.dataset_name},
+          {"dataset_fingerprint", facts_.dataset_fingerprint},
+          {"coordinator", facts_.coordinator},
+          {"total_steps", facts_.total_steps},
+          {"parameters", facts_.num_parameters},
+          {"metric", "accuracy"},
+          {"versions", {{"gsplit", GSPLIT_VERSION}}}};
 }
 
 void Recorder::step(const StepPlan& plan, std::span<const StepReport> workers) {
@@ -100,16 +152,17 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
   const double loss = counts.loss_sum / seeds;
   const double train_accuracy = static_cast<double>(counts.correct) / seeds;
   const double seconds = seconds_since(totals_.start);
-  directory_.event("epoch", Json{{"epoch", epoch},
-                                 {"loss", loss},
-                                 {"train_acc", train_accuracy},
-                                 {"valid_acc", accuracy_or_null(scores, &Scores::validation)},
-                                 {"seconds", seconds},
-                                 {"edges", counts.edges},
-                                 {"input_rows", counts.input_rows},
-                                 {"shuffle_bytes", counts.shuffle_bytes},
-                                 {"load_imbalance", load_imbalance()},
-                                 {"peak_rss_bytes", peak_rss_bytes}});
+  directory_.event("epoch",
+                   Json{{"epoch", epoch},
+                        {"loss", loss},
+                        {"train_acc", train_accuracy},
+                        {"valid_acc", scores ? accuracy_or_null(scores->validation) : Json()},
+                        {"seconds", seconds},
+                        {"edges", counts.edges},
+                        {"input_rows", counts.input_rows},
+                        {"shuffle_bytes", counts.shuffle_bytes},
+                        {"load_imbalance", load_imbalance()},
+                        {"peak_rss_bytes", peak_rss_bytes}});
   progress_.lasting(fmt::format(
       "epoch {}  loss {:.4f}  train {:.2f} %  valid {}  {:.1f} s  {:.0f} seeds/s", epoch, loss,
       100 * train_accuracy, scores ? percent(scores->validation) : "-", seconds, seeds / seconds));
@@ -121,36 +174,96 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
 void Recorder::keep_best(std::uint32_t epoch, const Scores& scores, ParameterSet& parameters) {
   // Without validation nodes the latest weights are the best known.
   if (best_ && scores.validation.nodes > 0 &&
-      scores.validation.accuracy() <= best_->validation.accuracy()) {
+      scores.validation.accuracy() <= best_->scores.validation.accuracy()) {
     return;
   }
-  best_ = scores;
-  directory_.write_weights("best", parameters,
-                           Json{{"config", to_yaml(config_)},
-                                {"epoch", epoch},
-                                {"step", steps_done_},
-                                {"valid_acc", accuracy_or_null(best_, &Scores::validation)}});
+  best_ = {scores, epoch, steps_done_};
+  CheckpointWriter writer(directory_.checkpoints() / "best");
+  writer.add("model.safetensors", tensors_of(parameters, parameters.values()));
+  writer.commit(best_manifest());
+}
+
+CheckpointManifest Recorder::best_manifest() const {
+  return {.step = best_->step,
+          .epoch = best_->epoch,
+          .config = to_yaml(config_),
+          .dataset_fingerprint = facts_.dataset_fingerprint,
+          .state = {{"valid_acc", accuracy_or_null(best_->scores.validation)}}};
+}
+
+void Recorder::add_best_weights(CheckpointWriter& writer) const {
+  if (best_) {
+    writer.add_copy(kBestWeights, directory_.checkpoints() / "best" / "model.safetensors");
+  }
+}
+
+void Recorder::checkpoint(std::uint64_t step, const std::string& path) {
+  directory_.event("checkpoint", Json{{"step", step}, {"path", path}});
+}
+
+Json Recorder::state() const {
+  Json state{{"epochs_done", epochs_done_},
+             {"seconds", seconds_since(start_)},
+             {"plan_wait_s", plan_wait_s_},
+             {"step_s", step_s_},
+             {"epoch_counts", to_json(totals_.counts)},
+             {"epoch_edges_by_worker", totals_.edges_by_worker},
+             {"epoch_seconds", seconds_since(totals_.start)},
+             {"best", nullptr}};
+  if (best_) {
+    state["best"] = {{"epoch", best_->epoch},
+                     {"step", best_->step},
+                     {"validation", to_json(best_->scores.validation)},
+                     {"test", to_json(best_->scores.test)}};
+  }
+  return state;
+}
+
+void Recorder::restore(const Checkpoint& checkpoint) {
+  const Json& state = checkpoint.manifest().state.at("recorder");
+  steps_done_ = checkpoint.manifest().step;
+  epochs_done_ = state.at("epochs_done");
+  start_ -= seconds_to_ticks(state.at("seconds"));
+  plan_wait_s_ = state.at("plan_wait_s");
+  step_s_ = state.at("step_s");
+  totals_.counts = counts_from(state.at("epoch_counts"));
+  totals_.start -= seconds_to_ticks(state.at("epoch_seconds"));
+  std::vector<std::uint64_t> edges = state.at("epoch_edges_by_worker");
+  // Of another number of workers nobody knows who would have had which edges.
+  if (edges.size() == static_cast<std::size_t>(facts_.world)) totals_.edges_by_worker = edges;
+  if (!checkpoint.has(kBestWeights)) return;
+  const Json& best = state.at("best");
+  best_ = {{score_from(best.at("validation")), score_from(best.at("test"))},
+           best.at("epoch"),
+           best.at("step")};
+  CheckpointWriter writer(directory_.checkpoints() / "best");
+  writer.add_copy("model.safetensors", checkpoint.directory() / kBestWeights);
+  writer.commit(best_manifest());
 }
 
 void Recorder::finish(const std::string& status, const std::optional<Scores>& scores,
                       ParameterSet& parameters) {
   if (scores) keep_best(epochs_done_, *scores, parameters);
-  directory_.write_weights(
-      "final", parameters,
-      Json{{"config", to_yaml(config_)}, {"epoch", epochs_done_}, {"step", steps_done_}});
-  directory_.event("checkpoint", Json{{"step", steps_done_}, {"path", "checkpoints/final"}});
+  CheckpointWriter writer(directory_.checkpoints() / "final");
+  writer.add("model.safetensors", tensors_of(parameters, parameters.values()));
+  writer.commit({.step = steps_done_,
+                 .epoch = epochs_done_,
+                 .config = to_yaml(config_),
+                 .dataset_fingerprint = facts_.dataset_fingerprint,
+                 .state = Json::object()});
+  checkpoint(steps_done_, "checkpoints/final");
   const double seconds = seconds_since(start_);
+  const Scores best = best_ ? best_->scores : Scores{};
   directory_.event("run_end", Json{{"status", status},
-                                   {"best_valid_acc", accuracy_or_null(best_, &Scores::validation)},
-                                   {"test_acc", accuracy_or_null(best_, &Scores::test)},
+                                   {"best_valid_acc", accuracy_or_null(best.validation)},
+                                   {"test_acc", accuracy_or_null(best.test)},
                                    {"epochs", epochs_done_},
                                    {"steps", steps_done_},
                                    {"plan_wait_share", step_s_ > 0 ? plan_wait_s_ / step_s_ : 0},
                                    {"seconds", seconds}});
   progress_.lasting(fmt::format("{} after {} steps, {:.1f} s: best valid {}, test {}; run in {}",
-                                status, steps_done_, seconds,
-                                best_ ? percent(best_->validation) : "-",
-                                best_ ? percent(best_->test) : "-", directory_.path().string()));
+                                status, steps_done_, seconds, percent(best.validation),
+                                percent(best.test), directory_.path().string()));
 }
 
 }  // namespace gsplit

@@ -9,6 +9,7 @@
 
 #include "kernels/base/log.h"
 #include "runtime/control/planner.h"
+#include "runtime/train/checkpoint.h"
 #include "runtime/train/config.h"
 #include "runtime/train/evaluator.h"
 #include "runtime/train/progress_line.h"
@@ -30,7 +31,10 @@ struct RunFacts {
 
 class Recorder {
  public:
-  Recorder(const TrainConfig& config, const RunFacts& facts, const Log& log);
+  /// Begins the run in `directory`, or continues it where `resumed` is not null. References must
+  /// outlive the recorder; `resumed` need not.
+  Recorder(const TrainConfig& config, const RunFacts& facts, RunDirectory& directory,
+           const Checkpoint* resumed, const Log& log);
 
   void step(const StepPlan& plan, std::span<const StepReport> workers);
   /// End of an epoch; `scores` where it was evaluated. `peak_rss_bytes`: of the largest worker.
@@ -40,6 +44,17 @@ class Recorder {
   void finish(const std::string& status, const std::optional<Scores>& scores,
               ParameterSet& parameters);
 
+  /// Records that a checkpoint was committed under `path`, relative to the run directory.
+  void checkpoint(std::uint64_t step, const std::string& path);
+  /// What a checkpoint keeps of this object beside its best weights.
+  nlohmann::ordered_json state() const;
+  /// Adds best.safetensors to a checkpoint where there are best weights.
+  void add_best_weights(CheckpointWriter& writer) const;
+
+  RunDirectory& directory() { return directory_; }
+  std::uint32_t epochs_done() const { return epochs_done_; }
+  const std::string& dataset_fingerprint() const { return facts_.dataset_fingerprint; }
+
  private:
   /// Sums over the current epoch.
   struct EpochTotals {
@@ -48,15 +63,27 @@ class Recorder {
     std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   };
 
+  /// The best scores so far and where they were reached.
+  struct Best {
+    Scores scores;
+    std::uint32_t epoch = 0;
+    std::uint64_t step = 0;
+  };
+
+  nlohmann::ordered_json run_facts() const;
+  void restore(const Checkpoint& checkpoint);
+  CheckpointManifest best_manifest() const;
+
   double load_imbalance() const;
   void keep_best(std::uint32_t epoch, const Scores& scores, ParameterSet& parameters);
 
   const TrainConfig& config_;
+  const RunFacts facts_;
   const Log& log_;
-  RunDirectory directory_;
+  RunDirectory& directory_;
   ProgressLine progress_;
   EpochTotals totals_;
-  std::optional<Scores> best_;
+  std::optional<Best> best_;
   std::uint32_t epochs_done_ = 0;
   std::uint64_t steps_done_ = 0;
   double plan_wait_s_ = 0;

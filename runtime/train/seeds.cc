@@ -38,7 +38,8 @@ std::vector<TrainConfig> one_per_seed(const TrainConfig& config) {
 }
 
 void check_seed_directories(const std::vector<TrainConfig>& configs) {
-  for (const TrainConfig& config : configs) check_run_directory(config.run_dir, config.overwrite);
+  for (const TrainConfig& config : configs)
+    check_run_directory(config.run_dir, config.overwrite, config.resume);
 }
 
 Spread spread_of(const std::vector<double>& values) {

@@ -20,6 +20,7 @@ StepReport combine(std::span<const StepReport> workers) {
     }
     total.loss_sum += worker.loss_sum;
     total.learning_rate = worker.learning_rate;
+    total.checkpoint_due |= worker.checkpoint_due;
     total.bad_layer = std::min(total.bad_layer, worker.bad_layer);
   }
   return total;

@@ -30,9 +30,10 @@ struct StepReport {
   double compute_s = 0;    ///< forward, loss, backward, optimizer, without the exchanges inside
   double comm_s = 0;       ///< shuffles and gradient all-reduce
   double plan_wait_s = 0;  ///< waiting for the coordinator's plan
+  bool checkpoint_due = false;  ///< by the clock of rank 0
 };
 
-/// Sums of the counts, maxima of the times.
+/// Sums of the counts, maxima of the times; due where any worker says so.
 StepReport combine(std::span<const StepReport> workers);
 
 }  // namespace gsplit

@@ -1,15 +1,37 @@
-// Where trained weights lie: what --init-from, `gsplit evaluate` and `gsplit infer` take.
+// Weights, and whatever else has their shape, as tensors of safetensors files; and where trained
+// weights lie: what --init-from, `gsplit evaluate` and `gsplit infer` take.
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/nn/parameters.h"
+#include "runtime/train/safetensors.h"
 
 namespace gsplit {
 
-/// Directory of the checkpoint that `path` means: itself, or the best one of a run directory, or
-/// its last. Throws UsageError where there is none.
+/// The tensors of `flat`, (1, n) in the layout of `parameters`, named `prefix` + the parameter's
+/// name. They borrow its memory.
+std::vector<std::pair<std::string, Tensor>> tensors_of(const ParameterSet& parameters,
+                                                       MatrixView flat,
+                                                       const std::string& prefix = "");
+
+/// Copies the tensors of those names into `flat`. UsageError where one is missing or of another
+/// shape, or neither fp32 nor fp64.
+void load_tensors(const SafetensorsFile& file, const ParameterSet& parameters, MatrixView flat,
+                  const std::string& prefix = "");
+
+/// Copies the weights of a model.safetensors into `parameters`; errors as load_tensors.
+void load_weights(const std::filesystem::path& file, ParameterSet& parameters);
+
+/// Directory of the checkpoint that `path` means: itself, or of a run directory the best one, else
+/// the final one, else the latest one to resume from. Throws UsageError where there is none.
 std::filesystem::path checkpoint_of(const std::filesystem::path& path);
 
-/// The safetensors file that `path` means: itself, or that of checkpoint_of(path).
+/// The safetensors file that `path` means: itself, or that of checkpoint_of(path), whose checksums
+/// are verified.
 std::filesystem::path weights_file_of(const std::filesystem::path& path);
 
 }  // namespace gsplit

@@ -48,7 +48,6 @@ LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) 
 
 /// What can be found wrong before the long work begins.
 void check_before_partitioning(const TrainConfig& config, const Dataset& dataset) {
-  if (!config.init_from.empty()) SafetensorsFile::open(weights_file_of(config.init_from));
   if (config.early_stop > 0 && dataset.validation.nodes.empty()) {
     throw UsageError("--early-stop needs validation nodes, and the dataset has none",
                      "leave --early-stop away");
@@ -130,7 +129,8 @@ void Worker::fail(const std::string& message, ExitCode code) {
 void Worker::meet() {
   std::array<char, 64> address{};
   if (leads()) {
-    check_run_directory(config_.run_dir, config_.overwrite);
+    check_run_directory(config_.run_dir, config_.overwrite, config_.resume);
+    run_directory_ = std::make_unique<RunDirectory>(config_.run_dir);
     coordinator_ = std::make_unique<Coordinator>(
         CoordinatorOptions{.world_size = communicator_.size(), .deadline = config_.deadline});
     GSPLIT_CHECK(coordinator_->address().size() < address.size());
@@ -158,6 +158,7 @@ void Worker::prepare() {
   };
   if (leads()) {
     check_before_partitioning(config_, dataset_);
+    find_beginning();
     open(log_);
     coordinator_->open(
         {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
@@ -168,6 +169,16 @@ void Worker::prepare() {
   if (!leads()) open(Log{});
 }
 
+void Worker::find_beginning() {
+  if (config_.resume) {
+    if (run_directory_->holds_run()) run_directory_->lock();
+    resumed_ = find_checkpoint(config_, fingerprint_, log_);
+  }
+  if (!resumed_ && !config_.init_from.empty()) {
+    SafetensorsFile::open(weights_file_of(config_.init_from));
+  }
+}
+
 void Worker::build() {
   shard_ = Shard::open(partition_, communicator_.rank());
   lr_schedule_ = lr_schedule(config_, job_);
@@ -175,7 +186,9 @@ void Worker::build() {
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
-  if (!config_.init_from.empty()) load_initial_weights();
+  checkpointer_ = std::make_unique<Checkpointer>(config_, trainer_->model().parameters(),
+                                                 trainer_->optimizer_state(), *context_);
+  restore();
   evaluator_ = std::make_unique<Evaluator>(
       EvaluatorOptions{.fanout = config_.eval_fanout, .seed = config_.seed}, shard_,
       trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
@@ -191,8 +204,19 @@ void Worker::build() {
                          .total_steps = job_.total_steps,
                          .steps_per_epoch = job_.steps_per_epoch,
                          .num_parameters = trainer_->model().parameters().num_elements()};
-    recorder_ = std::make_unique<Recorder>(config_, facts, log_);
+    recorder_ = std::make_unique<Recorder>(config_, facts, *run_directory_,
+                                           resumed_ ? &*resumed_ : nullptr, log_);
   }
+}
+
+void Worker::restore() {
+  if (config_.resume) {
+    const LoopState state = checkpointer_->restore(resumed_);
+    steps_done_ = state.step;
+    evaluated_last_ = state.evaluated;
+    early_stopping_.restore(state.early_stopping);
+  }
+  if (steps_done_ == 0 && !config_.init_from.empty()) load_initial_weights();
 }
 
 void Worker::load_initial_weights() {
@@ -205,26 +229,41 @@ void Worker::load_initial_weights() {
 }
 
 ExitCode Worker::train() {
-  plans_ = client_->stream_plans(1);
-  std::uint64_t steps_done = 0;
-  while (const std::optional<StepPlan> plan = next_plan()) {
-    const StepReport own = run_step(*plan);
+  plans_ = client_->stream_plans(steps_done_ + 1);
+  while (!early_stopping_.ended()) {
+    const std::optional<StepPlan> plan = next_plan();
+    if (!plan) break;
+    StepReport own = run_step(*plan);
+    own.checkpoint_due = leads() && checkpointer_->minutes_are_over();
     const std::vector<StepReport> reports = communicator_.all_gather_value(own);
-    check_loss(*plan, combine(reports));
+    const StepReport total = combine(reports);
+    check_loss(*plan, total);
     if (recorder_) recorder_->step(*plan, reports);
-    steps_done = plan->step;
-    if (plan->last_of_epoch && end_epoch(*plan, plan->step == job_.total_steps)) {
-      if (recorder_) recorder_->finish("early_stop", std::nullopt, trainer_->model().parameters());
-      return ExitCode::kDone;
-    }
+    steps_done_ = plan->step;
+    if (plan->last_of_epoch) end_epoch(*plan);
+    if (total.checkpoint_due || checkpointer_->due(steps_done_)) save_checkpoint();
   }
+  return finish();
+}
+
+ExitCode Worker::finish() {
+  const bool early = steps_done_ < job_.total_steps;
   // The coordinator ends the streams of all workers after the same step.
-  const bool stopped = steps_done < job_.total_steps;
+  const bool stopped = early && !early_stopping_.ended();
+  save_checkpoint();
   const std::optional<Scores> scores = evaluate(!stopped && !evaluated_last_);
   if (recorder_) {
-    recorder_->finish(stopped ? "stopped" : "done", scores, trainer_->model().parameters());
+    recorder_->finish(stopped ? "stopped" : (early ? "early_stop" : "done"), scores,
+                      trainer_->model().parameters());
   }
   return stopped ? ExitCode::kStopped : ExitCode::kDone;
+}
+
+void Worker::save_checkpoint() {
+  checkpointer_->save({.step = steps_done_,
+                       .evaluated = evaluated_last_,
+                       .early_stopping = early_stopping_.state()},
+                      recorder_.get());
 }
 
 ExitCode Worker::estimate() {
@@ -263,7 +302,8 @@ void Worker::check_loss(const StepPlan& plan, const StepReport& total) {
   require_finite_loss(plan, total);
 }
 
-bool Worker::end_epoch(const StepPlan& plan, bool last_step) {
+void Worker::end_epoch(const StepPlan& plan) {
+  const bool last_step = plan.step == job_.total_steps;
   const bool due = config_.eval_every > 0 && (plan.epoch % config_.eval_every == 0 || last_step);
   const std::optional<Scores> scores = evaluate(due);
   evaluated_last_ = scores.has_value();
@@ -272,7 +312,7 @@ bool Worker::end_epoch(const StepPlan& plan, bool last_step) {
     recorder_->epoch(plan.epoch, scores, *std::max_element(rss.begin(), rss.end()),
                      trainer_->model().parameters());
   }
-  return scores && early_stopping_.ends_with(plan.epoch, scores->validation) && !last_step;
+  if (scores) early_stopping_.note(plan.epoch, scores->validation);
 }
 
 std::optional<Scores> Worker::evaluate(bool due) {

@@ -14,6 +14,7 @@
 #include "runtime/control/client.h"
 #include "runtime/control/coordinator.h"
 #include "runtime/train/block_dump.h"
+#include "runtime/train/checkpointer.h"
 #include "runtime/train/config.h"
 #include "runtime/train/early_stopping.h"
 #include "runtime/train/evaluator.h"
@@ -40,17 +41,23 @@ class Worker {
   bool leads() const { return communicator_.rank() == 0; }
   void meet();
   void prepare();
+  /// Rank 0: looks for what restore() is to begin from, before the long work.
+  void find_beginning();
   void build();
-  /// --init-from: read by rank 0 alone.
+  /// Where training begins: the checkpoint's state, --init-from's weights or fresh ones. Files are
+  /// read by rank 0 alone.
+  void restore();
   void load_initial_weights();
   ExitCode train();
+  /// After the last step.
+  ExitCode finish();
   /// In the place of train().
   ExitCode estimate();
   std::optional<StepPlan> next_plan();
   StepReport run_step(const StepPlan& plan);
   void check_loss(const StepPlan& plan, const StepReport& total);
-  /// Whether the run ends early with it.
-  bool end_epoch(const StepPlan& plan, bool last_step);
+  void end_epoch(const StepPlan& plan);
+  void save_checkpoint();
   std::optional<Scores> evaluate(bool due);
   [[noreturn]] void fail(const std::string& message, ExitCode code);
 
@@ -76,12 +83,16 @@ class Worker {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<BlockDump> dump_;
-  std::unique_ptr<Recorder> recorder_;  // rank 0
+  std::unique_ptr<Checkpointer> checkpointer_;
+  std::unique_ptr<RunDirectory> run_directory_;  // rank 0, as the two below
+  std::optional<Checkpoint> resumed_;
+  std::unique_ptr<Recorder> recorder_;
   LrScheduleOptions lr_schedule_;
   EarlyStopping early_stopping_;
   bool speaks_ = true;
-  bool evaluated_last_ = false;
-  double plan_wait_s_ = 0;  // of the plan stream so far
+  std::uint64_t steps_done_ = 0;
+  bool evaluated_last_ = false;  // after the last of them
+  double plan_wait_s_ = 0;       // of the plan stream so far
 };
 
 }  // namespace gsplit

@@ -96,3 +96,24 @@ def tensors(path):
     return {name: np.frombuffer(content[8 + length + entry["data_offsets"][0] : 8 + length + entry["data_offsets"][1]],
                                 dtype=np.float32).reshape(entry["shape"])
             for name, entry in header.items() if name != "__metadata__"}
+
+
+def children(pid):
+    """Process ids of the children of a process."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def is_gsplit(pid):
+    """Whether the process runs the executable under test."""
+    try:
+        return os.path.samefile(f"/proc/{pid}/exe", GSPLIT)
+    except OSError:
+        return False

@@ -55,26 +55,41 @@ TEST(LrSchedule, StepDropsAtTheFirstStepOfEveryNthEpoch) {
 
 Score correct(std::uint64_t count) { return {.nodes = 10, .correct = count}; }
 
+bool ends_with(EarlyStopping& stopping, std::uint32_t epoch, const Score& validation) {
+  stopping.note(epoch, validation);
+  return stopping.ended();
+}
+
 TEST(EarlyStopping, EndsAfterItsPatienceWithoutABetterAccuracy) {
   EarlyStopping stopping(2);
-  EXPECT_FALSE(stopping.ends_with(1, correct(0)));
-  EXPECT_FALSE(stopping.ends_with(2, correct(5)));
-  EXPECT_FALSE(stopping.ends_with(3, correct(5)));  // equal is not better
-  EXPECT_FALSE(EarlyStopping(stopping).ends_with(4, correct(6)));
-  EXPECT_TRUE(stopping.ends_with(4, correct(5)));
+  EXPECT_FALSE(ends_with(stopping, 1, correct(0)));
+  EXPECT_FALSE(ends_with(stopping, 2, correct(5)));
+  EXPECT_FALSE(ends_with(stopping, 3, correct(5)));  // equal is not better
+  EarlyStopping better = stopping;
+  EXPECT_FALSE(ends_with(better, 4, correct(6)));
+  EXPECT_TRUE(ends_with(stopping, 4, correct(5)));
 }
 
 TEST(EarlyStopping, CountsEpochsAndNotEvaluations) {
   EarlyStopping stopping(5);
-  EXPECT_FALSE(stopping.ends_with(3, correct(5)));
-  EXPECT_FALSE(stopping.ends_with(6, correct(4)));
-  EXPECT_TRUE(stopping.ends_with(9, correct(4)));
+  EXPECT_FALSE(ends_with(stopping, 3, correct(5)));
+  EXPECT_FALSE(ends_with(stopping, 6, correct(4)));
+  EXPECT_TRUE(ends_with(stopping, 9, correct(4)));
+}
+
+TEST(EarlyStopping, GoesOnFromItsState) {
+  EarlyStopping before(2), after(2);
+  EXPECT_FALSE(ends_with(before, 1, correct(5)));
+  EXPECT_FALSE(ends_with(before, 2, correct(4)));
+  after.restore(before.state());
+  EXPECT_FALSE(after.ended());
+  EXPECT_TRUE(ends_with(after, 3, correct(5)));
 }
 
 TEST(EarlyStopping, NeverEndsWithoutPatience) {
   EarlyStopping stopping(0);
   for (std::uint32_t epoch = 1; epoch < 100; ++epoch) {
-    EXPECT_FALSE(stopping.ends_with(epoch, correct(1)));
+    EXPECT_FALSE(ends_with(stopping, epoch, correct(1)));
   }
 }
 
