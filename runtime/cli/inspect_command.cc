@@ -1,5 +1,5 @@
-// gsplit inspect: says what a dataset or partition directory holds and, if asked, reads all of it
-// and checks it.
+// gsplit inspect: says what a dataset, partition or checkpoint directory holds and, if asked, reads
+// all of it and checks it.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -8,12 +8,14 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <thread>
 
 #include "graph/dataset.h"
 #include "graph/degree_statistics.h"
 #include "graph/shard.h"
 #include "runtime/cli/command.h"
+#include "runtime/train/checkpoint.h"
 
 namespace gsplit {
 namespace {
@@ -134,6 +136,27 @@ Json describe_partition(const InspectFlags& flags) {
   return report;
 }
 
+/// A checkpoint is verified whenever it is opened.
+Json describe_checkpoint(const InspectFlags& flags) {
+  const Checkpoint checkpoint = Checkpoint::open(flags.path);
+  const CheckpointManifest& manifest = checkpoint.manifest();
+  const SafetensorsFile model = checkpoint.tensors("model.safetensors");
+  std::uint64_t elements = 0;
+  for (const auto& [name, tensor] : model.tensors()) {
+    elements += std::accumulate(tensor.shape.begin(), tensor.shape.end(), std::uint64_t{1},
+                                std::multiplies<>());
+  }
+  return {{"kind", "checkpoint"},
+          {"path", flags.path},
+          {"step", manifest.step},
+          {"epoch", manifest.epoch},
+          {"dataset_fingerprint", manifest.dataset_fingerprint},
+          {"tensors", model.tensors().size()},
+          {"parameters", elements},
+          {"resumable", checkpoint.has("optimizer.safetensors")},
+          {"verified", true}};
+}
+
 /// One line a value, keys of inner objects joined by dots.
 void print_lines(const Json& report, const std::string& prefix = "") {
   for (const auto& [key, entry] : report.items()) {
@@ -151,11 +174,16 @@ ExitCode inspect(const InspectFlags& flags) {
   const auto holds = [&](const char* name) {
     return std::filesystem::exists(Path(flags.path) / name, unreadable);
   };
-  if (!holds("metadata.yaml") && !holds("partition.json")) {
-    throw UsageError(flags.path + " holds neither metadata.yaml nor partition.json",
-                     "name a dataset or partition directory");
+  const auto describe = holds("metadata.yaml")    ? describe_dataset
+                        : holds("partition.json") ? describe_partition
+                        : holds("manifest.json")  ? describe_checkpoint
+                                                  : nullptr;
+  if (describe == nullptr) {
+    throw UsageError(
+        flags.path + " holds neither metadata.yaml nor partition.json nor manifest.json",
+        "name a dataset, partition or checkpoint directory");
   }
-  const Json report = holds("metadata.yaml") ? describe_dataset(flags) : describe_partition(flags);
+  const Json report = describe(flags);
   if (flags.json) {
     // A dataset's name may be any bytes; JSON is UTF-8.
     std::cout << report.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
@@ -171,7 +199,7 @@ ExitCode inspect(const InspectFlags& flags) {
 void add_inspect_command(CLI::App& app, Action& action) {
   auto flags = std::make_shared<InspectFlags>();
   CLI::App* command =
-      app.add_subcommand("inspect", "Say what a dataset or partition directory holds");
+      app.add_subcommand("inspect", "Say what a dataset, partition or checkpoint directory holds");
   command->add_option("path", flags->path, "Directory")->required();
   command->add_flag("--verify", flags->verify, "Read and check all of it");
   command->add_flag("--json", flags->json, "Print JSON");

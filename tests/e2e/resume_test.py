@@ -303,6 +303,9 @@ class Rules(Resume):
         self.assertIn("lr: 0.01\n", manifest["config"])
         start = harness.events(run_dir, "run_start")[0]
         self.assertEqual(manifest["dataset_fingerprint"], start["dataset_fingerprint"])
+        said = json.loads(self.must("inspect", run_dir / "checkpoints" / "step-16", "--json", "--verify").stdout)
+        self.assertEqual((said["kind"], said["step"], said["resumable"], said["parameters"]),
+                         ("checkpoint", 16, True, start["parameters"]))
         state = harness.tensors(run_dir / "checkpoints" / "step-16" / "optimizer.safetensors")
         self.assertIn("exp_avg.convs.0.lin_l.weight", state)
         self.assertTrue((state["exp_avg_sq.convs.0.lin_l.weight"] > 0).any())
