@@ -203,9 +203,9 @@ Score Evaluator::score(std::span<const LocalId> nodes, ConstMatrixView logits) {
       context_.backend.dense().cross_entropy({.logits = logits, .labels = labels}, context_.stream);
   Score total;
   for (const Score& worker :
-       context_.communicator.all_gather_value(Score{nodes.size(), own.correct, own.loss})) {
+       context_.communicator.all_gather_value(Score{nodes.size(), own.predictions, own.loss})) {
     total.nodes += worker.nodes;
-    total.correct += worker.correct;
+    total.predictions += worker.predictions;
     total.loss_sum += worker.loss_sum;
   }
   return total;

@@ -17,12 +17,11 @@ namespace gsplit {
 /// Over the nodes of one split and all workers.
 struct Score {
   std::uint64_t nodes = 0;
-  std::uint64_t correct = 0;
+  PredictionCounts predictions;
   double loss_sum = 0;
 
-  double accuracy() const {
-    return nodes == 0 ? 0 : static_cast<double>(correct) / static_cast<double>(nodes);
-  }
+  /// Micro-F1, which is the accuracy where a node has one class; 0 without nodes.
+  double accuracy() const { return predictions.f1(); }
 };
 
 struct Scores {

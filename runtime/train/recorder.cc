@@ -98,7 +98,7 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
   const StepReport& counts = totals_.counts;
   const double seeds = static_cast<double>(counts.seeds);
   const double loss = counts.loss_sum / seeds;
-  const double train_accuracy = static_cast<double>(counts.correct) / seeds;
+  const double train_accuracy = counts.predictions.f1();
   const double seconds = seconds_since(totals_.start);
   directory_.event("epoch", Json{{"epoch", epoch},
                                  {"loss", loss},

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/base/prediction_counts.h"
+
 namespace gsplit {
 
 inline constexpr std::uint32_t kNoLayer = 0xFFFFFFFF;
@@ -12,7 +14,7 @@ inline constexpr std::uint32_t kNoLayer = 0xFFFFFFFF;
 /// One worker's share; travels between workers as bytes.
 struct StepReport {
   double loss_sum = 0;  ///< over own seeds
-  std::uint64_t correct = 0;
+  PredictionCounts predictions;
   std::uint64_t seeds = 0;
   std::uint64_t edges = 0;       ///< sampled, all layers
   std::uint64_t input_rows = 0;  ///< rows that the input layer needs, before any cache

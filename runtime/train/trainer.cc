@@ -79,7 +79,7 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
     const LossSums sums = loss(plan, logits.view(), gradient.view());
     report.loss_sum = sums.loss;
-    report.correct = sums.correct;
+    report.predictions = sums.predictions;
     if (!std::isfinite(sums.loss)) {
       report.bad_layer = first_bad_layer(state, batch_, logits.view(), context_);
     }
