@@ -10,6 +10,7 @@
 #include "graph/shard.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/input_rows.h"
+#include "runtime/train/task_loss.h"
 #include "sampler/split_sampler.h"
 
 namespace gsplit {
@@ -66,6 +67,7 @@ class Evaluator {
   Model& model_;
   SplitSampler& sampler_;
   Context& context_;
+  TaskLoss loss_;
 };
 
 }  // namespace gsplit

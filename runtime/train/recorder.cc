@@ -19,7 +19,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 Json step_fields(const StepPlan& plan, const StepReport& total) {
   return {{"epoch", plan.epoch},
           {"step", plan.step},
-          {"loss", total.loss_sum / plan.global_batch},
+          {"loss", total.mean_loss()},
           {"lr", total.learning_rate},
           {"seeds", total.seeds},
           {"edges", total.edges},
@@ -52,6 +52,7 @@ std::string percent(const Score& score) {
 Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, const Log& log)
     : config_(config),
       log_(log),
+      metric_(metric_of(facts.task)),
       directory_(config.run_dir, config.overwrite),
       progress_(facts.total_steps,
                 static_cast<std::uint32_t>((facts.total_steps + facts.steps_per_epoch - 1) /
@@ -67,14 +68,14 @@ Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, const Log& 
                                      {"coordinator", facts.coordinator},
                                      {"total_steps", facts.total_steps},
                                      {"parameters", facts.num_parameters},
-                                     {"metric", "accuracy"},
+                                     {"metric", metric_},
                                      {"versions", {{"gsplit", GSPLIT_VERSION}}}});
 }
 
 void Recorder::step(const StepPlan& plan, std::span<const StepReport> workers) {
   const StepReport total = combine(workers);
   directory_.event("step", step_fields(plan, total));
-  progress_.step(plan.step, plan.epoch, total.loss_sum / plan.global_batch, total.seeds);
+  progress_.step(plan.step, plan.epoch, total.mean_loss(), total.seeds);
   totals_.counts = combine(std::vector{totals_.counts, total});
   totals_.edges_by_worker.resize(workers.size());
   for (std::size_t p = 0; p < workers.size(); ++p) {
@@ -97,7 +98,7 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
                      std::uint64_t peak_rss_bytes, ParameterSet& parameters) {
   const StepReport& counts = totals_.counts;
   const double seeds = static_cast<double>(counts.seeds);
-  const double loss = counts.loss_sum / seeds;
+  const double loss = counts.mean_loss();
   const double train_accuracy = counts.predictions.f1();
   const double seconds = seconds_since(totals_.start);
   directory_.event("epoch", Json{{"epoch", epoch},
@@ -110,9 +111,10 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
                                  {"shuffle_bytes", counts.shuffle_bytes},
                                  {"load_imbalance", load_imbalance()},
                                  {"peak_rss_bytes", peak_rss_bytes}});
-  progress_.lasting(fmt::format(
-      "epoch {}  loss {:.4f}  train {:.2f} %  valid {}  {:.1f} s  {:.0f} seeds/s", epoch, loss,
-      100 * train_accuracy, scores ? percent(scores->validation) : "-", seconds, seeds / seconds));
+  progress_.lasting(
+      fmt::format("epoch {}  loss {:.4f}  train {} {:.2f} %  valid {}  {:.1f} s  {:.0f} seeds/s",
+                  epoch, loss, metric_, 100 * train_accuracy,
+                  scores ? percent(scores->validation) : "-", seconds, seeds / seconds));
   epochs_done_ = epoch;
   if (scores) keep_best(epoch, *scores, parameters);
   totals_ = {};
@@ -147,8 +149,8 @@ void Recorder::finish(const std::string& status, const std::optional<Scores>& sc
                                    {"steps", steps_done_},
                                    {"plan_wait_share", step_s_ > 0 ? plan_wait_s_ / step_s_ : 0},
                                    {"seconds", seconds}});
-  progress_.lasting(fmt::format("{} after {} steps, {:.1f} s: best valid {}, test {}; run in {}",
-                                status, steps_done_, seconds,
+  progress_.lasting(fmt::format("{} after {} steps, {:.1f} s: best valid {} {}, test {}; run in {}",
+                                status, steps_done_, seconds, metric_,
                                 best_ ? percent(best_->validation) : "-",
                                 best_ ? percent(best_->test) : "-", directory_.path().string()));
 }

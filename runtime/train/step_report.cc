@@ -18,6 +18,7 @@ StepReport combine(std::span<const StepReport> workers) {
       total.*seconds = std::max(total.*seconds, worker.*seconds);
     }
     total.loss_sum += worker.loss_sum;
+    total.loss_weight += worker.loss_weight;
     total.predictions += worker.predictions;
     total.learning_rate = worker.learning_rate;
     total.bad_layer = std::min(total.bad_layer, worker.bad_layer);

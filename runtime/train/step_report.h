@@ -13,7 +13,8 @@ inline constexpr std::uint32_t kNoLayer = 0xFFFFFFFF;
 
 /// One worker's share; travels between workers as bytes.
 struct StepReport {
-  double loss_sum = 0;  ///< over own seeds
+  double loss_sum = 0;     ///< over own seeds
+  double loss_weight = 0;  ///< their share of the mean's denominator: TaskLoss::weight_of_a_node()
   PredictionCounts predictions;
   std::uint64_t seeds = 0;
   std::uint64_t edges = 0;       ///< sampled, all layers
@@ -32,6 +33,9 @@ struct StepReport {
   double compute_s = 0;    ///< forward, loss, backward, optimizer, without the exchanges inside
   double comm_s = 0;       ///< shuffles and gradient all-reduce
   double plan_wait_s = 0;  ///< waiting for the coordinator's plan
+
+  /// Of reports over all workers: the loss of the global batch. 0 where nothing has a weight.
+  double mean_loss() const { return loss_weight > 0 ? loss_sum / loss_weight : 0; }
 };
 
 /// Sums of the counts, maxima of the times.

@@ -43,7 +43,8 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
       input_rows_(config, shard, context),
       degrees_(count_degrees(shard.topology(), shard.range())),
       model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream),
-      optimizer_(config, model_.parameters(), context) {}
+      optimizer_(config, model_.parameters(), context),
+      loss_(shard, context) {}
 
 DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
@@ -77,10 +78,8 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
     ForwardState state;
     const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
-    const LossSums sums = loss(plan, logits.view(), gradient.view());
-    report.loss_sum = sums.loss;
-    report.predictions = sums.predictions;
-    if (!std::isfinite(sums.loss)) {
+    loss(plan, logits.view(), gradient.view(), report);
+    if (!std::isfinite(report.loss_sum)) {
       report.bad_layer = first_bad_layer(state, batch_, logits.view(), context_);
     }
     model_.backward(model_batch, std::move(gradient), state, context_);
@@ -119,13 +118,13 @@ Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepRep
   return input;
 }
 
-LossSums Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient) {
-  std::vector<std::int32_t> labels;
-  labels.reserve(plan.seeds.size());
-  for (LocalId seed : plan.seeds) labels.push_back(shard_.labels()[value(seed)]);
-  return context_.backend.dense().cross_entropy(
-      {.logits = logits, .labels = labels, .scale = 1.0 / plan.global_batch, .gradient = gradient},
-      context_.stream);
+void Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient,
+                   StepReport& report) {
+  report.loss_weight = static_cast<double>(plan.seeds.size()) * loss_.weight_of_a_node();
+  const double weight = plan.global_batch * loss_.weight_of_a_node();
+  const LossSums sums = loss_.sums(plan.seeds, logits, 1 / weight, gradient);
+  report.loss_sum = sums.loss;
+  report.predictions = sums.predictions;
 }
 
 void Trainer::reduce_gradients(StepReport& report) {

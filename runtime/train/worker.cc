@@ -187,6 +187,7 @@ void Worker::build() {
                          .device = backend_->describe(),
                          .dataset_name = dataset_.name,
                          .dataset_fingerprint = fingerprint_,
+                         .task = shard_.task(),
                          .coordinator = coordinator_address_,
                          .total_steps = job_.total_steps,
                          .steps_per_epoch = job_.steps_per_epoch,

@@ -1,0 +1,34 @@
+// The loss of the shard's task: softmax cross-entropy for one class a node, binary cross-entropy
+// for labels. docs/numerics.md gives the formulas.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "graph/shard.h"
+#include "runtime/nn/conv.h"
+
+namespace gsplit {
+
+class TaskLoss {
+ public:
+  /// The references must outlive the loss.
+  TaskLoss(const Shard& shard, Context& context);
+
+  /// What each node adds to the denominator of the mean loss: 1, or for labels the classes.
+  double weight_of_a_node() const;
+
+  /// Sums over own `nodes`, whose logits are the rows of `logits`; the gradient of the sum times
+  /// `scale` into `gradient`, which has no rows where it is not wanted.
+  LossSums sums(std::span<const LocalId> nodes, ConstMatrixView logits, double scale = 1,
+                MatrixView gradient = {}) const;
+
+ private:
+  std::vector<std::int32_t> classes_of(std::span<const LocalId> nodes) const;
+  std::vector<std::uint8_t> label_rows_of(std::span<const LocalId> nodes) const;
+
+  const Shard& shard_;
+  Context& context_;
+};
+
+}  // namespace gsplit
