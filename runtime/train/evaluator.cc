@@ -80,7 +80,7 @@ Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputR
       model_(model),
       sampler_(sampler),
       context_(context),
-      loss_(shard, context) {}
+      loss_(shard, {}, context) {}
 
 Matrix Evaluator::embeddings() {
   GSPLIT_CHECK(model_.num_layers() >= 2);

@@ -67,7 +67,7 @@ class Evaluator {
   Model& model_;
   SplitSampler& sampler_;
   Context& context_;
-  TaskLoss loss_;
+  TaskLoss loss_;  // without class weights
 };
 
 }  // namespace gsplit

@@ -34,7 +34,9 @@ TrainConfig training_config(const fs::path& checkpoint) {
   if (!json.is_object() || !json.contains("config") || !json["config"].is_string()) {
     throw UsageError(manifest.string() + " is damaged", "give another checkpoint");
   }
-  return from_yaml(json["config"].get<std::string>(), manifest.string());
+  TrainConfig config = from_yaml(json["config"].get<std::string>(), manifest.string());
+  config.class_weights = TrainConfig{}.class_weights;  // nothing is trained: no file is needed
+  return config;
 }
 
 std::vector<std::uint64_t> wanted_nodes(const fs::path& file, std::uint64_t num_nodes) {

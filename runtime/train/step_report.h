@@ -14,7 +14,7 @@ inline constexpr std::uint32_t kNoLayer = 0xFFFFFFFF;
 /// One worker's share; travels between workers as bytes.
 struct StepReport {
   double loss_sum = 0;     ///< over own seeds
-  double loss_weight = 0;  ///< their share of the mean's denominator: TaskLoss::weight_of_a_node()
+  double loss_weight = 0;  ///< their share of the mean's denominator: TaskLoss::weight()
   PredictionCounts predictions;
   std::uint64_t seeds = 0;
   std::uint64_t edges = 0;       ///< sampled, all layers

@@ -12,10 +12,15 @@ namespace gsplit {
 
 class TaskLoss {
  public:
-  /// The references must outlive the loss.
-  TaskLoss(const Shard& shard, Context& context);
+  /// `class_weights`: (num_classes), or empty. The references must outlive the loss.
+  TaskLoss(const Shard& shard, std::vector<double> class_weights, Context& context);
 
-  /// What each node adds to the denominator of the mean loss: 1, or for labels the classes.
+  /// Whether the denominator of the mean depends on which labels the nodes have.
+  bool weighs_nodes() const;
+  /// What own `nodes` add to the denominator of the mean loss: their number, times the classes for
+  /// labels; with class weights and one class a node, the sum of their weights.
+  double weight(std::span<const LocalId> nodes) const;
+  /// What each node adds. REQUIRES: not weighs_nodes().
   double weight_of_a_node() const;
 
   /// Sums over own `nodes`, whose logits are the rows of `logits`; the gradient of the sum times
@@ -28,6 +33,7 @@ class TaskLoss {
   std::vector<std::uint8_t> label_rows_of(std::span<const LocalId> nodes) const;
 
   const Shard& shard_;
+  std::vector<double> class_weights_;
   Context& context_;
 };
 

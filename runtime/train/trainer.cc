@@ -1,8 +1,10 @@
 #include "runtime/train/trainer.h"
 
 #include <cmath>
+#include <numeric>
 #include <utility>
 
+#include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
 
 namespace gsplit {
@@ -44,7 +46,7 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
       degrees_(count_degrees(shard.topology(), shard.range())),
       model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
-      loss_(shard, context) {}
+      loss_(shard, class_weights(config.class_weights, shard, context.communicator), context) {}
 
 DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
@@ -120,11 +122,19 @@ Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepRep
 
 void Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient,
                    StepReport& report) {
-  report.loss_weight = static_cast<double>(plan.seeds.size()) * loss_.weight_of_a_node();
-  const double weight = plan.global_batch * loss_.weight_of_a_node();
-  const LossSums sums = loss_.sums(plan.seeds, logits, 1 / weight, gradient);
+  report.loss_weight = loss_.weight(plan.seeds);
+  const double weight = global_loss_weight(plan, report);
+  const LossSums sums = loss_.sums(plan.seeds, logits, weight > 0 ? 1 / weight : 0, gradient);
   report.loss_sum = sums.loss;
   report.predictions = sums.predictions;
+}
+
+double Trainer::global_loss_weight(const StepPlan& plan, StepReport& report) {
+  if (!loss_.weighs_nodes()) return plan.global_batch * loss_.weight_of_a_node();
+  const PhaseScope phase(context_.progress, Phase::kAllReduce);
+  const Stopwatch watch(report.comm_s);
+  const std::vector<double> all = context_.communicator.all_gather_value(report.loss_weight);
+  return std::accumulate(all.begin(), all.end(), 0.0);
 }
 
 void Trainer::reduce_gradients(StepReport& report) {

@@ -43,6 +43,8 @@ class Trainer {
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.
   void loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient, StepReport& report);
+  /// Denominator of the mean loss over the global batch.
+  double global_loss_weight(const StepPlan& plan, StepReport& report);
   void reduce_gradients(StepReport& report);
 
   const TrainConfig& config_;

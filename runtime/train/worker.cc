@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "partition/prepare.h"
+#include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
 #include "runtime/train/dry_run.h"
 #include "runtime/train/resources.h"
@@ -49,6 +50,7 @@ LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) 
 /// What can be found wrong before the long work begins.
 void check_before_partitioning(const TrainConfig& config, const Dataset& dataset) {
   if (!config.init_from.empty()) SafetensorsFile::open(weights_file_of(config.init_from));
+  check_class_weights(config.class_weights, dataset.num_classes);
   if (config.early_stop > 0 && dataset.validation.nodes.empty()) {
     throw UsageError("--early-stop needs validation nodes, and the dataset has none",
                      "leave --early-stop away");
