@@ -28,6 +28,11 @@ bool is_integer(const NpyArray& array) {
   return array.type().kind == 'i' || array.type().kind == 'u';
 }
 
+template <class Bits>
+std::span<const Bits> bits_of(const NpyArray& array) {
+  return {reinterpret_cast<const Bits*>(array.bytes().data()), array.num_elements()};
+}
+
 NpyArray open_edges(const std::filesystem::path& path) {
   NpyArray edges = NpyArray::open(path);
   if (!is_integer(edges)) {
@@ -109,13 +114,22 @@ void convert_labels(const NpyArray& array, std::span<const T> stored, std::uint6
   }
 }
 
-std::vector<std::int32_t> read_labels(const NpyArray& array, std::uint64_t num_classes) {
+/// The task that labels of this shape are for.
+Task task_of(const NpyArray& array, std::uint64_t num_classes) {
   const auto& shape = array.shape();
-  const bool column = shape.size() == 2 && shape[1] == 1;  // as OGB stores them
-  if (shape.size() != 1 && !column) {
-    refuse(array, "has shape " + shape_text(array) + ", expected (seeds)",
-           "give one class a node; multi-label tasks are not supported");
+  if (shape.size() == 1 || (shape.size() == 2 && shape[1] == 1)) {  // (n, 1) as OGB stores them
+    return Task::kMultiClass;
   }
+  if (shape.size() != 2 || shape[1] != num_classes) {
+    const std::string columns = std::to_string(num_classes);
+    refuse(array,
+           "has shape " + shape_text(array) + ", expected (seeds) or (seeds, " + columns + ")",
+           "give one class a node, or " + columns + " columns of 0 and 1 for a multi-label task");
+  }
+  return Task::kMultiLabel;
+}
+
+std::vector<std::int32_t> read_classes(const NpyArray& array, std::uint64_t num_classes) {
   std::vector<std::int32_t> labels(array.num_elements());
   if (array.type() == NpyType{'f', 4}) {
     convert_labels(array, array.as<float>(), num_classes, labels);
@@ -127,16 +141,40 @@ std::vector<std::int32_t> read_labels(const NpyArray& array, std::uint64_t num_c
   return labels;
 }
 
+template <class T>
+std::vector<std::uint8_t> convert_label_rows(const NpyArray& array, std::span<const T> stored) {
+  const std::uint64_t columns = array.shape()[1];
+  std::vector<std::uint8_t> rows(stored.size());
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    rows[i] = stored[i] == T{1};
+    if (stored[i] != T{0} && stored[i] != T{1}) {  // true for NaN
+      refuse(array,
+             "holds " + std::to_string(stored[i]) + at_position(i / columns) + ", column " +
+                 std::to_string(i % columns) + ", expected 0 or 1",
+             "a multi-label task has 1 for each label that holds and 0 for the others");
+    }
+  }
+  return rows;
+}
+
+std::vector<std::uint8_t> read_label_rows(const NpyArray& array) {
+  std::vector<std::uint8_t> rows;
+  if (array.type() == NpyType{'f', 4}) return convert_label_rows(array, array.as<float>());
+  if (array.type() == NpyType{'f', 8}) return convert_label_rows(array, array.as<double>());
+  if (array.type().kind == 'b') return convert_label_rows(array, bits_of<std::uint8_t>(array));
+  array.visit_integers([&](auto stored) { rows = convert_label_rows(array, stored); });
+  return rows;
+}
+
 struct Labeled {
   std::uint64_t node;
   std::size_t position;
-  std::int32_t label;
 };
 
 std::vector<Labeled> sorted_by_node(const LabeledNodes& split) {
   std::vector<Labeled> entries(split.nodes.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    entries[i] = {split.nodes[i], i, split.labels[i]};
+    entries[i] = {split.nodes[i], i};
   }
   std::sort(entries.begin(), entries.end(), [](const Labeled& a, const Labeled& b) {
     return std::pair(a.node, a.position) < std::pair(b.node, b.position);
@@ -159,17 +197,25 @@ void check_unique(const NpyArray& seeds, const std::vector<Labeled>& sorted) {
 struct SplitArrays {
   NpyArray seeds;
   NpyArray labels;
+  Task task = Task::kMultiClass;
   std::vector<Labeled> sorted;
   LabeledNodes content;
 };
 
+bool is_absent(const SplitArrays& split) { return split.labels.path().empty(); }
+
 SplitArrays open_split(const SplitFiles& files, const DatasetDescription& description) {
-  SplitArrays split{NpyArray::open(files.seeds), NpyArray::open(files.labels), {}, {}};
+  SplitArrays split{.seeds = NpyArray::open(files.seeds), .labels = NpyArray::open(files.labels)};
   split.content.nodes = read_seeds(split.seeds, description.num_nodes);
-  split.content.labels = read_labels(split.labels, description.num_classes);
-  if (split.content.nodes.size() != split.content.labels.size()) {
+  split.task = task_of(split.labels, description.num_classes);
+  if (split.task == Task::kMultiLabel) {
+    split.content.label_rows = read_label_rows(split.labels);
+  } else {
+    split.content.labels = read_classes(split.labels, description.num_classes);
+  }
+  if (split.content.nodes.size() != split.labels.shape()[0]) {
     refuse(split.labels,
-           "has " + std::to_string(split.content.labels.size()) + " labels for " +
+           "has " + std::to_string(split.labels.shape()[0]) + " labels for " +
                std::to_string(split.content.nodes.size()) + " seeds of " +
                files.seeds.filename().string(),
            "give one label a seed");
@@ -184,18 +230,51 @@ SplitArrays open_split(const std::optional<SplitFiles>& files,
   return files ? open_split(*files, description) : SplitArrays{};
 }
 
+/// Labels a node: one class, or a row of 0 and 1.
+std::size_t label_columns(const SplitArrays& split) {
+  return split.task == Task::kMultiLabel ? split.labels.shape()[1] : 1;
+}
+
+std::int32_t label_at(const SplitArrays& split, std::size_t position, std::size_t column) {
+  if (split.task == Task::kMultiClass) return split.content.labels[position];
+  return split.content.label_rows[position * label_columns(split) + column];
+}
+
+std::string label_text(const SplitArrays& split, std::size_t position, std::size_t column) {
+  const std::string label = std::to_string(label_at(split, position, column));
+  if (split.task == Task::kMultiClass) return "class " + label;
+  return "the value " + label + " in column " + std::to_string(column);
+}
+
+/// The node of `a` in `one` and of `b` in `other` is the same, and so must be its labels.
+void check_same_label(const SplitArrays& one, const Labeled& a, const SplitArrays& other,
+                      const Labeled& b) {
+  for (std::size_t column = 0; column < label_columns(other); ++column) {
+    if (label_at(one, a.position, column) == label_at(other, b.position, column)) continue;
+    refuse(other.labels,
+           "gives node " + std::to_string(b.node) + " " + label_text(other, b.position, column) +
+               at_position(b.position) + ", and " + one.labels.path().filename().string() + " " +
+               label_text(one, a.position, column),
+           "give a node the same label wherever it stands");
+  }
+}
+
+/// REQUIRES: the same task.
 void check_same_labels(const SplitArrays& one, const SplitArrays& other) {
   auto a = one.sorted.begin();
   for (const Labeled& b : other.sorted) {
     while (a != one.sorted.end() && a->node < b.node) ++a;
     if (a == one.sorted.end()) return;
-    if (a->node != b.node || a->label == b.label) continue;
-    refuse(other.labels,
-           "gives node " + std::to_string(b.node) + " class " + std::to_string(b.label) +
-               at_position(b.position) + ", and " + one.labels.path().filename().string() +
-               " class " + std::to_string(a->label),
-           "give a node one class");
+    if (a->node == b.node) check_same_label(one, *a, other, b);
   }
+}
+
+void check_same_task(const SplitArrays& train, const SplitArrays& other) {
+  if (is_absent(other) || other.task == train.task) return;
+  refuse(other.labels,
+         "has shape " + shape_text(other.labels) + ", and " +
+             train.labels.path().filename().string() + " has " + shape_text(train.labels),
+         "give all splits one class a node, or all of them a column for each label");
 }
 
 void read_splits(const DatasetDescription& description, Dataset& dataset) {
@@ -205,17 +284,15 @@ void read_splits(const DatasetDescription& description, Dataset& dataset) {
   if (train.content.nodes.empty()) {
     refuse(train.seeds, "is empty", "give at least one training node");
   }
+  check_same_task(train, validation);
+  check_same_task(train, test);
   check_same_labels(train, validation);
   check_same_labels(train, test);
   check_same_labels(validation, test);
+  dataset.task = train.task;
   dataset.train = std::move(train.content);
   dataset.validation = std::move(validation.content);
   dataset.test = std::move(test.content);
-}
-
-template <class Bits>
-std::span<const Bits> bits_of(const NpyArray& array) {
-  return {reinterpret_cast<const Bits*>(array.bytes().data()), array.num_elements()};
 }
 
 /// Position of the first feature whose exponent bits are all ones: infinities and NaN.

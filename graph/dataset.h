@@ -9,13 +9,17 @@
 #include <vector>
 
 #include "graph/npy.h"
+#include "graph/task.h"
 
 namespace gsplit {
 
-/// Nodes of one split with their classes, in the order of the file.
+/// Nodes of one split with their labels, in the order of the file. Of `labels` and `label_rows` the
+/// one of the dataset's task is filled.
 struct LabeledNodes {
   std::vector<std::uint64_t> nodes;  ///< OriginalIds
-  std::vector<std::int32_t> labels;  ///< same length, in [0, num_classes)
+  std::vector<std::int32_t> labels;  ///< multi-class: same length, in [0, num_classes)
+  std::vector<std::uint8_t>
+      label_rows;  ///< multi-label: (nodes, num_classes), row by row, each 0 or 1
 };
 
 /// Owns mappings of the large arrays. Immutable after open(); safe to read from several threads.
@@ -25,6 +29,7 @@ struct Dataset {
   std::uint64_t num_nodes = 0;
   std::uint64_t num_edges = 0;
   std::uint64_t num_classes = 0;
+  Task task = Task::kMultiClass;
   NpyArray edges;           ///< (2, num_edges) integers: row 0 sources, row 1 destinations
   NpyArray features;        ///< (num_nodes, F) f2 or f4
   LabeledNodes train;       ///< never empty
@@ -36,8 +41,9 @@ struct Dataset {
 
 /// Opens and checks what can be checked without reading the large arrays: the YAML's structure,
 /// existence, dtypes, shapes and agreement of the arrays; that split nodes exist, are unique within
-/// a split, carry a label in range, and carry the same label wherever they stand. Throws
-/// UsageError: file, fault, remedy in one line.
+/// a split, carry a label in range, and carry the same label wherever they stand. The training
+/// labels decide the task: (seeds) or (seeds, 1) is multi-class, (seeds, num_classes) of 0 and 1 is
+/// multi-label, and all splits must be alike. Throws UsageError: file, fault, remedy in one line.
 Dataset open_dataset(const std::filesystem::path& directory);
 
 /// Reads the edges: every end below num_nodes, else UsageError as validate_arrays.

@@ -26,6 +26,7 @@ void add_split(Sha256& hash, const LabeledNodes& split) {
   hash.add(std::uint64_t{split.nodes.size()});
   hash.add(std::as_bytes(std::span(split.nodes)));
   hash.add(std::as_bytes(std::span(split.labels)));
+  hash.add(std::as_bytes(std::span(split.label_rows)));
 }
 
 }  // namespace
@@ -35,6 +36,7 @@ std::string content_fingerprint(const Dataset& dataset) {
   hash.add(std::string("gsplit dataset fingerprint 1"));
   hash.add(dataset.num_nodes);
   hash.add(dataset.num_classes);
+  if (dataset.task == Task::kMultiLabel) hash.add(std::string(name_of(dataset.task)));
   add_array(hash, dataset.edges);
   add_array(hash, dataset.features);
   for (const LabeledNodes* split : {&dataset.train, &dataset.validation, &dataset.test}) {

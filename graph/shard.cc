@@ -8,7 +8,7 @@
 namespace gsplit {
 namespace {
 
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr const char* kRemedy = "make the partition again with gsplit partition";
 
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& fault) {
@@ -79,6 +79,18 @@ NpyArray open_features(const std::filesystem::path& path, std::uint64_t nodes,
   return array;
 }
 
+NpyArray open_labels(const std::filesystem::path& path, std::uint64_t nodes,
+                     const PartitionInfo& info) {
+  if (info.task == Task::kMultiClass) return open_column<std::int32_t>(path, nodes);
+  NpyArray array = NpyArray::open(path);
+  const auto labels = array.as<std::uint8_t>();
+  require_shape(array, {nodes, info.num_classes});
+  if (std::any_of(labels.begin(), labels.end(), [](std::uint8_t label) { return label > 1; })) {
+    refuse(path, "holds labels that are neither 0 nor 1");
+  }
+  return array;
+}
+
 /// Ascending local ids of one split.
 NpyArray open_split(const std::filesystem::path& path, std::uint64_t nodes) {
   NpyArray array = NpyArray::open(path);
@@ -114,7 +126,14 @@ void check_info(const PartitionInfo& info, const std::filesystem::path& file) {
   }
 }
 
-PartitionInfo from_json(const nlohmann::json& json) {
+Task task_from_name(const std::string& name, const std::filesystem::path& file) {
+  for (const Task task : {Task::kMultiClass, Task::kMultiLabel}) {
+    if (name == name_of(task)) return task;
+  }
+  refuse(file, "has the unknown task " + name);
+}
+
+PartitionInfo from_json(const nlohmann::json& json, const std::filesystem::path& file) {
   PartitionInfo info;
   info.format_version = json.at("format_version").get<int>();
   info.num_parts = json.at("num_parts").get<int>();
@@ -126,6 +145,7 @@ PartitionInfo from_json(const nlohmann::json& json) {
   info.num_nodes = json.at("num_nodes").get<std::uint64_t>();
   info.num_edges = json.at("num_edges").get<std::uint64_t>();
   info.num_classes = json.at("num_classes").get<std::uint64_t>();
+  info.task = task_from_name(json.at("task").get<std::string>(), file);
   info.feature_width = json.at("feature_width").get<std::uint64_t>();
   info.num_train = json.at("num_train").get<std::uint64_t>();
   info.num_validation = json.at("num_validation").get<std::uint64_t>();
@@ -145,6 +165,7 @@ nlohmann::ordered_json to_json(const PartitionInfo& info) {
           {"num_nodes", info.num_nodes},
           {"num_edges", info.num_edges},
           {"num_classes", info.num_classes},
+          {"task", name_of(info.task)},
           {"feature_width", info.feature_width},
           {"num_train", info.num_train},
           {"num_validation", info.num_validation},
@@ -172,7 +193,7 @@ PartitionInfo read_partition_info(const std::filesystem::path& file) {
                      std::to_string(kFormatVersion));
   }
   try {
-    const PartitionInfo info = from_json(json);
+    const PartitionInfo info = from_json(json, file);
     check_info(info, file);
     return info;
   } catch (const nlohmann::json::exception& error) {
@@ -226,7 +247,9 @@ Shard Shard::open(const Partition& partition, int part) {
   shard.indptr_ = open_indptr(directory / "indptr.npy", nodes, shard.indices_.num_elements());
   shard.original_ids_ = open_original_ids(directory / "original_ids.npy", nodes, info.num_nodes);
   shard.features_ = open_features(directory / "features.npy", nodes, info.feature_width);
-  shard.labels_ = open_column<std::int32_t>(directory / "labels.npy", nodes);
+  shard.task_ = info.task;
+  shard.num_classes_ = info.num_classes;
+  shard.labels_ = open_labels(directory / "labels.npy", nodes, info);
   shard.train_ = open_split(directory / "train_nodes.npy", nodes);
   shard.validation_ = open_split(directory / "validation_nodes.npy", nodes);
   shard.test_ = open_split(directory / "test_nodes.npy", nodes);
@@ -254,7 +277,16 @@ ConstMatrixView Shard::features() const {
   return {features_.bytes().data(), dtype, rows, cols, cols};
 }
 
-std::span<const std::int32_t> Shard::labels() const { return labels_.as<std::int32_t>(); }
+std::span<const std::int32_t> Shard::labels() const {
+  GSPLIT_CHECK(task_ == Task::kMultiClass);
+  return labels_.as<std::int32_t>();
+}
+
+std::span<const std::uint8_t> Shard::label_matrix() const {
+  GSPLIT_CHECK(task_ == Task::kMultiLabel);
+  return labels_.as<std::uint8_t>();
+}
+
 std::span<const LocalId> Shard::train_nodes() const {
   return ids_of<LocalId, std::uint32_t>(train_);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graph/npy.h"
+#include "graph/task.h"
 #include "kernels/base/ids.h"
 #include "kernels/matrix.h"
 #include "kernels/sampling.h"
@@ -18,7 +19,7 @@ namespace gsplit {
 
 /// Contents of partition.json.
 struct PartitionInfo {
-  int format_version = 1;
+  int format_version = 2;
   int num_parts = 1;
   std::string method;  ///< metis, random, range, file, or "none" for one part
   std::string dataset_name;
@@ -28,6 +29,7 @@ struct PartitionInfo {
   std::uint64_t num_nodes = 0;
   std::uint64_t num_edges = 0;
   std::uint64_t num_classes = 0;
+  Task task = Task::kMultiClass;
   std::uint64_t feature_width = 0;
   std::uint64_t num_train = 0;
   std::uint64_t num_validation = 0;
@@ -68,14 +70,21 @@ class Shard {
   TopologyView topology() const;
   std::span<const OriginalId> original_ids() const;  ///< (num_nodes), ascending
   ConstMatrixView features() const;                  ///< (num_nodes, F), fp16 or fp32
-  std::span<const std::int32_t> labels() const;      ///< (num_nodes), -1 where unlabelled
-  std::span<const LocalId> train_nodes() const;      ///< ascending
+  Task task() const { return task_; }
+  std::size_t num_classes() const { return num_classes_; }
+  /// (num_nodes), -1 where unlabelled. REQUIRES: multi-class.
+  std::span<const std::int32_t> labels() const;
+  /// (num_nodes, num_classes), row by row, each 0 or 1; 0 where unlabelled. REQUIRES: multi-label.
+  std::span<const std::uint8_t> label_matrix() const;
+  std::span<const LocalId> train_nodes() const;  ///< ascending
   std::span<const LocalId> validation_nodes() const;
   std::span<const LocalId> test_nodes() const;
 
  private:
   int part_ = 0;
   GlobalRange range_;
+  Task task_ = Task::kMultiClass;
+  std::size_t num_classes_ = 0;
   NpyArray indptr_, indices_, original_ids_, features_, labels_, train_, validation_, test_;
 };
 

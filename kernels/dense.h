@@ -9,6 +9,7 @@
 
 #include "kernels/base/dropout.h"
 #include "kernels/base/ids.h"
+#include "kernels/base/prediction_counts.h"
 #include "kernels/matrix.h"
 
 namespace gsplit {
@@ -89,18 +90,39 @@ struct AddArgs {
   MatrixView destination;
 };
 
-/// Softmax cross-entropy: sums the losses of the rows and, where `gradient` has rows, writes
-/// gradient = scale * (softmax(logits) - onehot(label)).
+/// Softmax cross-entropy: sums the losses of the rows, w[label] * -log softmax(logits)[label] with
+/// the class weights w, and, where `gradient` has rows, writes gradient = scale * w[label] *
+/// (softmax(logits) - onehot(label)). The predicted class is the first of the largest logits.
 struct CrossEntropyArgs {
   ConstMatrixView logits;                ///< (rows, classes)
   std::span<const std::int32_t> labels;  ///< (rows), in [0, classes)
+  double scale = 1;
+  MatrixView gradient;                    ///< as logits, or without rows
+  std::span<const double> class_weights;  ///< (classes), not negative; empty: all 1
+};
+
+/// Binary cross-entropy of each class on its own, as torch.nn.BCEWithLogitsLoss: of logit x, label
+/// y and positive weight w of the class, loss = w y softplus(-x) + (1 - y) softplus(x), where
+/// softplus(x) = log(1 + exp(x)), computed without overflow. Sums the losses of rows and classes
+/// and, where `gradient` has rows, writes gradient = scale * d loss / d x. Predicted are the
+/// classes with x > 0.
+struct BinaryCrossEntropyArgs {
+  ConstMatrixView logits;                    ///< (rows, classes)
+  std::span<const std::uint8_t> labels;      ///< (rows, classes), row by row, each 0 or 1
+  std::span<const double> positive_weights;  ///< (classes), not negative; empty: all 1
   double scale = 1;
   MatrixView gradient;  ///< as logits, or without rows
 };
 
 struct LossSums {
-  double loss = 0;            ///< sum over rows of -log softmax(logits)[label]
-  std::uint64_t correct = 0;  ///< rows whose largest logit (the first of equals) is the label's
+  double loss = 0;  ///< sum, without `scale`
+  PredictionCounts predictions;
+
+  LossSums& operator+=(const LossSums& other) {
+    loss += other.loss;
+    predictions += other.predictions;
+    return *this;
+  }
 };
 
 class DenseOps {
@@ -118,8 +140,9 @@ class DenseOps {
   /// The smallest element, infinity where there is none; storage types are widened. Waits for the
   /// stream.
   virtual double smallest(ConstMatrixView matrix, Stream& stream) = 0;
-  /// Waits for the stream: the sums are host values.
+  /// Both losses wait for the stream: the sums are host values.
   virtual LossSums cross_entropy(const CrossEntropyArgs& args, Stream& stream) = 0;
+  virtual LossSums binary_cross_entropy(const BinaryCrossEntropyArgs& args, Stream& stream) = 0;
 };
 
 }  // namespace gsplit

@@ -16,18 +16,37 @@ struct WholeGraph {
   const Dataset& dataset;
   CscView graph;
   const Renumbering& ids;
-  std::vector<std::int32_t> labels;  // (num_nodes) -1 where unlabelled
   int threads;
 };
 
-std::vector<std::int32_t> dense_labels(const Dataset& dataset) {
-  std::vector<std::int32_t> labels(dataset.num_nodes, -1);
+/// Of multi-class, (members): -1 where unlabelled.
+std::vector<std::int32_t> classes_of(const WholeGraph& whole, int part, std::size_t members) {
+  const Dataset& dataset = whole.dataset;
+  std::vector<std::int32_t> labels(members, -1);
   for (const LabeledNodes* split : {&dataset.train, &dataset.validation, &dataset.test}) {
     for (std::size_t i = 0; i < split->nodes.size(); ++i) {
-      labels[split->nodes[i]] = split->labels[i];
+      const std::uint64_t node = split->nodes[i];
+      if (whole.ids.part(node) == part) labels[value(whole.ids.local(node))] = split->labels[i];
     }
   }
   return labels;
+}
+
+/// Of multi-label, (members, num_classes): rows of 0 where unlabelled.
+std::vector<std::uint8_t> label_rows_of(const WholeGraph& whole, int part, std::size_t members) {
+  const Dataset& dataset = whole.dataset;
+  const std::size_t columns = dataset.num_classes;
+  std::vector<std::uint8_t> rows(members * columns, 0);
+  for (const LabeledNodes* split : {&dataset.train, &dataset.validation, &dataset.test}) {
+    for (std::size_t i = 0; i < split->nodes.size(); ++i) {
+      const std::uint64_t node = split->nodes[i];
+      if (whole.ids.part(node) != part) continue;
+      std::copy_n(
+          split->label_rows.begin() + static_cast<std::ptrdiff_t>(i * columns), columns,
+          rows.begin() + static_cast<std::ptrdiff_t>(value(whole.ids.local(node)) * columns));
+    }
+  }
+  return rows;
 }
 
 template <class Index>
@@ -112,23 +131,28 @@ void write_split(const WholeGraph& whole, const LabeledNodes& split, int part,
   write_npy<std::uint32_t>(file, nodes, {nodes.size()});
 }
 
-void write_node_data(const WholeGraph& whole, std::span<const OriginalId> members,
-                     const std::filesystem::path& directory) {
-  std::vector<std::uint64_t> ids(members.size());
-  std::vector<std::int32_t> labels(members.size());
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    ids[i] = value(members[i]);
-    labels[i] = whole.labels[ids[i]];
+void write_original_ids(std::span<const OriginalId> members, const std::filesystem::path& file) {
+  std::vector<std::uint64_t> ids;
+  for (const OriginalId id : members) ids.push_back(value(id));
+  write_npy<std::uint64_t>(file, ids, {ids.size()});
+}
+
+void write_labels(const WholeGraph& whole, int part, std::size_t members,
+                  const std::filesystem::path& file) {
+  if (whole.dataset.task == Task::kMultiLabel) {
+    write_npy<std::uint8_t>(file, label_rows_of(whole, part, members),
+                            {members, whole.dataset.num_classes});
+  } else {
+    write_npy<std::int32_t>(file, classes_of(whole, part, members), {members});
   }
-  write_npy<std::uint64_t>(directory / "original_ids.npy", ids, {ids.size()});
-  write_npy<std::int32_t>(directory / "labels.npy", labels, {labels.size()});
 }
 
 void write_shard(const WholeGraph& whole, int part, const std::filesystem::path& directory) {
   std::filesystem::create_directory(directory);
   const std::vector<OriginalId> members = whole.ids.members(part);
   write_topology(whole, members, directory);
-  write_node_data(whole, members, directory);
+  write_original_ids(members, directory / "original_ids.npy");
+  write_labels(whole, part, members.size(), directory / "labels.npy");
   if (whole.dataset.features.type().bytes == 2) {
     write_features<std::uint16_t>(whole, members, directory / "features.npy");
   } else {
@@ -153,6 +177,7 @@ void describe(const Dataset& dataset, const Renumbering& ids, PartitionInfo& inf
   info.num_nodes = dataset.num_nodes;
   info.num_edges = dataset.num_edges;
   info.num_classes = dataset.num_classes;
+  info.task = dataset.task;
   info.feature_width = dataset.feature_width();
   info.num_train = dataset.train.nodes.size();
   info.num_validation = dataset.validation.nodes.size();
@@ -194,7 +219,7 @@ void write_shards(const ShardSource& source, PartitionInfo info,
   int parts = 0;
   for (const PartId part : source.assignment) parts = std::max(parts, part + 1);
   const Renumbering ids(source.assignment, parts);
-  const WholeGraph whole{source.dataset, source.graph, ids, dense_labels(source.dataset), threads};
+  const WholeGraph whole{source.dataset, source.graph, ids, threads};
   for (int part = 0; part < parts; ++part) {
     write_shard(whole, part, shard_directory(directory, part));
   }

@@ -9,6 +9,7 @@
 //     original_ids.npy  u8    (nodes) ascending
 //     features.npy      f2|f4 (nodes, F) as in the dataset
 //     labels.npy        i4    (nodes) -1 where unlabelled
+//                       u1    of a multi-label task: (nodes, C) 0 or 1, rows of 0 where unlabelled
 //     train_nodes.npy, validation_nodes.npy, test_nodes.npy  u4  LocalIds, ascending
 #pragma once
 

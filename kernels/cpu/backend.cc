@@ -83,6 +83,9 @@ class CpuDense final : public DenseOps {
   LossSums cross_entropy(const CrossEntropyArgs& args, Stream&) override {
     return cpu::cross_entropy(args, team_);
   }
+  LossSums binary_cross_entropy(const BinaryCrossEntropyArgs& args, Stream&) override {
+    return cpu::binary_cross_entropy(args, team_);
+  }
 
  private:
   Memory& memory_;

@@ -42,6 +42,7 @@ void add(const AddArgs& args, const Team& team);
 void normalize_rows(const NormalizeRowsArgs& args, const Team& team);
 double smallest(ConstMatrixView matrix, const Team& team);
 LossSums cross_entropy(const CrossEntropyArgs& args, const Team& team);
+LossSums binary_cross_entropy(const BinaryCrossEntropyArgs& args, const Team& team);
 
 void adam(const AdamArgs& args, const Team& team);
 void sgd(const SgdArgs& args, const Team& team);

@@ -27,7 +27,10 @@ void add_infer_command(CLI::App& app, Action& action) {
   const auto config = std::make_shared<InferenceConfig>();
   add_source(*infer, config->source);
   infer->add_option("--nodes", config->nodes, ".npy of node ids; default: all in order");
-  infer->add_option("--out", config->out, ".npy of predicted classes to write")->required();
+  infer
+      ->add_option("--out", config->out,
+                   ".npy of predicted classes, or of rows of 0 and 1 for several labels, to write")
+      ->required();
   infer->add_option("--embeddings", config->embeddings,
                     ".npy of outputs of the last hidden layer to write, fp32");
   infer->callback(
@@ -39,8 +42,9 @@ void add_evaluate_command(CLI::App& app, Action& action) {
     InferenceSource source;
     bool json = false;
   };
-  CLI::App* const evaluate =
-      app.add_subcommand("evaluate", "Accuracy of trained weights, full neighbourhood");
+  CLI::App* const evaluate = app.add_subcommand(
+      "evaluate",
+      "Accuracy, or micro-F1 for several labels, of trained weights, full neighbourhood");
   const auto flags = std::make_shared<Flags>();
   add_source(*evaluate, flags->source);
   evaluate->add_flag("--json", flags->json, "print one JSON object and nothing else");

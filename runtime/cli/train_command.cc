@@ -121,6 +121,8 @@ void add_loop_flags(CLI::App& app, TrainFlags& flags) {
                  "epochs between evaluations; 0: once at the end");
   app.add_option("--eval-fanout", flags.eval_fanout,
                  "full, or sampled neighbours per layer as in --fanout");
+  app.add_option("--class-weights", config.class_weights,
+                 "none, balanced, or a .npy with one weight per class (labels: of its positives)");
   app.add_option("--early-stop", config.early_stop,
                  "end after this many epochs without a better validation accuracy; 0: never")
       ->check(CLI::NonNegativeNumber);

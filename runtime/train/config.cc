@@ -102,6 +102,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("momentum", config.momentum);
     read("weight-decay", config.weight_decay);
     read("clip-norm", config.clip_norm);
+    read("class-weights", config.class_weights);
     read("early-stop", config.early_stop);
     read("init-from", init_from);
     read("seed", config.seed);
@@ -158,6 +159,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("momentum", config.momentum);
   entry("weight-decay", config.weight_decay);
   entry("clip-norm", config.clip_norm);
+  entry("class-weights", config.class_weights);
   entry("early-stop", config.early_stop);
   if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);

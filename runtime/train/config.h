@@ -48,6 +48,8 @@ struct TrainConfig {
   double clip_norm = 0;               ///< largest norm of all gradients together; 0: off
   std::uint32_t early_stop = 0;       ///< epochs without a better validation accuracy; 0: off
   std::filesystem::path init_from;    ///< weights to start from
+  /// none, balanced, or a .npy with one weight per class
+  std::string class_weights = "none";
   std::uint64_t seed = 0;
 
   std::string partition = "auto";

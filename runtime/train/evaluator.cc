@@ -79,7 +79,8 @@ Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputR
       input_(input),
       model_(model),
       sampler_(sampler),
-      context_(context) {}
+      context_(context),
+      loss_(shard, {}, context) {}
 
 Matrix Evaluator::embeddings() {
   GSPLIT_CHECK(model_.num_layers() >= 2);
@@ -197,15 +198,12 @@ std::vector<Score> Evaluator::scores(const std::vector<std::span<const LocalId>>
 }
 
 Score Evaluator::score(std::span<const LocalId> nodes, ConstMatrixView logits) {
-  std::vector<std::int32_t> labels;
-  for (LocalId node : nodes) labels.push_back(shard_.labels()[value(node)]);
-  const LossSums own =
-      context_.backend.dense().cross_entropy({.logits = logits, .labels = labels}, context_.stream);
+  const LossSums own = loss_.sums(nodes, logits);
   Score total;
   for (const Score& worker :
-       context_.communicator.all_gather_value(Score{nodes.size(), own.correct, own.loss})) {
+       context_.communicator.all_gather_value(Score{nodes.size(), own.predictions, own.loss})) {
     total.nodes += worker.nodes;
-    total.correct += worker.correct;
+    total.predictions += worker.predictions;
     total.loss_sum += worker.loss_sum;
   }
   return total;

@@ -10,6 +10,7 @@
 #include "graph/shard.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/input_rows.h"
+#include "runtime/train/task_loss.h"
 #include "sampler/split_sampler.h"
 
 namespace gsplit {
@@ -17,12 +18,11 @@ namespace gsplit {
 /// Over the nodes of one split and all workers.
 struct Score {
   std::uint64_t nodes = 0;
-  std::uint64_t correct = 0;
+  PredictionCounts predictions;
   double loss_sum = 0;
 
-  double accuracy() const {
-    return nodes == 0 ? 0 : static_cast<double>(correct) / static_cast<double>(nodes);
-  }
+  /// Micro-F1, which is the accuracy where a node has one class; 0 without nodes.
+  double accuracy() const { return predictions.f1(); }
 };
 
 struct Scores {
@@ -67,6 +67,7 @@ class Evaluator {
   Model& model_;
   SplitSampler& sampler_;
   Context& context_;
+  TaskLoss loss_;  // without class weights
 };
 
 }  // namespace gsplit

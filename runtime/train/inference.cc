@@ -49,16 +49,6 @@ std::vector<std::uint64_t> wanted_nodes(const fs::path& file, std::uint64_t num_
   return nodes;
 }
 
-std::int32_t largest(const Matrix& logits, std::int64_t row) {
-  std::int32_t best = 0;
-  dispatch_compute(logits.dtype(), [&](auto type) {
-    using T = decltype(type);
-    const T* const values = logits.view().row<T>(row);
-    best = static_cast<std::int32_t>(std::max_element(values, values + logits.cols()) - values);
-  });
-  return best;
-}
-
 struct TrainedModel {
   fs::path weights;
   TrainConfig training;
@@ -73,6 +63,7 @@ TrainedModel open_trained(const InferenceSource& source, const Log& log) {
                                            checkpoint.directory().string() + "/manifest.json"),
                      .dataset = open_dataset(source.dataset),
                      .partition = {}};
+  model.training.class_weights = TrainConfig{}.class_weights;  // nothing is trained: no file needed
   model.partition = prepare_partition(model.dataset,
                                       {.parts = source.workers,
                                        .fanout = model.training.fanout,
@@ -101,10 +92,11 @@ void for_each_shard(const TrainedModel& model, const InferenceSource& source, Bo
   });
 }
 
-/// Outputs of all nodes, by OriginalId.
+/// Outputs of all nodes, by OriginalId. Of `classes` and `labels` the one of the task is filled.
 struct Outputs {
   std::vector<std::int32_t> classes;
-  std::vector<float> embeddings;  ///< (nodes, width); empty where not asked for
+  std::vector<std::uint8_t> labels;  ///< (nodes, classes) of 0 and 1
+  std::vector<float> embeddings;     ///< (nodes, width); empty where not asked for
   std::size_t width = 0;
 };
 
@@ -121,6 +113,25 @@ void place_rows(const Matrix& rows, const Shard& shard, Outputs& outputs) {
   });
 }
 
+/// The class with the largest logit, or the labels whose logit is positive.
+void place_predictions(const Matrix& logits, const Shard& shard, Outputs& outputs) {
+  const std::size_t classes = shard.num_classes();
+  dispatch_compute(logits.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for (std::size_t i = 0; i < shard.num_nodes(); ++i) {
+      const T* const row = logits.view().row<T>(static_cast<std::int64_t>(i));
+      const std::uint64_t node = value(shard.original_ids()[i]);
+      if (shard.task() == Task::kMultiClass) {
+        outputs.classes[node] =
+            static_cast<std::int32_t>(std::max_element(row, row + classes) - row);
+      } else {
+        std::transform(row, row + classes, outputs.labels.data() + node * classes,
+                       [](T x) -> std::uint8_t { return x > 0; });
+      }
+    }
+  });
+}
+
 void infer_own(const Shard& shard, Evaluator& evaluator, Outputs& outputs) {
   std::vector<LocalId> nodes(shard.num_nodes());
   for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i] = LocalId{static_cast<std::uint32_t>(i)};
@@ -132,9 +143,7 @@ void infer_own(const Shard& shard, Evaluator& evaluator, Outputs& outputs) {
     place_rows(embeddings, shard, outputs);
     logits = evaluator.logits(nodes, embeddings);
   }
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    outputs.classes[value(shard.original_ids()[i])] = largest(logits, static_cast<std::int64_t>(i));
-  }
+  place_predictions(logits, shard, outputs);
 }
 
 /// Writes the rows of `nodes` under a name that begins with a dot, then renames the file.
@@ -153,6 +162,20 @@ void write_rows(const fs::path& out, std::span<const std::uint64_t> nodes, std::
   fs::rename(draft, out);
 }
 
+void write_predictions(const fs::path& out, const Dataset& dataset,
+                       std::span<const std::uint64_t> nodes, const Outputs& outputs,
+                       const Log& log) {
+  const bool multi_label = dataset.task == Task::kMultiLabel;
+  if (multi_label) {
+    write_rows<std::uint8_t>(out, nodes, outputs.labels, dataset.num_classes,
+                             {nodes.size(), dataset.num_classes});
+  } else {
+    write_rows<std::int32_t>(out, nodes, outputs.classes, 1, {nodes.size()});
+  }
+  log.info(fmt::format("wrote the {} of {} nodes to {}", multi_label ? "labels" : "classes",
+                       nodes.size(), out.string()));
+}
+
 std::string percent(const Score& score) {
   return score.nodes == 0 ? "-" : fmt::format("{:.2f} %", 100 * score.accuracy());
 }
@@ -167,7 +190,12 @@ ExitCode run_inference(const InferenceConfig& config, const Log& log) {
   const TrainedModel model = open_trained(config.source, log);
   const std::uint64_t num_nodes = model.dataset.num_nodes;
   const std::vector<std::uint64_t> nodes = wanted_nodes(config.nodes, num_nodes);
-  Outputs outputs{.classes = std::vector<std::int32_t>(num_nodes), .embeddings = {}};
+  Outputs outputs;
+  if (model.dataset.task == Task::kMultiClass) {
+    outputs.classes.resize(num_nodes);
+  } else {
+    outputs.labels.resize(num_nodes * model.dataset.num_classes);
+  }
   if (!config.embeddings.empty()) {
     if (model.training.fanout.size() < 2) {
       throw UsageError("--embeddings: the model has one layer, hence no hidden one",
@@ -179,8 +207,7 @@ ExitCode run_inference(const InferenceConfig& config, const Log& log) {
   for_each_shard(model, config.source, [&](const Shard& shard, Evaluator& evaluator, int) {
     infer_own(shard, evaluator, outputs);
   });
-  write_rows<std::int32_t>(config.out, nodes, outputs.classes, 1, {nodes.size()});
-  log.info(fmt::format("wrote the classes of {} nodes to {}", nodes.size(), config.out.string()));
+  write_predictions(config.out, model.dataset, nodes, outputs, log);
   if (!config.embeddings.empty()) {
     write_rows<float>(config.embeddings, nodes, outputs.embeddings, outputs.width,
                       {nodes.size(), outputs.width});
@@ -195,18 +222,18 @@ SplitScores evaluate_weights(const InferenceSource& source, const Log& log) {
   for_each_shard(model, source, [&](const Shard& shard, Evaluator& evaluator, int rank) {
     const std::vector<Score> scores =
         evaluator.scores({shard.train_nodes(), shard.validation_nodes(), shard.test_nodes()});
-    if (rank == 0) result = {scores[0], scores[1], scores[2]};
+    if (rank == 0) result = {shard.task(), scores[0], scores[1], scores[2]};
   });
   return result;
 }
 
 std::string as_text(const SplitScores& scores) {
-  return fmt::format("accuracy: train {}, validation {}, test {}", percent(scores.train),
-                     percent(scores.validation), percent(scores.test));
+  return fmt::format("{}: train {}, validation {}, test {}", metric_of(scores.task),
+                     percent(scores.train), percent(scores.validation), percent(scores.test));
 }
 
 std::string as_json(const SplitScores& scores) {
-  const nlohmann::ordered_json json{{"metric", "accuracy"},
+  const nlohmann::ordered_json json{{"metric", metric_of(scores.task)},
                                     {"train_acc", accuracy_or_null(scores.train)},
                                     {"valid_acc", accuracy_or_null(scores.validation)},
                                     {"test_acc", accuracy_or_null(scores.test)},

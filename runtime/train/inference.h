@@ -22,12 +22,14 @@ struct InferenceSource {
 struct InferenceConfig {
   InferenceSource source;
   std::filesystem::path nodes;       ///< .npy of OriginalIds; empty: all nodes in order
-  std::filesystem::path out;         ///< .npy of i4 (nodes), the predicted class of each
+  std::filesystem::path out;         ///< .npy of i4 (nodes), the predicted class of each; of a
+                                     ///< multi-label dataset u1 (nodes, classes), 0 or 1
   std::filesystem::path embeddings;  ///< .npy of f4 (nodes, hidden), outputs of the last hidden
                                      ///< layer; empty: not written
 };
 
 struct SplitScores {
+  Task task = Task::kMultiClass;
   Score train;
   Score validation;
   Score test;

@@ -26,7 +26,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 Json step_fields(const StepPlan& plan, const StepReport& total) {
   return {{"epoch", plan.epoch},
           {"step", plan.step},
-          {"loss", total.loss_sum / plan.global_batch},
+          {"loss", total.mean_loss()},
           {"lr", total.learning_rate},
           {"seeds", total.seeds},
           {"edges", total.edges},
@@ -49,25 +49,45 @@ Json accuracy_or_null(const Score& score) {
   return score.nodes == 0 ? Json() : Json(score.accuracy());
 }
 
+Json to_json(const PredictionCounts& counts) {
+  return {{"true_positives", counts.true_positives},
+          {"false_positives", counts.false_positives},
+          {"false_negatives", counts.false_negatives}};
+}
+
+PredictionCounts predictions_from(const Json& json) {
+  return {.true_positives = json.at("true_positives"),
+          .false_positives = json.at("false_positives"),
+          .false_negatives = json.at("false_negatives")};
+}
+
 Json to_json(const Score& score) {
-  return {{"nodes", score.nodes}, {"correct", score.correct}, {"loss_sum", score.loss_sum}};
+  return {{"nodes", score.nodes},
+          {"predictions", to_json(score.predictions)},
+          {"loss_sum", score.loss_sum}};
 }
 
 Score score_from(const Json& json) {
-  return {
-      .nodes = json.at("nodes"), .correct = json.at("correct"), .loss_sum = json.at("loss_sum")};
+  return {.nodes = json.at("nodes"),
+          .predictions = predictions_from(json.at("predictions")),
+          .loss_sum = json.at("loss_sum")};
 }
 
 /// What the event of an epoch sums up.
 Json to_json(const StepReport& counts) {
-  return {{"loss_sum", counts.loss_sum},     {"correct", counts.correct},
-          {"seeds", counts.seeds},           {"edges", counts.edges},
-          {"input_rows", counts.input_rows}, {"shuffle_bytes", counts.shuffle_bytes}};
+  return {{"loss_sum", counts.loss_sum},
+          {"loss_weight", counts.loss_weight},
+          {"predictions", to_json(counts.predictions)},
+          {"seeds", counts.seeds},
+          {"edges", counts.edges},
+          {"input_rows", counts.input_rows},
+          {"shuffle_bytes", counts.shuffle_bytes}};
 }
 
 StepReport counts_from(const Json& json) {
   return {.loss_sum = json.at("loss_sum"),
-          .correct = json.at("correct"),
+          .loss_weight = json.at("loss_weight"),
+          .predictions = predictions_from(json.at("predictions")),
           .seeds = json.at("seeds"),
           .edges = json.at("edges"),
           .input_rows = json.at("input_rows"),
@@ -87,6 +107,7 @@ Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, RunDirector
     : config_(config),
       facts_(facts),
       log_(log),
+      metric_(metric_of(facts.task)),
       directory_(directory),
       progress_({.total_steps = facts.total_steps,
                  .first_step = resumed != nullptr ? resumed->manifest().step + 1 : 1,
@@ -119,14 +140,14 @@ Json Recorder::run_facts() const {
           {"coordinator", facts_.coordinator},
           {"total_steps", facts_.total_steps},
           {"parameters", facts_.num_parameters},
-          {"metric", "accuracy"},
+          {"metric", metric_},
           {"versions", {{"gsplit", GSPLIT_VERSION}}}};
 }
 
 void Recorder::step(const StepPlan& plan, std::span<const StepReport> workers) {
   const StepReport total = combine(workers);
   directory_.event("step", step_fields(plan, total));
-  progress_.step(plan.step, plan.epoch, total.loss_sum / plan.global_batch, total.seeds);
+  progress_.step(plan.step, plan.epoch, total.mean_loss(), total.seeds);
   totals_.counts = combine(std::vector{totals_.counts, total});
   totals_.edges_by_worker.resize(workers.size());
   for (std::size_t p = 0; p < workers.size(); ++p) {
@@ -149,8 +170,8 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
                      std::uint64_t peak_rss_bytes, ParameterSet& parameters) {
   const StepReport& counts = totals_.counts;
   const double seeds = static_cast<double>(counts.seeds);
-  const double loss = counts.loss_sum / seeds;
-  const double train_accuracy = static_cast<double>(counts.correct) / seeds;
+  const double loss = counts.mean_loss();
+  const double train_accuracy = counts.predictions.f1();
   const double seconds = seconds_since(totals_.start);
   directory_.event("epoch",
                    Json{{"epoch", epoch},
@@ -163,9 +184,10 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
                         {"shuffle_bytes", counts.shuffle_bytes},
                         {"load_imbalance", load_imbalance()},
                         {"peak_rss_bytes", peak_rss_bytes}});
-  progress_.lasting(fmt::format(
-      "epoch {}  loss {:.4f}  train {:.2f} %  valid {}  {:.1f} s  {:.0f} seeds/s", epoch, loss,
-      100 * train_accuracy, scores ? percent(scores->validation) : "-", seconds, seeds / seconds));
+  progress_.lasting(
+      fmt::format("epoch {}  loss {:.4f}  train {} {:.2f} %  valid {}  {:.1f} s  {:.0f} seeds/s",
+                  epoch, loss, metric_, 100 * train_accuracy,
+                  scores ? percent(scores->validation) : "-", seconds, seeds / seconds));
   epochs_done_ = epoch;
   if (scores) keep_best(epoch, *scores, parameters);
   totals_ = {};
@@ -261,8 +283,8 @@ void Recorder::finish(const std::string& status, const std::optional<Scores>& sc
                                    {"steps", steps_done_},
                                    {"plan_wait_share", step_s_ > 0 ? plan_wait_s_ / step_s_ : 0},
                                    {"seconds", seconds}});
-  progress_.lasting(fmt::format("{} after {} steps, {:.1f} s: best valid {}, test {}; run in {}",
-                                status, steps_done_, seconds, percent(best.validation),
+  progress_.lasting(fmt::format("{} after {} steps, {:.1f} s: best valid {} {}, test {}; run in {}",
+                                status, steps_done_, seconds, metric_, percent(best.validation),
                                 percent(best.test), directory_.path().string()));
 }
 

@@ -23,6 +23,7 @@ struct RunFacts {
   std::string device;
   std::string dataset_name;
   std::string dataset_fingerprint;
+  Task task = Task::kMultiClass;
   std::string coordinator;
   std::uint64_t total_steps = 0;
   std::uint64_t steps_per_epoch = 0;
@@ -80,6 +81,7 @@ class Recorder {
   const TrainConfig& config_;
   const RunFacts facts_;
   const Log& log_;
+  const char* metric_;  // what the accuracies are
   RunDirectory& directory_;
   ProgressLine progress_;
   EpochTotals totals_;

@@ -8,21 +8,31 @@
 #include <numeric>
 #include <optional>
 
+#include "graph/task.h"
 #include "runtime/train/run_directory.h"
 
 namespace gsplit {
 namespace {
 
-/// What run_end says; nothing for a dataset without test nodes.
-std::optional<double> test_accuracy(const std::filesystem::path& run_dir) {
+/// What a run's events say of the test nodes.
+struct TestScore {
+  std::string metric = metric_of(Task::kMultiClass);
+  std::optional<double> value;  ///< nothing for a dataset without test nodes
+};
+
+TestScore test_score(const std::filesystem::path& run_dir) {
   std::ifstream events(run_dir / "events.jsonl");
-  std::optional<double> accuracy;
+  TestScore score;
   for (std::string line; std::getline(events, line);) {
     const auto event = nlohmann::json::parse(line, nullptr, false);
-    if (!event.is_object() || event.value("event", "") != "run_end") continue;
-    if (event["test_acc"].is_number()) accuracy = event["test_acc"].get<double>();
+    if (!event.is_object()) continue;
+    const std::string name = event.value("event", "");
+    if (name == "run_start") score.metric = event.value("metric", score.metric);
+    if (name == "run_end" && event["test_acc"].is_number()) {
+      score.value = event["test_acc"].get<double>();
+    }
   }
-  return accuracy;
+  return score;
 }
 
 }  // namespace
@@ -53,16 +63,17 @@ Spread spread_of(const std::vector<double>& values) {
 }
 
 std::string summary_of_seeds(const std::vector<TrainConfig>& configs) {
-  std::vector<double> accuracies;
+  std::vector<double> values;
+  std::string metric;
   for (const TrainConfig& config : configs) {
-    if (const std::optional<double> accuracy = test_accuracy(config.run_dir)) {
-      accuracies.push_back(*accuracy);
-    }
+    const TestScore score = test_score(config.run_dir);
+    if (score.value) values.push_back(*score.value);
+    metric = score.metric;
   }
-  if (accuracies.empty()) return fmt::format("{} seeds: no test nodes", configs.size());
-  const Spread spread = spread_of(accuracies);
-  return fmt::format("{} seeds: test accuracy {:.2f} % mean, {:.2f} % standard deviation",
-                     accuracies.size(), 100 * spread.mean, 100 * spread.deviation);
+  if (values.empty()) return fmt::format("{} seeds: no test nodes", configs.size());
+  const Spread spread = spread_of(values);
+  return fmt::format("{} seeds: test {} {:.2f} % mean, {:.2f} % standard deviation", values.size(),
+                     metric, 100 * spread.mean, 100 * spread.deviation);
 }
 
 }  // namespace gsplit

@@ -8,10 +8,9 @@ StepReport combine(std::span<const StepReport> workers) {
   StepReport total;
   for (const StepReport& worker : workers) {
     for (auto count :
-         {&StepReport::correct, &StepReport::seeds, &StepReport::edges, &StepReport::input_rows,
-          &StepReport::rows_cache, &StepReport::rows_remote, &StepReport::rows_disk,
-          &StepReport::shuffle_bytes, &StepReport::shuffle_bytes_pull, &StepReport::plan_bytes,
-          &StepReport::allreduce_bytes}) {
+         {&StepReport::seeds, &StepReport::edges, &StepReport::input_rows, &StepReport::rows_cache,
+          &StepReport::rows_remote, &StepReport::rows_disk, &StepReport::shuffle_bytes,
+          &StepReport::shuffle_bytes_pull, &StepReport::plan_bytes, &StepReport::allreduce_bytes}) {
       total.*count += worker.*count;
     }
     for (auto seconds : {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s,
@@ -19,6 +18,8 @@ StepReport combine(std::span<const StepReport> workers) {
       total.*seconds = std::max(total.*seconds, worker.*seconds);
     }
     total.loss_sum += worker.loss_sum;
+    total.loss_weight += worker.loss_weight;
+    total.predictions += worker.predictions;
     total.learning_rate = worker.learning_rate;
     total.checkpoint_due |= worker.checkpoint_due;
     total.bad_layer = std::min(total.bad_layer, worker.bad_layer);

@@ -5,14 +5,17 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/base/prediction_counts.h"
+
 namespace gsplit {
 
 inline constexpr std::uint32_t kNoLayer = 0xFFFFFFFF;
 
 /// One worker's share; travels between workers as bytes.
 struct StepReport {
-  double loss_sum = 0;  ///< over own seeds
-  std::uint64_t correct = 0;
+  double loss_sum = 0;     ///< over own seeds
+  double loss_weight = 0;  ///< their share of the mean's denominator: TaskLoss::weight()
+  PredictionCounts predictions;
   std::uint64_t seeds = 0;
   std::uint64_t edges = 0;       ///< sampled, all layers
   std::uint64_t input_rows = 0;  ///< rows that the input layer needs, before any cache
@@ -31,6 +34,9 @@ struct StepReport {
   double comm_s = 0;       ///< shuffles and gradient all-reduce
   double plan_wait_s = 0;  ///< waiting for the coordinator's plan
   bool checkpoint_due = false;  ///< by the clock of rank 0
+
+  /// Of reports over all workers: the loss of the global batch. 0 where nothing has a weight.
+  double mean_loss() const { return loss_weight > 0 ? loss_sum / loss_weight : 0; }
 };
 
 /// Sums of the counts, maxima of the times; due where any worker says so.

@@ -1,8 +1,10 @@
 #include "runtime/train/trainer.h"
 
 #include <cmath>
+#include <numeric>
 #include <utility>
 
+#include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
 
 namespace gsplit {
@@ -43,7 +45,8 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
       input_rows_(config, shard, context),
       degrees_(count_degrees(shard.topology(), shard.range())),
       model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream),
-      optimizer_(config, model_.parameters(), context) {}
+      optimizer_(config, model_.parameters(), context),
+      loss_(shard, class_weights(config.class_weights, shard, context.communicator), context) {}
 
 DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
@@ -77,10 +80,8 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
     ForwardState state;
     const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
-    const LossSums sums = loss(plan, logits.view(), gradient.view());
-    report.loss_sum = sums.loss;
-    report.correct = sums.correct;
-    if (!std::isfinite(sums.loss)) {
+    loss(plan, logits.view(), gradient.view(), report);
+    if (!std::isfinite(report.loss_sum)) {
       report.bad_layer = first_bad_layer(state, batch_, logits.view(), context_);
     }
     model_.backward(model_batch, std::move(gradient), state, context_);
@@ -119,13 +120,21 @@ Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepRep
   return input;
 }
 
-LossSums Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient) {
-  std::vector<std::int32_t> labels;
-  labels.reserve(plan.seeds.size());
-  for (LocalId seed : plan.seeds) labels.push_back(shard_.labels()[value(seed)]);
-  return context_.backend.dense().cross_entropy(
-      {.logits = logits, .labels = labels, .scale = 1.0 / plan.global_batch, .gradient = gradient},
-      context_.stream);
+void Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient,
+                   StepReport& report) {
+  report.loss_weight = loss_.weight(plan.seeds);
+  const double weight = global_loss_weight(plan, report);
+  const LossSums sums = loss_.sums(plan.seeds, logits, weight > 0 ? 1 / weight : 0, gradient);
+  report.loss_sum = sums.loss;
+  report.predictions = sums.predictions;
+}
+
+double Trainer::global_loss_weight(const StepPlan& plan, StepReport& report) {
+  if (!loss_.weighs_nodes()) return plan.global_batch * loss_.weight_of_a_node();
+  const PhaseScope phase(context_.progress, Phase::kAllReduce);
+  const Stopwatch watch(report.comm_s);
+  const std::vector<double> all = context_.communicator.all_gather_value(report.loss_weight);
+  return std::accumulate(all.begin(), all.end(), 0.0);
 }
 
 void Trainer::reduce_gradients(StepReport& report) {

@@ -12,6 +12,7 @@
 #include "runtime/train/input_rows.h"
 #include "runtime/train/optimizer.h"
 #include "runtime/train/step_report.h"
+#include "runtime/train/task_loss.h"
 #include "sampler/split_sampler.h"
 
 namespace gsplit {
@@ -39,7 +40,11 @@ class Trainer {
  private:
   DrawKey draw_key(const StepPlan& plan) const;
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
-  LossSums loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient);
+  /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
+  /// mean loss.
+  void loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient, StepReport& report);
+  /// Denominator of the mean loss over the global batch.
+  double global_loss_weight(const StepPlan& plan, StepReport& report);
   void reduce_gradients(StepReport& report);
 
   const TrainConfig& config_;
@@ -50,6 +55,7 @@ class Trainer {
   NodeDegrees degrees_;
   Model model_;
   Optimizer optimizer_;
+  TaskLoss loss_;
   MiniBatch batch_;
 };
 

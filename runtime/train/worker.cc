@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "partition/prepare.h"
+#include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
 #include "runtime/train/dry_run.h"
 #include "runtime/train/resources.h"
@@ -48,6 +49,7 @@ LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) 
 
 /// What can be found wrong before the long work begins.
 void check_before_partitioning(const TrainConfig& config, const Dataset& dataset) {
+  check_class_weights(config.class_weights, dataset.num_classes);
   if (config.early_stop > 0 && dataset.validation.nodes.empty()) {
     throw UsageError("--early-stop needs validation nodes, and the dataset has none",
                      "leave --early-stop away");
@@ -200,6 +202,7 @@ void Worker::build() {
                          .device = backend_->describe(),
                          .dataset_name = dataset_.name,
                          .dataset_fingerprint = fingerprint_,
+                         .task = shard_.task(),
                          .coordinator = coordinator_address_,
                          .total_steps = job_.total_steps,
                          .steps_per_epoch = job_.steps_per_epoch,

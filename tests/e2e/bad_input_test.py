@@ -72,6 +72,8 @@ class BadInput(harness.Scratch):
             (["--input-dropout", "1"], "--input-dropout"),
             (["--init-from", "nowhere"], "nowhere"),
             (["--seeds", "0"], "--seeds"),
+            (["--class-weights", "heavy"], "--class-weights heavy"),
+            (["--class-weights", ""], "--class-weights"),
             (["--drop-last", "--batch-size", "100000"], "drop-last"),
         ):
             with self.subTest(arguments=arguments):
@@ -134,6 +136,65 @@ class BadInput(harness.Scratch):
                 self.rewrite(name, change)
                 self.refused(name)
                 (self.dataset / name).write_bytes(original)
+
+    def test_multi_label_arrays(self):
+        def as_rows(labels):
+            return np.eye(3, dtype=np.uint8)[labels]
+
+        splits = ("train", "valid", "test")
+        for split in splits:
+            self.rewrite(f"{split}_labels.npy", as_rows)
+
+        def with_entry(value, dtype):
+            def change(array):
+                array = array.astype(dtype)
+                array[4, 2] = value
+                return array
+            return change
+
+        for split in splits:
+            name = f"{split}_labels.npy"
+            for change, words in (
+                (with_entry(2, np.int64), ("holds 2 at position 4, column 2", "0 or 1")),
+                (with_entry(np.nan, np.float32), ("nan at position 4, column 2",)),
+                (lambda a: a[:, :2].copy(), ("(seeds, 3)",)),
+                (lambda a: a[:, :, None].copy(), ("shape",)),
+                (lambda a: a[:-1], ("labels for",)),
+                (lambda a: a.astype(np.complex64), (name,)),
+            ):
+                with self.subTest(name=name, words=words):
+                    original = (self.dataset / name).read_bytes()
+                    self.rewrite(name, change)
+                    self.refused(name, *words)
+                    (self.dataset / name).write_bytes(original)
+        original = (self.dataset / "valid_labels.npy").read_bytes()
+        self.rewrite("valid_labels.npy", lambda a: a.argmax(1))
+        self.refused("valid_labels.npy", "train_labels.npy", "shape")
+        (self.dataset / "valid_labels.npy").write_bytes(original)
+        # A training node in the test set too, with other labels.
+        node = np.load(self.dataset / "train_seeds.npy")[0]
+        self.rewrite("test_seeds.npy", lambda a: np.append(a, node))
+        self.rewrite("test_labels.npy", lambda a: np.vstack([a, 1 - np.load(self.dataset / "train_labels.npy")[:1]]))
+        self.refused("test_labels.npy", f"node {node}", "column 0")
+
+    def test_class_weights(self):
+        file = self.scratch / "weights.npy"
+        for weights, word in (
+            (np.ones(4), "3 classes"),
+            (np.ones((3, 1)), "3 classes"),
+            (np.float64(1), "3 classes"),
+            (np.ones(3, dtype=np.int64), "i8"),
+            (np.ones(3, dtype=np.float16), "f2"),
+            (np.array([1, -0.5, 1]), "-0.5 at position 1"),
+            (np.array([1, 1, np.nan]), "nan at position 2"),
+            (np.array([np.inf, 1, 1], dtype=np.float32), "inf at position 0"),
+        ):
+            with self.subTest(word=word):
+                np.save(file, weights)
+                self.refused("--class-weights", word, arguments=["--class-weights", file])
+        file.write_bytes(b"not an array")
+        self.refused("weights.npy", arguments=["--class-weights", file])
+        self.refused("--class-weights", arguments=["--class-weights", self.scratch])
 
     def test_metadata(self):
         path = self.dataset / "metadata.yaml"

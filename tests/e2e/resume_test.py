@@ -68,33 +68,40 @@ class Resume(harness.Scratch):
 class Kills(Resume):
     """SIGKILL at random moments."""
 
-    def survive(self, kills, arguments, ranks=None, span=(0.05, 0.5)):
+    def survive(self, kills, arguments, ranks=None):
         """Kills and resumes runs until `kills` kills have happened; every run ends as an undisturbed one."""
         moments = random.Random(1)
         expected = self.fresh()
         self.must("train", self.dataset, "--run-dir", expected, *arguments, ranks=ranks)
+        span = harness.events(expected, "run_end")[0]["seconds"]
         done, resumes = 0, 0
         while done < kills:
             run_dir = self.fresh()
-            killed = self.kill(self.start(run_dir, *arguments, ranks=ranks), moments.uniform(*span))
-            while killed:
+            process = self.start(run_dir, *arguments, ranks=ranks)
+            while self.kill(process, self.moment(moments, span, process, run_dir) if done < kills else 200):
                 done += 1
-                # Once there are enough of them it may come to its end.
-                patience = moments.uniform(*span) if done < kills else 200
                 process = self.start(run_dir, *arguments, "--resume", ranks=ranks)
-                killed = self.kill(process, patience)
-                if not killed:
-                    self.assertEqual(process.returncode, 0, run_dir)
+            self.assertEqual(process.returncode, 0, run_dir)
             self.assert_same_run(run_dir, expected)
             resumes += len(harness.events(run_dir, "resume"))
         print(f"{done} kills, {resumes} of the resumes from a checkpoint, {ranks or 'no'} MPI ranks")
         self.assertGreater(resumes, 0)
 
+    def moment(self, moments, span, process, run_dir):
+        """Seconds from now to a kill: one in four falls somewhere into the start, the others into training."""
+        if moments.random() < 0.25:
+            return moments.uniform(0, 0.3)
+        config = run_dir / "config.yaml"
+        written = config.stat().st_mtime_ns if config.exists() else 0
+        while process.poll() is None and not (config.exists() and config.stat().st_mtime_ns > written):
+            time.sleep(0.005)
+        return moments.uniform(0, 0.6 * span)
+
     def test_20_kills_of_a_run_of_rank_threads(self):
         self.survive(20, [*RUN, "--workers", 2, "--epochs", 40, "--eval-every", 5])
 
     def test_kills_of_an_mpi_job(self):
-        self.survive(4, [*RUN, "--epochs", 40, "--model", "gat", "--attn-dropout", 0.2], ranks=2, span=(0.5, 1.5))
+        self.survive(4, [*RUN, "--epochs", 40, "--model", "gat", "--attn-dropout", 0.2], ranks=2)
 
     def test_kills_of_a_run_that_stops_early(self):
         self.survive(6, [*RUN, "--workers", 2, "--epochs", 100, "--early-stop", 12, "--lr", 0.05, "--optimizer", "sgd"])

@@ -223,6 +223,69 @@ TEST_F(DatasetTest, RefusesBadLabels) {
   expect("multi-label");
 }
 
+/// The small dataset with three labels a node. Nodes 3 and 0 train.
+void write_multi_label(const Path& directory) {
+  write_values<std::int64_t>(directory / "train_labels.npy", {1, 0, 1, 0, 0, 0}, {2, 3});
+  write_values<float>(directory / "valid_labels.npy", {0, 1, 1}, {1, 3});
+  NpyWriter test(directory / "test_labels.npy", {'b', 1}, {2, 3});
+  const std::uint8_t rows[] = {1, 1, 0, 0, 0, 1};
+  std::copy(std::begin(rows), std::end(rows), reinterpret_cast<std::uint8_t*>(test.bytes().data()));
+  test.close();
+}
+
+TEST_F(DatasetTest, ColumnsOfLabelsMakeAMultiLabelTask) {
+  EXPECT_EQ(open().task, Task::kMultiClass);
+  write_multi_label(directory_.path());
+  const Dataset dataset = open();
+  EXPECT_EQ(dataset.task, Task::kMultiLabel);
+  EXPECT_THAT(dataset.train.label_rows, ElementsAre(1, 0, 1, 0, 0, 0));
+  EXPECT_THAT(dataset.validation.label_rows, ElementsAre(0, 1, 1));
+  EXPECT_THAT(dataset.test.label_rows, ElementsAre(1, 1, 0, 0, 0, 1));
+  EXPECT_TRUE(dataset.train.labels.empty());
+}
+
+TEST_F(DatasetTest, RefusesBadMultiLabels) {
+  const Path labels = directory_ / "train_labels.npy";
+  const auto expect = [&](const char* file, const std::string& part) {
+    EXPECT_THAT(open_refusal(), AllOf(HasSubstr(file), HasSubstr(part), HasSubstr("; ")));
+    write_multi_label(directory_.path());
+  };
+  write_multi_label(directory_.path());
+  write_values<std::int64_t>(labels, {1, 0, 1, 0, 2, 0}, {2, 3});
+  expect("train_labels.npy", "holds 2 at position 1, column 1, expected 0 or 1");
+  write_values<std::int8_t>(labels, {1, 0, -1, 0, 0, 0}, {2, 3});
+  expect("train_labels.npy", "holds -1 at position 0, column 2");
+  write_values<float>(labels, {1, 0, 0, std::nanf(""), 0, 0}, {2, 3});
+  expect("train_labels.npy", "nan at position 1, column 0");
+  write_values<double>(labels, {1, 0, 0.5, 0, 0, 0}, {2, 3});
+  expect("train_labels.npy", "0.5");
+  NpyWriter flags(labels, {'b', 1}, {2, 3});
+  reinterpret_cast<std::uint8_t*>(flags.bytes().data())[5] = 7;
+  flags.close();
+  expect("train_labels.npy", "holds 7 at position 1, column 2");
+  write_values<std::int64_t>(labels, {1, 0, 1, 0}, {2, 2});
+  expect("train_labels.npy", "shape (2, 2), expected (seeds) or (seeds, 3)");
+  write_values<std::int64_t>(labels, {1, 0, 1, 0, 0, 0}, {2, 3, 1});
+  expect("train_labels.npy", "shape (2, 3, 1)");
+  write_values<std::int64_t>(labels, {1, 0, 1}, {1, 3});
+  expect("train_labels.npy", "1 labels for 2 seeds");
+  write_values<std::int64_t>(directory_ / "valid_labels.npy", {1});
+  expect("valid_labels.npy", "has shape (1), and train_labels.npy has (2, 3)");
+  write_values<std::int64_t>(labels, {2, 0});
+  expect("valid_labels.npy", "has shape (1, 3), and train_labels.npy has (2)");
+}
+
+TEST_F(DatasetTest, RefusesTwoLabelRowsForOneNode) {
+  write_multi_label(directory_.path());
+  write_values<std::int64_t>(directory_ / "test_seeds.npy", {2, 3});
+  EXPECT_THAT(open_refusal(),
+              AllOf(HasSubstr("test_labels.npy"),
+                    HasSubstr("node 3 the value 0 in column 0 at position 1, and train_labels.npy "
+                              "the value 1 in column 0")));
+  write_values<std::uint8_t>(directory_ / "test_labels.npy", {1, 1, 0, 1, 0, 1}, {2, 3});
+  EXPECT_EQ(open_refusal(), "accepted");
+}
+
 TEST_F(DatasetTest, RefusesTwoClassesForOneNode) {
   write_values<std::int64_t>(directory_ / "test_seeds.npy", {2, 3});
   EXPECT_THAT(open_refusal(),
@@ -276,6 +339,32 @@ TEST_F(DatasetTest, FingerprintFollowsContentOnly) {
   write_small_dataset(elsewhere.path());
   write_values<float>(elsewhere / "feat.npy", {0, 1, 2, 3, 4, 5, 6, 7, 8, 10}, {5, 2});
   EXPECT_NE(content_fingerprint(open_dataset(elsewhere.path())), original);
+}
+
+TEST_F(DatasetTest, FingerprintFollowsMultiLabels) {
+  // What it was before there were multi-label tasks: fingerprints in old runs stay comparable.
+  EXPECT_EQ(content_fingerprint(open()),
+            "926634384e96f3770409607fd262c85235b32b4f5ad008c15242c0fa5fcd2e7f");
+  write_multi_label(directory_.path());
+  const std::string original = content_fingerprint(open());
+  write_values<double>(directory_ / "valid_labels.npy", {0, 1, 1}, {1, 3});
+  EXPECT_EQ(content_fingerprint(open()), original);  // the same labels in another type
+  write_values<double>(directory_ / "valid_labels.npy", {0, 1, 0}, {1, 3});
+  EXPECT_NE(content_fingerprint(open()), original);
+}
+
+TEST_F(DatasetTest, WrittenMultiLabelsReadBack) {
+  write_multi_label(directory_.path());
+  const Dataset original = open();
+  const TemporaryDirectory copy;
+  for (const char* name : {"edges.npy", "feat.npy"}) {
+    std::filesystem::copy_file(directory_ / name, copy / name);
+  }
+  write_dataset_metadata(copy.path(), {"copy", 5, 3, original.train, {}, original.test});
+  const Dataset read = open_dataset(copy.path());
+  EXPECT_EQ(read.task, Task::kMultiLabel);
+  EXPECT_EQ(read.train.label_rows, original.train.label_rows);
+  EXPECT_EQ(read.test.label_rows, original.test.label_rows);
 }
 
 TEST_F(DatasetTest, WrittenMetadataReadsBack) {

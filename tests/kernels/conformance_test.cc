@@ -191,38 +191,6 @@ TEST(DropoutMask, KeepsTheAskedShare) {
   EXPECT_NEAR(keeps / 1e5, 0.7, 0.006);  // four standard deviations
 }
 
-TEST_P(Conformance, CrossEntropyAndItsGradient) {
-  constexpr std::size_t kRows = 700, kClasses = 11;
-  Rows logits = random_rows(kRows, kClasses);
-  logits[3][2] = 200;  // must not overflow
-  std::vector<std::int32_t> labels;
-  for (std::size_t i = 0; i < kRows; ++i)
-    labels.push_back(static_cast<std::int32_t>(random_() % kClasses));
-  Rows gradient = zeros(kRows, kClasses);
-  double loss = 0;
-  std::uint64_t correct = 0;
-  for (std::size_t i = 0; i < kRows; ++i) {
-    double sum = 0;
-    const double top = *std::max_element(logits[i].begin(), logits[i].end());
-    for (double x : logits[i]) sum += std::exp(x - top);
-    for (std::size_t c = 0; c < kClasses; ++c) {
-      const bool hit = c == static_cast<std::size_t>(labels[i]);
-      gradient[i][c] = 0.25 * (std::exp(logits[i][c] - top) / sum - hit);
-      if (hit) loss += std::log(sum) + top - logits[i][c];
-      if (hit && logits[i][c] == top) ++correct;
-    }
-  }
-  check(gradient, [&](Backend& backend, Stream& stream) {
-    const Matrix input = to_matrix(logits, kClasses, backend);
-    Matrix result(backend.memory(), dtype(), kRows, kClasses);
-    const LossSums sums =
-        backend.dense().cross_entropy({input.view(), labels, 0.25, result.view()}, stream);
-    EXPECT_NEAR(sums.loss, loss, 1e-9 * loss);
-    EXPECT_EQ(sums.correct, correct);
-    return result;
-  });
-}
-
 TEST_P(Conformance, Adam) {
   const Rows start = random_rows(1, 40000);
   Rows w = start, m = zeros(1, 40000), v = zeros(1, 40000);

@@ -163,6 +163,42 @@ TEST_F(Prepare, ShardsTogetherAreTheDataset) {
   }
 }
 
+/// Label c of node v holds where bit c of v is 1.
+void make_multi_label(const fs::path& data) {
+  for (const char* split : {"train", "valid", "test"}) {
+    const NpyArray seeds = NpyArray::open(data / (split + std::string("_seeds.npy")));
+    std::vector<std::uint8_t> rows;
+    for (const std::int64_t v : seeds.as<std::int64_t>()) {
+      for (int c = 0; c < 5; ++c) rows.push_back(v >> c & 1);
+    }
+    write_npy<std::uint8_t>(data / (split + std::string("_labels.npy")), rows,
+                            {rows.size() / 5, 5});
+  }
+}
+
+TEST_F(Prepare, ShardsOfAMultiLabelTaskHoldItsRows) {
+  make_multi_label(work_ / "data");
+  for (const int parts : {1, 3}) {
+    const Partition partition = Partition::open(written(options(parts, PartitionMethod::kRandom)));
+    EXPECT_EQ(partition.info().task, Task::kMultiLabel);
+    std::size_t labelled = 0;
+    for (int part = 0; part < parts; ++part) {
+      const Shard shard = Shard::open(partition, part);
+      const auto labels = shard.label_matrix();
+      ASSERT_EQ(labels.size(), shard.num_nodes() * 5);
+      for (std::size_t i = 0; i < shard.num_nodes(); ++i) {
+        const std::uint64_t v = value(shard.original_ids()[i]);
+        const bool has_labels = v % 3 == 0 || v % 7 == 1 || v % 5 == 2;
+        for (std::size_t c = 0; c < 5; ++c) {
+          EXPECT_EQ(labels[i * 5 + c], has_labels ? v >> c & 1 : 0) << v;
+        }
+        labelled += has_labels;
+      }
+    }
+    EXPECT_GT(labelled, kNodes / 3);
+  }
+}
+
 TEST_F(Prepare, DescribesWhatItMade) {
   const Partition metis = Partition::open(written(options(3, PartitionMethod::kMetis)));
   EXPECT_EQ(metis.info().method, "metis");
@@ -430,6 +466,24 @@ TEST_F(Prepare, CacheFolderFollowsTheEnvironment) {
   EXPECT_EQ(cache_directory(), work_ / ".cache" / "gsplit");
 }
 
+TEST_F(Prepare, ReadersRefuseDamagedMultiLabels) {
+  make_multi_label(work_ / "data");
+  const fs::path out = written(options(1, PartitionMethod::kRandom));
+  const auto refuse_rows = [&](std::uint8_t label, std::vector<std::uint64_t> shape) {
+    write_npy<std::uint8_t>(out / "part-0" / "labels.npy",
+                            std::vector<std::uint8_t>(kNodes * 5, label), std::move(shape));
+    const std::string text = refusal([&] { Shard::open(Partition::open(out), 0); });
+    return text.find("labels.npy") != std::string::npos;
+  };
+  EXPECT_FALSE(refuse_rows(1, {kNodes, 5}));
+  EXPECT_TRUE(refuse_rows(2, {kNodes, 5}));
+  EXPECT_TRUE(refuse_rows(1, {kNodes * 5}));
+  write_npy<std::int32_t>(out / "part-0" / "labels.npy", std::vector<std::int32_t>(kNodes),
+                          {kNodes});
+  EXPECT_NE(refusal([&] { Shard::open(Partition::open(out), 0); }).find("labels.npy"),
+            std::string::npos);
+}
+
 /// One shard file or partition.json replaced by something wrong.
 TEST_F(Prepare, ReadersNameTheDamagedFile) {
   const fs::path out = written(options(2, PartitionMethod::kRange));
@@ -469,7 +523,8 @@ TEST_F(Prepare, ReadersNameTheDamagedFile) {
       write_file(file, json.dump());
     };
   };
-  expect_refused("partition.json", edit("format_version", 2));
+  expect_refused("partition.json", edit("format_version", 1));
+  expect_refused("partition.json", edit("task", "regression"));
   expect_refused("partition.json", edit("bounds", {0, 1}));
   expect_refused("partition.json", edit("bounds", {0, 501, 501}));
   expect_refused("partition.json", edit("bounds", {0, 7, 500}));

@@ -53,7 +53,10 @@ TEST(LrSchedule, StepDropsAtTheFirstStepOfEveryNthEpoch) {
   }
 }
 
-Score correct(std::uint64_t count) { return {.nodes = 10, .correct = count}; }
+/// Of 10 nodes with one class each.
+Score correct(std::uint64_t count) {
+  return {.nodes = 10, .predictions = {count, 10 - count, 10 - count}};
+}
 
 bool ends_with(EarlyStopping& stopping, std::uint32_t epoch, const Score& validation) {
   stopping.note(epoch, validation);
