@@ -69,9 +69,9 @@ class Curves(harness.Scratch):
             self.assert_agree(self.curve(*fixed, ranks=1), reference, (model, "1 process"))
             for workers in (2, 4):
                 for method in PARTITIONS:
-                    rest = ["--partition", method, *fixed]
-                    self.assert_agree(self.curve("--workers", workers, *rest), reference, (model, method, workers, "threads"))
-                    self.assert_agree(self.curve(*rest, ranks=workers), reference, (model, method, workers, "processes"))
+                    rest, what = ["--partition", method, *fixed], (model, method, workers)
+                    self.assert_agree(self.curve("--workers", workers, *rest), reference, (*what, "threads"))
+                    self.assert_agree(self.curve(*rest, ranks=workers), reference, (*what, "processes"))
 
     def test_fp64_agrees_for_8_workers(self):
         fixed = ["--model", "gat", "--precision", "fp64", "--max-steps", 50, *DROPOUT]
