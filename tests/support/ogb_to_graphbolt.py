@@ -30,20 +30,21 @@ class BadInput(Exception):
     """What is wrong with which file."""
 
 
-def read_csv(path, dtype):
-    """A csv file as a (rows, columns) array."""
+def read_csv(path, dtype, columns=1):
+    """A csv file as a (rows, columns) array; of `columns` where it is empty, else of as many as it has."""
     packed = path.with_name(path.name + ".gz")
     found = packed if packed.exists() else path
     try:
-        with (gzip.open if found == packed else open)(found, "rt", encoding="ascii") as lines:
-            return np.loadtxt(lines, delimiter=",", dtype=dtype, ndmin=2)
+        with (gzip.open if found == packed else open)(found, "rt", encoding="ascii") as file:
+            lines = file.readlines()
+        return np.loadtxt(lines, delimiter=",", dtype=dtype, ndmin=2) if lines else np.empty((0, columns), dtype)
     except (OSError, EOFError, ValueError) as error:
         raise BadInput(f"{found}: {error}") from error
 
 
 def read_edges(raw, num_nodes, options):
     """(2, E): sources, destinations."""
-    edges = read_csv(raw / "edge.csv", np.int64).T
+    edges = read_csv(raw / "edge.csv", np.int64, columns=2).T
     if edges.shape[0] != 2 or edges.size and not 0 <= edges.min() <= edges.max() < num_nodes:
         raise BadInput(f"{raw / 'edge.csv'}: not two columns of nodes below {num_nodes}")
     if options.reverse_edges:
@@ -87,12 +88,17 @@ def convert(options):
     raw, out = options.input / "raw", options.out
     if out.exists():
         raise BadInput(f"{out} exists: give another OUT")
-    num_nodes = int(read_csv(raw / "num-node-list.csv", np.int64)[0, 0])
+    counts = read_csv(raw / "num-node-list.csv", np.int64)
+    if counts.shape != (1, 1):
+        raise BadInput(f"{raw / 'num-node-list.csv'}: not one number; this is for datasets of one graph")
+    num_nodes = int(counts[0, 0])
     features = read_csv(raw / "node-feat.csv", np.float32)
     labels = read_csv(raw / "node-label.csv", np.float64)
     if features.shape[0] != num_nodes or labels.shape != (num_nodes, 1):
         raise BadInput(f"{raw}: node-feat.csv or node-label.csv do not have a line for each of {num_nodes} nodes")
     labels = labels[:, 0]
+    if np.isnan(labels).all():
+        raise BadInput(f"{raw / 'node-label.csv'}: no node has a label")
     edges = read_edges(raw, num_nodes, options)
     splits = read_splits(options.input / "split" / options.split, labels)
     num_classes = int(np.nanmax(labels)) + 1
