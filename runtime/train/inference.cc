@@ -65,6 +65,23 @@ std::vector<std::uint64_t> wanted_nodes(const fs::path& file, std::uint64_t num_
   return nodes;
 }
 
+std::int32_t largest(const Matrix& logits, std::int64_t row) {
+  std::int32_t best = 0;
+  dispatch_compute(logits.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const T* const values = logits.view().row<T>(row);
+    best = static_cast<std::int32_t>(std::max_element(values, values + logits.cols()) - values);
+  });
+  return best;
+}
+
+struct TrainedModel {
+  fs::path weights;
+  TrainConfig training;
+  Dataset dataset;
+  Partition partition;
+};
+
 /// A file can be written there, as far as that can be told before the work begins.
 void check_output(const fs::path& out, const std::string& flag) {
   if (fs::is_directory(out)) {
@@ -86,23 +103,6 @@ void check_outputs(const InferenceConfig& config) {
                      "give two different files");
   }
 }
-
-std::int32_t largest(const Matrix& logits, std::int64_t row) {
-  std::int32_t best = 0;
-  dispatch_compute(logits.dtype(), [&](auto type) {
-    using T = decltype(type);
-    const T* const values = logits.view().row<T>(row);
-    best = static_cast<std::int32_t>(std::max_element(values, values + logits.cols()) - values);
-  });
-  return best;
-}
-
-struct TrainedModel {
-  fs::path weights;
-  TrainConfig training;
-  Dataset dataset;
-  Partition partition;
-};
 
 TrainedModel open_trained(const InferenceSource& source, const Log& log) {
   const fs::path checkpoint = checkpoint_of(source.weights);
