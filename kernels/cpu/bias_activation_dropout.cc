@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/ops.h"
@@ -22,15 +23,22 @@ void elu(T* row, std::int64_t cols) {
   for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] > T{0} ? row[c] : std::expm1(row[c]);
 }
 
-/// Multiplies kept columns by the scale and the others by 0.
+template <class T>
+bool all_zero(const T* begin, const T* end) {
+  return std::all_of(begin, end, [](T x) { return x == T{0}; });
+}
+
+/// Multiplies kept columns by the scale and the others by 0. What is 0 anyway needs no draw: rows
+/// of word counts, nearly all zeros, are where input dropout would cost most.
 template <class T>
 void drop(T* row, std::int64_t cols, const Dropout& dropout, OriginalId node) {
   const std::uint32_t threshold = dropout.threshold();
   const T scale = static_cast<T>(dropout.scale());
   for (std::int64_t begin = 0; begin < cols; begin += kDropoutColumnsPerBlock) {
+    const std::int64_t end = std::min(cols, begin + kDropoutColumnsPerBlock);
+    if (all_zero(row + begin, row + end)) continue;
     const std::uint32_t kept = kept_columns(
         dropout.key, threshold, node, static_cast<std::uint32_t>(begin / kDropoutColumnsPerBlock));
-    const std::int64_t end = std::min(cols, begin + kDropoutColumnsPerBlock);
     for (std::int64_t c = begin; c < end; ++c) {
       row[c] = ((kept >> (c - begin)) & 1u) != 0 ? row[c] * scale : T{0};
     }

@@ -34,7 +34,13 @@ std::vector<std::uint64_t> wanted_nodes(const fs::path& file, std::uint64_t num_
     std::iota(nodes.begin(), nodes.end(), std::uint64_t{0});
     return nodes;
   }
-  NpyArray::open(file).visit_integers([&](auto ids) {
+  const NpyArray array = NpyArray::open(file);
+  if (array.shape().size() != 1) {
+    throw UsageError(
+        "--nodes " + file.string() + " has " + std::to_string(array.shape().size()) + " dimensions",
+        "give one list of node ids, such as a.ravel()");
+  }
+  array.visit_integers([&](auto ids) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       // A negative id becomes a huge one and is out of range as well.
       const auto id = static_cast<std::uint64_t>(ids[i]);
@@ -55,6 +61,28 @@ struct TrainedModel {
   Dataset dataset;
   Partition partition;
 };
+
+/// A file can be written there, as far as that can be told before the work begins.
+void check_output(const fs::path& out, const std::string& flag) {
+  if (fs::is_directory(out)) {
+    throw UsageError(flag + " " + out.string() + " is a directory", "give the name of a file");
+  }
+  const fs::path folder = out.has_parent_path() ? out.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder)) {
+    throw UsageError(flag + " " + out.string() + ": there is no directory " + folder.string(),
+                     "make it first");
+  }
+}
+
+void check_outputs(const InferenceConfig& config) {
+  check_output(config.out, "--out");
+  if (config.embeddings.empty()) return;
+  check_output(config.embeddings, "--embeddings");
+  if (fs::weakly_canonical(config.embeddings) == fs::weakly_canonical(config.out)) {
+    throw UsageError("--out and --embeddings are both " + config.out.string(),
+                     "give two different files");
+  }
+}
 
 TrainedModel open_trained(const InferenceSource& source, const Log& log) {
   const Checkpoint checkpoint = Checkpoint::open(checkpoint_of(source.weights));
@@ -187,6 +215,7 @@ nlohmann::json accuracy_or_null(const Score& score) {
 }  // namespace
 
 ExitCode run_inference(const InferenceConfig& config, const Log& log) {
+  check_outputs(config);
   const TrainedModel model = open_trained(config.source, log);
   const std::uint64_t num_nodes = model.dataset.num_nodes;
   const std::vector<std::uint64_t> nodes = wanted_nodes(config.nodes, num_nodes);

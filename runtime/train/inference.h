@@ -35,6 +35,8 @@ struct SplitScores {
   Score test;
 };
 
+/// UsageError where `nodes` is no list of nodes of the dataset, or an output file cannot be there;
+/// nothing is written then.
 ExitCode run_inference(const InferenceConfig& config, const Log& log);
 
 SplitScores evaluate_weights(const InferenceSource& source, const Log& log);

@@ -5,6 +5,9 @@ import unittest
 import harness
 
 SMALL = ["--fanout", "4,3", "--hidden", "24", "--batch-size", "200"]
+MODELS = ("sage", "gcn", "gat", "gin")
+PARTITIONS = ("metis", "random", "range")
+DROPOUT = ["--dropout", 0.5, "--attn-dropout", 0.3, "--input-dropout", 0.2]
 
 
 class Blocks(harness.Scratch):
@@ -53,26 +56,47 @@ class Curves(harness.Scratch):
     def curve(self, *arguments, ranks=None):
         return harness.losses(self.train(self.dataset, "--eval-every", 0, *SMALL, *arguments, ranks=ranks))
 
+    def assert_agree(self, curve, reference, what):
+        for step, (ours, theirs) in enumerate(zip(curve, reference, strict=True), 1):
+            self.assertLess(abs(ours - theirs), 1e-9, (*what, f"step {step}"))
+
     def test_fp64_agrees_to_1e_9_over_50_steps(self):
-        fixed = ["--precision", "fp64", "--max-steps", 50]
+        for model in MODELS:
+            fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, *DROPOUT]
+            reference = self.curve("--workers", 1, *fixed)
+            self.assertEqual(len(reference), 50)
+            self.assertLess(min(reference[-5:]), reference[0])
+            self.assert_agree(self.curve(*fixed, ranks=1), reference, (model, "1 process"))
+            for workers in (2, 4):
+                for method in PARTITIONS:
+                    rest, what = ["--partition", method, *fixed], (model, method, workers)
+                    self.assert_agree(self.curve("--workers", workers, *rest), reference, (*what, "threads"))
+                    self.assert_agree(self.curve(*rest, ranks=workers), reference, (*what, "processes"))
+
+    def test_fp64_agrees_for_8_workers(self):
+        fixed = ["--model", "gat", "--precision", "fp64", "--max-steps", 50, *DROPOUT]
         reference = self.curve("--workers", 1, *fixed)
-        self.assertEqual(len(reference), 50)
-        self.assertLess(reference[-1], reference[0])
-        curves = [self.curve("--workers", workers, "--partition", method, *fixed)
-                  for workers, method in ((2, "metis"), (3, "random"), (4, "range"), (8, "random"))]
-        curves.append(self.curve(*fixed, ranks=4))
-        for curve in curves:
-            for ours, theirs in zip(curve, reference, strict=True):
-                self.assertLess(abs(ours - theirs), 1e-9)
+        for method in PARTITIONS:
+            curve = self.curve("--workers", 8, "--partition", method, *fixed)
+            self.assert_agree(curve, reference, (method, "8 threads"))
+        self.assert_agree(self.curve(*fixed, ranks=8), reference, ("8 processes",))
+
+    def test_every_dropout_counts(self):
+        fixed = ["--model", "gat", "--precision", "fp64", "--max-steps", 2, "--workers", 2]
+        kinds = [DROPOUT[i : i + 2] for i in range(0, len(DROPOUT), 2)]
+        self.assertEqual([name for name, _ in kinds], ["--dropout", "--attn-dropout", "--input-dropout"])
+        everything = self.curve(*fixed, *DROPOUT)
+        for name, _ in kinds:
+            self.assertNotEqual(self.curve(*fixed, *DROPOUT, name, 0), everything, name)
 
     def test_fp64_agrees_for_every_model_with_all_its_parts(self):
-        for model in ("sage", "gcn", "gin", "gat"):
-            fixed = ["--precision", "fp64", "--max-steps", 20, "--model", model, "--attn-dropout", 0.2,
+        for model in MODELS:
+            fixed = ["--precision", "fp64", "--max-steps", 50, "--model", model, *DROPOUT,
                      "--norm", "layer", "--residual", "--hidden", 16, "--fanout", "4,3,3"]
             reference = self.curve("--workers", 1, *fixed)
-            for curve in (self.curve("--workers", 4, "--partition", "random", *fixed), self.curve(*fixed, ranks=3)):
-                for ours, theirs in zip(curve, reference, strict=True):
-                    self.assertLess(abs(ours - theirs), 1e-9, model)
+            curve = self.curve("--workers", 4, "--partition", "random", *fixed)
+            self.assert_agree(curve, reference, (model, "4 threads"))
+            self.assert_agree(self.curve(*fixed, ranks=3), reference, (model, "3 processes"))
 
     def test_fp32_agrees_to_1e_4_over_10_steps(self):
         reference = self.curve("--workers", 1, "--max-steps", 10)

@@ -39,6 +39,7 @@ class Scratch(unittest.TestCase):
     @classmethod
     def environment(cls):
         environment = dict(os.environ, GSPLIT_CACHE=str(cls.scratch / "cache"))
+        environment.setdefault("OMP_WAIT_POLICY", "passive")  # workers share the cores
         environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
         return environment
 

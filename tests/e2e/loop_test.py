@@ -235,13 +235,58 @@ class Commands(Loop):
         logits = (mean @ weights["convs.1.lin_l.weight"].T + weights["convs.1.lin_l.bias"]
                   + rows[1] @ weights["convs.1.lin_r.weight"].T)
         self.assertGreater((logits.argmax(1) == np.load(out)).mean(), 0.999)
-        np.save(some, np.array([4999, 7, 7, 0]))
-        self.must("infer", run_dir, self.dataset, "--out", out, "--embeddings", embeddings, "--nodes", some)
-        np.testing.assert_allclose(np.load(embeddings), rows[0][[4999, 7, 7, 0]], atol=1e-5)
         flat = self.train(self.dataset, "--fanout", "4", "--epochs", 1)
         refused = self.gsplit("infer", flat, self.dataset, "--out", out, "--embeddings", embeddings)
         self.assertEqual(refused.returncode, 2)
         self.assertIn("--embeddings", refused.stderr)
+
+    def test_infer_answers_for_the_nodes_asked_for_in_their_order(self):
+        run_dir = self.fit("--lr", 0.01)
+        out, embeddings, some = (self.scratch / f"{name}.npy" for name in ("out", "embeddings", "some"))
+        self.must("infer", run_dir, self.dataset, "--out", out, "--embeddings", embeddings)
+        classes, rows = np.load(out), np.load(embeddings)
+        self.assertGreater(len(np.unique(classes)), 1)
+        for nodes in (np.array([4999, 7, 7, 0]), np.array([4999, 7], np.uint16), np.array([], np.int32)):
+            np.save(some, nodes)
+            embeddings.unlink()
+            self.must("infer", run_dir, self.dataset, "--out", out, "--nodes", some)
+            np.testing.assert_array_equal(np.load(out), classes[nodes.astype(np.int64)])
+            self.assertFalse(embeddings.exists())
+            out.unlink()
+            self.must("infer", run_dir, self.dataset, "--out", out, "--nodes", some, "--embeddings", embeddings,
+                      "--workers", 2)
+            np.testing.assert_array_equal(np.load(out), classes[nodes.astype(np.int64)])
+            np.testing.assert_allclose(np.load(embeddings), rows[nodes.astype(np.int64)], atol=1e-5)
+
+    def test_infer_refuses_bad_nodes_and_outputs(self):
+        run_dir = self.fit(epochs=1)
+        folder = self.scratch / "bad"
+        folder.mkdir()
+        nodes, out = folder / "nodes.npy", folder / "out.npy"
+        command = ["infer", run_dir, self.dataset, "--out", out]
+
+        def refused(word, *arguments):
+            done = self.gsplit(*(arguments or [*command, "--nodes", nodes]))
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            self.assertIn(word, done.stderr)
+            self.assertEqual([path for path in folder.iterdir() if path != nodes], [])
+
+        for content, word in (([7, 5000], "entry 1 is no node"), ([-1], "entry 0 is no node"), ([1.0], "holds f8"),
+                              ([True], "holds b1"), ([[1, 2]], "2 dimensions"), (3, "0 dimensions"),
+                              (np.array([2**63], np.uint64), "entry 0"), (np.array([1], ">i4"), "big endian"),
+                              (np.array(["1"], object), "Python objects")):
+            np.save(nodes, content)
+            refused(word)
+            refused(word, *command, "--nodes", nodes, "--embeddings", folder / "embeddings.npy")
+        nodes.write_text("1\n2\n", encoding="ascii")
+        refused("nodes.npy")
+        nodes.unlink()
+        refused("nodes.npy")
+        refused("--out", "infer", run_dir, self.dataset, "--out", folder / "nowhere" / "out.npy")
+        refused("--out", "infer", run_dir, self.dataset, "--out", folder)
+        refused("--embeddings", *command, "--embeddings", folder / "nowhere" / "out.npy")
+        refused("--embeddings", *command, "--embeddings", out)
 
 
 if __name__ == "__main__":
