@@ -8,7 +8,7 @@
 namespace gsplit {
 namespace {
 
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr const char* kRemedy = "make the partition again with gsplit partition";
 
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& fault) {
@@ -127,6 +127,7 @@ PartitionInfo from_json(const nlohmann::json& json) {
   info.num_edges = json.at("num_edges").get<std::uint64_t>();
   info.num_classes = json.at("num_classes").get<std::uint64_t>();
   info.feature_width = json.at("feature_width").get<std::uint64_t>();
+  info.edge_weights = json.at("edge_weights").get<bool>();
   info.num_train = json.at("num_train").get<std::uint64_t>();
   info.num_validation = json.at("num_validation").get<std::uint64_t>();
   info.num_test = json.at("num_test").get<std::uint64_t>();
@@ -146,6 +147,7 @@ nlohmann::ordered_json to_json(const PartitionInfo& info) {
           {"num_edges", info.num_edges},
           {"num_classes", info.num_classes},
           {"feature_width", info.feature_width},
+          {"edge_weights", info.edge_weights},
           {"num_train", info.num_train},
           {"num_validation", info.num_validation},
           {"num_test", info.num_test},
@@ -224,6 +226,10 @@ Shard Shard::open(const Partition& partition, int part) {
   const std::uint64_t nodes = shard.range_.size();
   shard.indices_ = open_indices(directory / "indices.npy", info.num_nodes);
   shard.indptr_ = open_indptr(directory / "indptr.npy", nodes, shard.indices_.num_elements());
+  if (info.edge_weights) {
+    shard.edge_weights_ =
+        open_column<float>(directory / "edge_weights.npy", shard.indices_.num_elements());
+  }
   shard.original_ids_ = open_original_ids(directory / "original_ids.npy", nodes, info.num_nodes);
   shard.features_ = open_features(directory / "features.npy", nodes, info.feature_width);
   shard.labels_ = open_column<std::int32_t>(directory / "labels.npy", nodes);
@@ -240,6 +246,7 @@ TopologyView Shard::topology() const {
   } else {
     view.indices64 = indices_.as<std::uint64_t>();
   }
+  if (edge_weights_) view.edge_weights = edge_weights_->as<float>();
   return view;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,7 +19,7 @@ namespace gsplit {
 
 /// Contents of partition.json.
 struct PartitionInfo {
-  int format_version = 1;
+  int format_version = 2;
   int num_parts = 1;
   std::string method;  ///< metis, random, range, file, or "none" for one part
   std::string dataset_name;
@@ -29,6 +30,7 @@ struct PartitionInfo {
   std::uint64_t num_edges = 0;
   std::uint64_t num_classes = 0;
   std::uint64_t feature_width = 0;
+  bool edge_weights = false;  ///< whether every part has edge_weights.npy
   std::uint64_t num_train = 0;
   std::uint64_t num_validation = 0;
   std::uint64_t num_test = 0;
@@ -77,6 +79,7 @@ class Shard {
   int part_ = 0;
   GlobalRange range_;
   NpyArray indptr_, indices_, original_ids_, features_, labels_, train_, validation_, test_;
+  std::optional<NpyArray> edge_weights_;
 };
 
 /// Where part `part` lies inside a partition directory.
