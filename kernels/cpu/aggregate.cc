@@ -118,34 +118,32 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Team& team) {
   dispatch_compute(args.source_gradient.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Weights<T> weights(args.options, args.indptr);
-    for_rows<T>(args.source_gradient, team,
-                [&](std::size_t j, std::int64_t tile, std::int64_t width, T* out) {
-                  const std::size_t begin = args.inverse_indptr[j];
-                  const auto list =
-                      args.inverse_destinations.subspan(begin, args.inverse_indptr[j + 1] - begin);
-                  const auto row = [&](std::size_t k) {
-                    return args.destination_gradient.row<T>(list[k]) + tile;
-                  };
-                  const bool skip = args.options.skip_loops;
-                  const auto of_row = [&](std::size_t k) {
-                    return skip && list[k] == j ? T{0} : weights.of_row(list[k]);
-                  };
-                  if (args.edge_weights.empty()) {
-                    reduce_tile<T>(list.size(), row, of_row, width, out);
-                  } else {
-                    const auto edges = args.inverse_edges.subspan(begin, list.size());
-                    reduce_tile<T>(
-                        list.size(), row,
-                        [&](std::size_t k) { return of_row(k) * T{args.edge_weights[edges[k]]}; },
-                        width, out);
-                  }
-                  const T self = weights.of_self(j);
-                  if (self != T{0}) {
-                    add_scaled(
-                        self, args.destination_gradient.row<T>(static_cast<std::int64_t>(j)) + tile,
-                        width, out);
-                  }
-                });
+    const auto gradient_of_row = [&](std::size_t j, std::int64_t tile, std::int64_t width, T* out) {
+      const std::size_t begin = args.inverse_indptr[j];
+      const auto list =
+          args.inverse_destinations.subspan(begin, args.inverse_indptr[j + 1] - begin);
+      const auto row = [&](std::size_t k) {
+        return args.destination_gradient.row<T>(list[k]) + tile;
+      };
+      const bool skip = args.options.skip_loops;
+      const auto of_row = [&](std::size_t k) {
+        return skip && list[k] == j ? T{0} : weights.of_row(list[k]);
+      };
+      if (args.edge_weights.empty()) {
+        reduce_tile<T>(list.size(), row, of_row, width, out);
+      } else {
+        const auto edges = args.inverse_edges.subspan(begin, list.size());
+        reduce_tile<T>(
+            list.size(), row,
+            [&](std::size_t k) { return of_row(k) * T{args.edge_weights[edges[k]]}; }, width, out);
+      }
+      const T self = weights.of_self(j);
+      if (self != T{0}) {
+        add_scaled(self, args.destination_gradient.row<T>(static_cast<std::int64_t>(j)) + tile,
+                   width, out);
+      }
+    };
+    for_rows<T>(args.source_gradient, team, gradient_of_row);
   });
 }
 
