@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <limits>
+#include <utility>
 
 namespace gsplit {
 namespace {
@@ -47,25 +49,55 @@ void count_in_edges(std::span<const Id> destinations, std::span<std::int64_t> in
   for (std::size_t v = 1; v < indptr.size(); ++v) indptr[v] += indptr[v - 1];
 }
 
-/// Puts each source into the row of its destination, in whatever order the threads come.
-template <class Id, class Index>
-void place_sources(const EdgeList<Id>& edges, std::vector<std::int64_t> next,
-                   std::span<Index> indices, int threads) {
+/// Puts entry(e) of each edge e into the row of its destination, in whatever order the threads
+/// come.
+template <class Id, class T, class Entry>
+void place_in_rows(const EdgeList<Id>& edges, std::span<const std::int64_t> indptr,
+                   std::span<T> entries, int threads, Entry entry) {
+  std::vector<std::int64_t> next(indptr.begin(), indptr.end() - 1);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (std::size_t e = 0; e < edges.sources.size(); ++e) {
     const auto row = static_cast<std::size_t>(edges.destinations[e]);
     const std::int64_t at = std::atomic_ref(next[row]).fetch_add(1, std::memory_order_relaxed);
-    indices[static_cast<std::size_t>(at)] = static_cast<Index>(edges.sources[e]);
+    entries[static_cast<std::size_t>(at)] = entry(e);
   }
 }
 
-/// Makes the order within rows independent of the threads.
-template <class Index>
-void sort_rows(std::span<const std::int64_t> indptr, std::span<Index> indices, int threads) {
+/// Makes the order within rows independent of the threads. REQUIRES: `before` tells any two
+/// different entries apart.
+template <class T, class Before>
+void sort_rows(std::span<const std::int64_t> indptr, std::span<T> entries, int threads,
+               Before before) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1024)
   for (std::size_t v = 0; v < indptr.size() - 1; ++v) {
-    std::sort(indices.begin() + indptr[v], indices.begin() + indptr[v + 1]);
+    std::sort(entries.begin() + indptr[v], entries.begin() + indptr[v + 1], before);
   }
+}
+
+template <class Id, class Index>
+void fill_sources(const EdgeList<Id>& edges, std::span<const std::int64_t> indptr,
+                  std::span<Index> indices, int threads) {
+  place_in_rows(edges, indptr, indices, threads,
+                [&](std::size_t e) { return static_cast<Index>(edges.sources[e]); });
+  sort_rows(indptr, indices, threads, std::less<>());
+}
+
+/// As fill_sources, in a detour over the positions of the edges: weights follow them.
+template <class Id, class Index>
+void fill_sources_and_weights(const Dataset& dataset, const EdgeList<Id>& edges,
+                              std::span<const std::int64_t> indptr, std::span<Index> indices,
+                              std::span<float> weights, int threads) {
+  std::vector<std::uint64_t> order(edges.sources.size());
+  place_in_rows(edges, indptr, std::span(order), threads,
+                [](std::size_t e) { return std::uint64_t{e}; });
+  sort_rows(indptr, std::span(order), threads, [&](std::uint64_t a, std::uint64_t b) {
+    return std::pair(edges.sources[a], a) < std::pair(edges.sources[b], b);
+  });
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    indices[i] = static_cast<Index>(edges.sources[order[i]]);
+  }
+  gather_edge_weights(dataset, order, weights, threads);
 }
 
 template <class Index>
@@ -78,10 +110,11 @@ void write_csc(const Dataset& dataset, const std::filesystem::path& directory, i
   dataset.edges.visit_integers([&](auto ends) {
     const auto edges = halves(ends);
     count_in_edges(edges.destinations, indptr, threads);
-    place_sources(edges, std::vector<std::int64_t>(indptr.begin(), indptr.end() - 1), indices,
-                  threads);
+    if (!dataset.edge_weights) return fill_sources(edges, indptr, indices, threads);
+    NpyWriter weights(directory / "weights.npy", npy_type_of<float>::value, {dataset.num_edges});
+    fill_sources_and_weights(dataset, edges, indptr, indices, weights.as<float>(), threads);
+    weights.close();
   });
-  sort_rows<Index>(indptr, indices, threads);
   indptr_file.close();
   indices_file.close();
 }
@@ -98,6 +131,13 @@ Csc Csc::open(const std::filesystem::path& directory) {
     refuse(csc.indices_.path(), "does not hold the indices of a CSC");
   }
   check_indptr(csc.indptr_, csc.indices_.num_elements());
+  if (const auto weights = directory / "weights.npy"; std::filesystem::exists(weights)) {
+    csc.weights_ = NpyArray::open(weights);
+    if (csc.weights_->type() != npy_type_of<float>::value ||
+        csc.weights_->shape() != csc.indices_.shape()) {
+      refuse(weights, "does not hold a weight for each index");
+    }
+  }
   return csc;
 }
 
@@ -108,6 +148,7 @@ CscView Csc::view() const {
   } else {
     view.indices64 = indices_.as<std::uint64_t>();
   }
+  if (weights_) view.weights = weights_->as<float>();
   return view;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 
 #include "graph/dataset.h"
@@ -11,11 +12,12 @@
 namespace gsplit {
 
 /// In-neighbours of every node in original ids: those of v are indices[indptr[v] .. indptr[v + 1]),
-/// ascending; parallel edges stay. Does not own.
+/// ascending; parallel edges stay, in the order of the edge list. Does not own.
 struct CscView {
   std::span<const std::int64_t> indptr;      ///< (num_nodes + 1)
   std::span<const std::uint32_t> indices32;  ///< (num_edges), where num_nodes < 2^32
   std::span<const std::uint64_t> indices64;  ///< (num_edges), otherwise; the other one is empty
+  std::span<const float> weights = {};       ///< (num_edges), or empty: an unweighted graph
 
   std::uint64_t num_nodes() const { return indptr.size() - 1; }
   std::uint64_t num_edges() const { return static_cast<std::uint64_t>(indptr.back()); }
@@ -25,7 +27,7 @@ struct CscView {
   }
 };
 
-/// A CSC in two mapped files, indptr.npy and indices.npy.
+/// A CSC in mapped files, indptr.npy and indices.npy, and weights.npy where the graph has weights.
 class Csc {
  public:
   static Csc open(const std::filesystem::path& directory);
@@ -34,11 +36,13 @@ class Csc {
  private:
   NpyArray indptr_;
   NpyArray indices_;
+  std::optional<NpyArray> weights_;
 };
 
 /// Builds the CSC of `dataset` into `directory` (existing) by counting, placing and sorting within
-/// rows, with `threads` threads; at most 16 bytes an edge beyond the mapped edge list. The same
-/// files for any number of threads. Checks edge ends as it goes (UsageError as validate_arrays).
+/// rows, with `threads` threads; at most 16 bytes an edge beyond the mapped edge list, 20 where
+/// there are weights. The same files for any number of threads. Checks the edges as it goes
+/// (UsageError as validate_arrays).
 void build_csc(const Dataset& dataset, const std::filesystem::path& directory, int threads);
 
 }  // namespace gsplit

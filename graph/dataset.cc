@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include "graph/dataset_description.h"
 #include "graph/parallel_scan.h"
+#include "kernels/base/dtype.h"
 
 namespace gsplit {
 namespace {
@@ -60,6 +62,22 @@ NpyArray open_features(const std::filesystem::path& path, std::uint64_t num_node
            "give one row for each of the graph's nodes");
   }
   return features;
+}
+
+NpyArray open_edge_weights(const std::filesystem::path& path, std::uint64_t num_edges) {
+  NpyArray weights = NpyArray::open(path);
+  if (!is_integer(weights) && weights.type().kind != 'f') {
+    refuse(weights, "holds " + weights.type().name() + ", expected numbers",
+           "save it as float32 or float64");
+  }
+  const auto& shape = weights.shape();
+  const bool column = shape.size() == 2 && shape[1] == 1;
+  if ((shape.size() != 1 && !column) || shape[0] != num_edges) {
+    refuse(weights,
+           "has shape " + shape_text(weights) + ", expected (" + std::to_string(num_edges) + ")",
+           "give one weight for each edge, in the order of the edge list");
+  }
+  return weights;
 }
 
 std::string at_position(std::size_t position) { return " at position " + std::to_string(position); }
@@ -305,6 +323,36 @@ std::optional<std::size_t> first_not_finite(const NpyArray& features, int thread
                      [](std::uint32_t bits) { return (bits & 0x7F800000u) == 0x7F800000u; });
 }
 
+float as_number(Half stored) { return to_float(stored); }
+template <class T>
+T as_number(T stored) {
+  return stored;
+}
+
+/// Calls f(span of the weights as they are stored).
+template <class F>
+void visit_weights(const NpyArray& weights, F&& f) {
+  if (weights.type() == NpyType{'f', 2}) return f(bits_of<Half>(weights));
+  if (weights.type() == NpyType{'f', 4}) return f(weights.as<float>());
+  if (weights.type() == NpyType{'f', 8}) return f(weights.as<double>());
+  weights.visit_integers(f);
+}
+
+void validate_edge_weights(const NpyArray& weights, int threads) {
+  visit_weights(weights, [&](auto stored) {
+    const auto position = first_where(stored, threads, [](auto weight) {
+      // False for NaN too.
+      return !(static_cast<double>(as_number(weight)) >= 0 &&
+               static_cast<double>(as_number(weight)) <= std::numeric_limits<float>::max());
+    });
+    if (!position) return;
+    refuse(weights,
+           "holds " + std::to_string(as_number(stored[*position])) + " at edge " +
+               std::to_string(*position) + ", expected a finite weight of at least 0",
+           "correct the weights");
+  });
+}
+
 void validate_features(const Dataset& dataset, int threads) {
   const auto position = first_not_finite(dataset.features, threads);
   if (!position) return;
@@ -333,6 +381,9 @@ Dataset open_dataset(const std::filesystem::path& directory) {
   dataset.edges = open_edges(description.edges);
   dataset.num_edges = dataset.edges.shape()[1];
   dataset.features = open_features(description.features, description.num_nodes);
+  if (description.edge_weights) {
+    dataset.edge_weights = open_edge_weights(*description.edge_weights, dataset.num_edges);
+  }
   read_splits(description, dataset);
   return dataset;
 }
@@ -351,6 +402,18 @@ void validate_edges(const Dataset& dataset, int threads) {
                std::to_string(source ? *position : *position - dataset.num_edges) +
                ", the graph has " + std::to_string(dataset.num_nodes) + " nodes",
            "correct the ids or num in metadata.yaml");
+  });
+  if (dataset.edge_weights) validate_edge_weights(*dataset.edge_weights, threads);
+}
+
+void gather_edge_weights(const Dataset& dataset, std::span<const std::uint64_t> edges,
+                         std::span<float> out, int threads) {
+  GSPLIT_CHECK(dataset.edge_weights && edges.size() == out.size());
+  visit_weights(*dataset.edge_weights, [&](auto stored) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (std::size_t i = 0; i < edges.size(); ++i) {
+      out[i] = static_cast<float>(as_number(stored[edges[i]]));
+    }
   });
 }
 

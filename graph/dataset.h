@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,8 +32,10 @@ struct Dataset {
   std::uint64_t num_edges = 0;
   std::uint64_t num_classes = 0;
   Task task = Task::kMultiClass;
-  NpyArray edges;           ///< (2, num_edges) integers: row 0 sources, row 1 destinations
-  NpyArray features;        ///< (num_nodes, F) f2 or f4
+  NpyArray edges;     ///< (2, num_edges) integers: row 0 sources, row 1 destinations
+  NpyArray features;  ///< (num_nodes, F) f2 or f4
+  /// (num_edges) or (num_edges, 1) f2, f4, f8 or integers; absent: the graph is unweighted
+  std::optional<NpyArray> edge_weights;
   LabeledNodes train;       ///< never empty
   LabeledNodes validation;  ///< empty where the dataset has none, as test
   LabeledNodes test;
@@ -46,12 +50,18 @@ struct Dataset {
 /// multi-label, and all splits must be alike. Throws UsageError: file, fault, remedy in one line.
 Dataset open_dataset(const std::filesystem::path& directory);
 
-/// Reads the edges: every end below num_nodes, else UsageError as validate_arrays.
+/// Reads the edges: every end below num_nodes, every weight at least 0 and finite as f4; else
+/// UsageError as validate_arrays.
 void validate_edges(const Dataset& dataset, int threads);
 
-/// Reads the large arrays: every edge end below num_nodes, every feature finite. Throws UsageError
-/// naming file and the first offending position. `threads` at least 1.
+/// Reads the large arrays: edges as validate_edges, every feature finite. Throws UsageError naming
+/// file and the first offending position. `threads` at least 1.
 void validate_arrays(const Dataset& dataset, int threads);
+
+/// out[i] = weight of edge edges[i], rounded to f4. REQUIRES: the dataset has valid weights; same
+/// sizes.
+void gather_edge_weights(const Dataset& dataset, std::span<const std::uint64_t> edges,
+                         std::span<float> out, int threads);
 
 /// 64 hex digits (SHA-256) over sizes, shapes, types and sampled contents of the dataset's files:
 /// the same on every host that holds the same data; independent of path and times.

@@ -126,6 +126,30 @@ YamlView find_features(const YamlView& root) {
               "name the one to train on feat");
 }
 
+void collect_edge_weights(const std::optional<YamlView>& list, std::vector<YamlView>& found) {
+  if (!list) return;
+  for (const YamlView& entry : list->items()) {
+    if (entry.at("domain").text() != "edge") continue;
+    const std::string name = entry.at("name").text();
+    if (name != "weight" && name != "edge_weight") continue;
+    if (entry.find("type")) {
+      entry.refuse("has a type", "typed edges are not supported: give a homogeneous graph");
+    }
+    found.push_back(entry);
+  }
+}
+
+/// The edge data named weight or edge_weight, from either place that GraphBolt has for them; other
+/// edge data are left alone.
+std::optional<std::filesystem::path> find_edge_weights(const YamlView& root) {
+  std::vector<YamlView> found;
+  collect_edge_weights(root.at("graph").find("feature_data"), found);
+  collect_edge_weights(root.find("feature_data"), found);
+  if (found.empty()) return std::nullopt;
+  if (found.size() > 1) found.back().refuse("gives edge weights once more", "keep one entry");
+  return found.front().numpy_path();
+}
+
 YamlView find_task(const YamlView& root) {
   const YamlView list = root.at("tasks");
   const std::vector<YamlView> tasks = list.items();
@@ -169,6 +193,7 @@ DatasetDescription describe(const YamlView& root) {
       std::numeric_limits<std::int64_t>::max());
   description.edges = graph.at("edges").only_untyped_item().numpy_path();
   description.features = find_features(root).numpy_path();
+  description.edge_weights = find_edge_weights(root);
   const YamlView task = find_task(root);
   description.num_classes =
       task.at("num_classes").positive_integer(std::numeric_limits<std::int32_t>::max());

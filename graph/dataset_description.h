@@ -20,6 +20,7 @@ struct DatasetDescription {
   std::uint64_t num_classes = 0;  ///< positive, below 2^31
   std::filesystem::path edges;
   std::filesystem::path features;
+  std::optional<std::filesystem::path> edge_weights;  ///< absent where no entry gives them
   SplitFiles train;
   std::optional<SplitFiles> validation;  ///< absent where the file has no such set
   std::optional<SplitFiles> test;

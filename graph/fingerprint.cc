@@ -42,6 +42,10 @@ std::string content_fingerprint(const Dataset& dataset) {
   for (const LabeledNodes* split : {&dataset.train, &dataset.validation, &dataset.test}) {
     add_split(hash, *split);
   }
+  if (dataset.edge_weights) {
+    hash.add(std::string("edge weights"));
+    add_array(hash, *dataset.edge_weights);
+  }
   return hash.hex();
 }
 

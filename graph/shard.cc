@@ -147,6 +147,7 @@ PartitionInfo from_json(const nlohmann::json& json, const std::filesystem::path&
   info.num_classes = json.at("num_classes").get<std::uint64_t>();
   info.task = task_from_name(json.at("task").get<std::string>(), file);
   info.feature_width = json.at("feature_width").get<std::uint64_t>();
+  info.edge_weights = json.at("edge_weights").get<bool>();
   info.num_train = json.at("num_train").get<std::uint64_t>();
   info.num_validation = json.at("num_validation").get<std::uint64_t>();
   info.num_test = json.at("num_test").get<std::uint64_t>();
@@ -167,6 +168,7 @@ nlohmann::ordered_json to_json(const PartitionInfo& info) {
           {"num_classes", info.num_classes},
           {"task", name_of(info.task)},
           {"feature_width", info.feature_width},
+          {"edge_weights", info.edge_weights},
           {"num_train", info.num_train},
           {"num_validation", info.num_validation},
           {"num_test", info.num_test},
@@ -245,6 +247,10 @@ Shard Shard::open(const Partition& partition, int part) {
   const std::uint64_t nodes = shard.range_.size();
   shard.indices_ = open_indices(directory / "indices.npy", info.num_nodes);
   shard.indptr_ = open_indptr(directory / "indptr.npy", nodes, shard.indices_.num_elements());
+  if (info.edge_weights) {
+    shard.edge_weights_ =
+        open_column<float>(directory / "edge_weights.npy", shard.indices_.num_elements());
+  }
   shard.original_ids_ = open_original_ids(directory / "original_ids.npy", nodes, info.num_nodes);
   shard.features_ = open_features(directory / "features.npy", nodes, info.feature_width);
   shard.task_ = info.task;
@@ -263,6 +269,7 @@ TopologyView Shard::topology() const {
   } else {
     view.indices64 = indices_.as<std::uint64_t>();
   }
+  if (edge_weights_) view.edge_weights = edge_weights_->as<float>();
   return view;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ struct PartitionInfo {
   std::uint64_t num_classes = 0;
   Task task = Task::kMultiClass;
   std::uint64_t feature_width = 0;
+  bool edge_weights = false;  ///< whether every part has edge_weights.npy
   std::uint64_t num_train = 0;
   std::uint64_t num_validation = 0;
   std::uint64_t num_test = 0;
@@ -86,6 +88,7 @@ class Shard {
   Task task_ = Task::kMultiClass;
   std::size_t num_classes_ = 0;
   NpyArray indptr_, indices_, original_ids_, features_, labels_, train_, validation_, test_;
+  std::optional<NpyArray> edge_weights_;
 };
 
 /// Where part `part` lies inside a partition directory.

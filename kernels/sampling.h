@@ -23,6 +23,7 @@ struct TopologyView {
   std::span<const std::uint32_t> indices32;  ///< (edges), where the graph has fewer than 2^32 nodes
   std::span<const std::uint64_t> indices64;  ///< (edges), otherwise; the other one is empty
   std::span<const OriginalId> original_ids;  ///< (nodes), ascending
+  std::span<const float> edge_weights = {};  ///< (edges), or empty: unweighted
 
   std::size_t num_nodes() const { return original_ids.size(); }
   GlobalId neighbor(std::int64_t edge) const {
@@ -57,7 +58,8 @@ struct SampleNeighborsArgs {
 struct SampledNeighbors {
   Buffer<RowIndex> indptr;  ///< (destinations + 1)
   Buffer<GlobalId>
-      neighbors;  ///< (edges); within a row in ascending position of the neighbour list
+      neighbors;          ///< (edges); within a row in ascending position of the neighbour list
+  Buffer<float> weights;  ///< (edges) of the edges drawn; empty where the topology has none
 };
 
 /// Row of each local node in the matrices of the current mini-batch, for those that have one. O(1)

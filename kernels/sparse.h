@@ -45,15 +45,16 @@ struct AggregateOptions {
   bool skip_loops = false;             ///< leave out the edges (i, i)
 };
 
-/// destination[i] = row_scale[i] * reduce over e in row i of source[columns[e]] + self_scale[i] *
-/// source[i]; the reduction of an empty row is 0. A mean divides by the row's length, loops
-/// included. Overwrites.
+/// destination[i] = row_scale[i] * reduce over e in row i of edge_weights[e] * source[columns[e]] +
+/// self_scale[i] * source[i]; the reduction of an empty row is 0. A mean divides by the row's
+/// length, loops included, whatever the weights. Overwrites.
 struct AggregateArgs {
   std::span<const RowIndex> indptr;   ///< (destinations + 1)
   std::span<const RowIndex> columns;  ///< (edges), rows of `source`
   ConstMatrixView source;             ///< (sources, cols)
   MatrixView destination;             ///< (destinations, cols)
   AggregateOptions options;
+  std::span<const float> edge_weights = {};  ///< (edges); empty: 1
 };
 
 /// Gradient of AggregateArgs with respect to its source, as a segment reduction over the inverse
@@ -65,6 +66,8 @@ struct AggregateBackwardArgs {
   ConstMatrixView destination_gradient;            ///< (destinations, cols)
   MatrixView source_gradient;                      ///< (sources, cols)
   AggregateOptions options;
+  std::span<const float> edge_weights = {};      ///< as forward's
+  std::span<const RowIndex> inverse_edges = {};  ///< (edges), read where there are edge_weights
 };
 
 class SparseOps {

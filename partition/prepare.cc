@@ -76,8 +76,11 @@ std::filesystem::path cache_path(const std::string& name, const std::string& key
 }
 
 std::string dataset_key(const Dataset& dataset, const std::string& fingerprint) {
-  return fmt::format("version {}\ncontent {}\nedges {}\nfeatures {}\n", kCacheVersion, fingerprint,
-                     file_stamp(dataset.edges.path()), file_stamp(dataset.features.path()));
+  std::string key =
+      fmt::format("version {}\ncontent {}\nedges {}\nfeatures {}\n", kCacheVersion, fingerprint,
+                  file_stamp(dataset.edges.path()), file_stamp(dataset.features.path()));
+  if (dataset.edge_weights) key += "weights " + file_stamp(dataset.edge_weights->path()) + "\n";
+  return key;
 }
 
 /// One part depends on nothing but the dataset.
@@ -107,7 +110,8 @@ Csc cached_csc(const Job& job) {
           [&](const std::filesystem::path& path) {
             Csc csc = Csc::open(path);
             const CscView view = csc.view();
-            if (view.num_nodes() != dataset.num_nodes || view.num_edges() != dataset.num_edges) {
+            if (view.num_nodes() != dataset.num_nodes || view.num_edges() != dataset.num_edges ||
+                view.weights.size() != (dataset.edge_weights ? dataset.num_edges : 0)) {
               throw UsageError(path.string() + " holds another graph");
             }
             return csc;

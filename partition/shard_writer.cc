@@ -65,6 +65,21 @@ void write_indices(const WholeGraph& whole, std::span<const OriginalId> members,
   writer.close();
 }
 
+void write_edge_weights(const WholeGraph& whole, std::span<const OriginalId> members,
+                        std::span<const std::int64_t> indptr, const std::filesystem::path& file) {
+  NpyWriter writer(file, npy_type_of<float>::value, {static_cast<std::uint64_t>(indptr.back())});
+  const std::span<float> weights = writer.as<float>();
+#pragma omp parallel for num_threads(whole.threads) schedule(dynamic, 1024)
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const auto from = static_cast<std::size_t>(whole.graph.indptr[value(members[i])]);
+    const auto place = static_cast<std::size_t>(indptr[i]);
+    const std::size_t degree = static_cast<std::size_t>(indptr[i + 1]) - place;
+    const auto row = whole.graph.weights.subspan(from, degree);
+    std::copy(row.begin(), row.end(), weights.begin() + indptr[i]);
+  }
+  writer.close();
+}
+
 void write_topology(const WholeGraph& whole, std::span<const OriginalId> members,
                     const std::filesystem::path& directory) {
   std::vector<std::int64_t> indptr(members.size() + 1, 0);
@@ -77,6 +92,9 @@ void write_topology(const WholeGraph& whole, std::span<const OriginalId> members
     write_indices<std::uint32_t>(whole, members, indptr, directory / "indices.npy");
   } else {
     write_indices<std::uint64_t>(whole, members, indptr, directory / "indices.npy");
+  }
+  if (whole.dataset.edge_weights) {
+    write_edge_weights(whole, members, indptr, directory / "edge_weights.npy");
   }
 }
 
@@ -179,6 +197,7 @@ void describe(const Dataset& dataset, const Renumbering& ids, PartitionInfo& inf
   info.num_classes = dataset.num_classes;
   info.task = dataset.task;
   info.feature_width = dataset.feature_width();
+  info.edge_weights = dataset.edge_weights.has_value();
   info.num_train = dataset.train.nodes.size();
   info.num_validation = dataset.validation.nodes.size();
   info.num_test = dataset.test.nodes.size();

@@ -6,6 +6,7 @@
 //     indptr.npy        i8    (nodes + 1)
 //     indices.npy       u4|u8 (edges) GlobalIds of the in-neighbours, u8 from 2^32 nodes on; within
 //                             a row in ascending OriginalId
+//     edge_weights.npy  f4    (edges) beside the indices; absent where the graph has no weights
 //     original_ids.npy  u8    (nodes) ascending
 //     features.npy      f2|f4 (nodes, F) as in the dataset
 //     labels.npy        i4    (nodes) -1 where unlabelled

@@ -20,8 +20,9 @@ struct Block {
   RowIndex num_received = 0;  ///< rows of other workers
   Buffer<RowIndex> indptr;    ///< (num_destinations + 1)
   Buffer<RowIndex>
-      columns;         ///< (edges), source rows; in a row by ascending OriginalId of the neighbour
-  InverseCsr inverse;  ///< over num_sources() rows; empty where no source gradient is needed
+      columns;  ///< (edges), source rows; in a row by ascending OriginalId of the neighbour
+  Buffer<float> weights;  ///< (edges) of the edges; empty: unweighted
+  InverseCsr inverse;     ///< over num_sources() rows; empty where no source gradient is needed
 
   RowIndex num_sources() const { return num_own + num_received; }
   std::size_t num_edges() const { return columns.size(); }

@@ -90,6 +90,7 @@ SampledLayer SplitSampler::sample_layer(MiniBatch& batch, std::int32_t fanout, c
   block.num_own = static_cast<RowIndex>(batch.nodes.size());
   block.num_received = static_cast<RowIndex>(wanted.remote.size());
   block.indptr = std::move(drawn.indptr);
+  block.weights = std::move(drawn.weights);
   block.columns = Buffer<RowIndex>(backend_.memory(), drawn.neighbors.size());
   backend_.sampling().relabel({drawn.neighbors.span(), needed_.get(), positions_.get(), own_,
                                wanted.own.size(), block.num_own},

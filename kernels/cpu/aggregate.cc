@@ -78,6 +78,7 @@ void aggregate(const AggregateArgs& args, const Team& team) {
   GSPLIT_CHECK(args.destination.rows + 1 == static_cast<std::int64_t>(args.indptr.size()));
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
+  GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
   dispatch_compute(args.source.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Weights<T> weights(args.options, args.indptr);
@@ -86,12 +87,17 @@ void aggregate(const AggregateArgs& args, const Team& team) {
           const auto list =
               args.columns.subspan(args.indptr[i], args.indptr[i + 1] - args.indptr[i]);
           const auto row = [&](std::size_t k) { return args.source.row<T>(list[k]) + tile; };
-          if (args.options.skip_loops) {
-            reduce_tile<T>(
-                list.size(), row, [&](std::size_t k) { return T(list[k] != i); }, width, out);
+          const auto reduce = [&](auto weight) {
+            reduce_tile<T>(list.size(), row, weight, width, out);
+          };
+          const bool skip = args.options.skip_loops;
+          if (!args.edge_weights.empty()) {
+            const auto of_edges = args.edge_weights.subspan(args.indptr[i], list.size());
+            reduce([&](std::size_t k) { return skip && list[k] == i ? T{0} : T{of_edges[k]}; });
+          } else if (skip) {
+            reduce([&](std::size_t k) { return T(list[k] != i); });
           } else {
-            reduce_tile<T>(
-                list.size(), row, [](std::size_t) { return T{1}; }, width, out);
+            reduce([](std::size_t) { return T{1}; });
           }
           const T scale = weights.of_row(i);
           for (std::int64_t c = 0; c < width; ++c) out[c] *= scale;
@@ -108,26 +114,36 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Team& team) {
                static_cast<std::int64_t>(args.inverse_indptr.size()));
   GSPLIT_CHECK(args.source_gradient.cols == args.destination_gradient.cols);
   GSPLIT_CHECK(args.source_gradient.dtype == args.destination_gradient.dtype);
+  GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.inverse_edges.size());
   dispatch_compute(args.source_gradient.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Weights<T> weights(args.options, args.indptr);
-    for_rows<T>(
-        args.source_gradient, team,
-        [&](std::size_t j, std::int64_t tile, std::int64_t width, T* out) {
-          const auto list = args.inverse_destinations.subspan(
-              args.inverse_indptr[j], args.inverse_indptr[j + 1] - args.inverse_indptr[j]);
-          const bool skip = args.options.skip_loops;
-          reduce_tile<T>(
-              list.size(),
-              [&](std::size_t k) { return args.destination_gradient.row<T>(list[k]) + tile; },
-              [&](std::size_t k) { return skip && list[k] == j ? T{0} : weights.of_row(list[k]); },
-              width, out);
-          const T self = weights.of_self(j);
-          if (self != T{0}) {
-            add_scaled(self, args.destination_gradient.row<T>(static_cast<std::int64_t>(j)) + tile,
-                       width, out);
-          }
-        });
+    const auto gradient_of_row = [&](std::size_t j, std::int64_t tile, std::int64_t width, T* out) {
+      const std::size_t begin = args.inverse_indptr[j];
+      const auto list =
+          args.inverse_destinations.subspan(begin, args.inverse_indptr[j + 1] - begin);
+      const auto row = [&](std::size_t k) {
+        return args.destination_gradient.row<T>(list[k]) + tile;
+      };
+      const bool skip = args.options.skip_loops;
+      const auto of_row = [&](std::size_t k) {
+        return skip && list[k] == j ? T{0} : weights.of_row(list[k]);
+      };
+      if (args.edge_weights.empty()) {
+        reduce_tile<T>(list.size(), row, of_row, width, out);
+      } else {
+        const auto edges = args.inverse_edges.subspan(begin, list.size());
+        reduce_tile<T>(
+            list.size(), row,
+            [&](std::size_t k) { return of_row(k) * T{args.edge_weights[edges[k]]}; }, width, out);
+      }
+      const T self = weights.of_self(j);
+      if (self != T{0}) {
+        add_scaled(self, args.destination_gradient.row<T>(static_cast<std::int64_t>(j)) + tile,
+                   width, out);
+      }
+    };
+    for_rows<T>(args.source_gradient, team, gradient_of_row);
   });
 }
 

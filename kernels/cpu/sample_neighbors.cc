@@ -33,20 +33,31 @@ struct Scratch {
   std::vector<std::uint32_t> positions;
 };
 
-void sample_one(const SampleNeighborsArgs& args, LocalId node, std::span<GlobalId> out,
-                Scratch& scratch) {
+/// One destination's places in the result.
+struct Drawn {
+  std::span<GlobalId> neighbors;
+  std::span<float> weights;  // empty where the topology has none
+};
+
+/// Takes the edge at `edge` as number `i` of `out`.
+void take(const TopologyView& topology, std::int64_t edge, std::size_t i, const Drawn& out) {
+  out.neighbors[i] = topology.neighbor(edge);
+  if (!out.weights.empty()) out.weights[i] = topology.edge_weights[static_cast<std::size_t>(edge)];
+}
+
+void sample_one(const SampleNeighborsArgs& args, LocalId node, const Drawn& out, Scratch& scratch) {
   const std::int64_t begin = args.topology.indptr[value(node)];
   const auto degree = static_cast<std::uint32_t>(args.topology.degree(node));
-  const auto count = static_cast<std::uint32_t>(out.size());
+  const auto count = static_cast<std::uint32_t>(out.neighbors.size());
   if (count == degree) {
-    for (std::uint32_t i = 0; i < count; ++i) out[i] = args.topology.neighbor(begin + i);
+    for (std::uint32_t i = 0; i < count; ++i) take(args.topology, begin + i, i, out);
     return;
   }
   scratch.positions.resize(count);
   sample_positions(degree, count, args.key, args.topology.original_ids[value(node)], scratch.bitmap,
                    scratch.positions.data());
   for (std::uint32_t i = 0; i < count; ++i) {
-    out[i] = args.topology.neighbor(begin + scratch.positions[i]);
+    take(args.topology, begin + scratch.positions[i], i, out);
   }
 }
 
@@ -59,13 +70,18 @@ SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Memory& memor
   const RowIndex* const indptr = result.indptr.data();
   result.neighbors = Buffer<GlobalId>(memory, indptr[args.destinations.size()]);
   const std::span<GlobalId> neighbors = result.neighbors.span();
+  if (!args.topology.edge_weights.empty()) result.weights = Buffer<float>(memory, neighbors.size());
+  const std::span<float> weights = result.weights.span();
   for_ranges(team, static_cast<std::int64_t>(args.destinations.size()), kGrain,
              [&](std::int64_t begin, std::int64_t end) {
                Scratch scratch;
                for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end);
                     ++i) {
+                 const std::size_t count = indptr[i + 1] - indptr[i];
                  sample_one(args, args.destinations[i],
-                            neighbors.subspan(indptr[i], indptr[i + 1] - indptr[i]), scratch);
+                            {neighbors.subspan(indptr[i], count),
+                             weights.empty() ? weights : weights.subspan(indptr[i], count)},
+                            scratch);
                }
              });
   return result;

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -42,6 +43,7 @@ Json describe_dataset(const InspectFlags& flags) {
               {"nodes", dataset.num_nodes},
               {"edges", dataset.num_edges},
               {"edge_dtype", dataset.edges.type().name()},
+              {"edge_weights", dataset.edge_weights ? dataset.edge_weights->type().name() : "none"},
               {"feature_width", dataset.feature_width()},
               {"feature_dtype", dataset.features.type().name()},
               {"classes", dataset.num_classes},
@@ -85,6 +87,12 @@ void verify_shard(const Shard& shard, const PartitionInfo& info, const Path& dir
       refuse(fmt::format("holds source {} at edge {}", value(topology.neighbor(e)), e));
     }
   }
+  for (std::size_t e = 0; e < topology.edge_weights.size(); ++e) {
+    const float weight = topology.edge_weights[e];
+    if (!(weight >= 0) || std::isinf(weight)) {
+      refuse(fmt::format("holds weight {} at edge {}", weight, e));
+    }
+  }
 }
 
 /// Every node is in one part, every edge end exists, the parts' edges make up the graph's.
@@ -121,6 +129,7 @@ Json describe_partition(const InspectFlags& flags) {
               {"fanout", info.fanout},
               {"nodes", info.num_nodes},
               {"edges", info.num_edges},
+              {"edge_weights", info.edge_weights ? "f4" : "none"},
               {"feature_width", info.feature_width},
               {"classes", info.num_classes},
               {"task", name_of(info.task)},

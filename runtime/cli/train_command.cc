@@ -102,6 +102,8 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
              "row: shift all features to a smallest value of 0, rows to a sum of 1, as PyG");
   app.add_option("--input-dropout", config.input_dropout, "of input features")
       ->check(CLI::Range(0.0, 0.999));
+  add_choice(app, "--edge-weights", config.edge_weights, {"auto", "none"},
+             "auto: sage and gcn use those of the dataset where it has some; none: all weigh 1");
   add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},
              "arithmetic; fp64 is the CPU reference");
 }

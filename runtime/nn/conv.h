@@ -15,8 +15,9 @@ namespace gsplit {
 
 /// In-degrees of a worker's own nodes in the full graph, by LocalId.
 struct NodeDegrees {
-  std::vector<std::uint32_t> all;            ///< parallel edges and self-loops count
-  std::vector<std::uint32_t> without_loops;  ///< self-loops left out
+  std::vector<std::uint32_t> all;     ///< edges; parallel ones and self-loops count
+  std::vector<double> without_loops;  ///< weights of the edges but self-loops, summed in stored
+                                      ///< order; an edge of an unweighted graph weighs 1
 };
 
 NodeDegrees count_degrees(const TopologyView& topology, GlobalRange own);
@@ -71,15 +72,21 @@ class Conv {
                         Context& context) = 0;
 };
 
-/// The tensors of a convolution are declared in `parameters` under `prefix`, "convs.0".
+/// The tensors of a convolution are declared in `parameters` under `prefix`, "convs.0". SAGE and
+/// GCN use the weights w_ij of a Block's edges where it has them; GIN and GAT have no use for
+/// weights.
+
 /// GraphSAGE with the mean aggregator (W. Hamilton et al., arXiv 1706.02216), as PyG's SAGEConv:
 /// lin_l(mean of in-neighbours) + lin_r(own row); bias on lin_l; no in-neighbour: the mean is 0.
+/// With weights, as DGL's SAGEConv: the mean is sum of w_ij h_j / number of in-neighbours drawn.
 std::unique_ptr<Conv> make_sage_conv(ParameterSet& parameters, const std::string& prefix,
                                      const ConvOptions& options);
 
 /// GCN (T. Kipf and M. Welling, arXiv 1609.02907), as PyG's GCNConv: one self-loop per node in
 /// place of its own; weights 1 / sqrt((d_i + 1)(d_j + 1)) of full-graph in-degrees; a sample of k
-/// of d_i in-neighbours counts d_i / k each. `degrees` must outlive it.
+/// of d_i in-neighbours counts d_i / k each. With weights d_i + 1 becomes 1 + the sum of the
+/// in-edges' w_ij, a neighbour's coefficient is multiplied by its w_ij, and the self-loop weighs 1.
+/// `degrees` must outlive it.
 std::unique_ptr<Conv> make_gcn_conv(ParameterSet& parameters, const std::string& prefix,
                                     const ConvOptions& options, const NodeDegrees& degrees);
 

@@ -10,7 +10,7 @@ namespace {
 /// Weights of the normalised aggregation. The owner multiplies its rows by (d_j + 1)^-1/2 before
 /// they travel, so that a consumer needs to know its own nodes' degrees only.
 struct Normalization {
-  std::vector<double> rows;          ///< (num_own) (d_j + 1)^-1/2
+  std::vector<double> rows;          ///< (num_own) (d_j + 1)^-1/2, d_j the sum of weights
   std::vector<double> destinations;  ///< (num_destinations) (d_i + 1)^-1/2 * degree / drawn
   AggregateOptions options() const {
     return {Reduce::kSum, destinations, {rows.data(), destinations.size()}, true};
@@ -53,9 +53,10 @@ class GcnConv final : public Conv {
         {sources.view().slice(0, block.num_own), normalization.rows}, context.stream);
     pull_rows(batch.sampled, sources.view(), context);
     Matrix aggregated(context.memory(), sources.dtype(), block.num_destinations, in_);
-    context.backend.sparse().aggregate({block.indptr.span(), block.columns.span(), sources.view(),
-                                        aggregated.view(), normalization.options()},
-                                       context.stream);
+    context.backend.sparse().aggregate(
+        {block.indptr.span(), block.columns.span(), sources.view(), aggregated.view(),
+         normalization.options(), block.weights.span()},
+        context.stream);
     apply_linear(aggregated.view(), parameters_.value(weight_), output, false, context);
     state.sources = std::move(sources);
     state.saved.clear();
@@ -77,7 +78,8 @@ class GcnConv final : public Conv {
     *source_gradient = Matrix(context.memory(), output_gradient.dtype, block.num_sources(), in_);
     context.backend.sparse().aggregate_backward(
         {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
-         aggregated_gradient.view(), source_gradient->view(), normalization.options()},
+         aggregated_gradient.view(), source_gradient->view(), normalization.options(),
+         block.weights.span(), block.inverse.edges.span()},
         context.stream);
     return_gradients(batch.sampled, source_gradient->view(), context);
     context.backend.sparse().scale_rows(
@@ -98,12 +100,14 @@ class GcnConv final : public Conv {
 NodeDegrees count_degrees(const TopologyView& topology, GlobalRange own) {
   NodeDegrees degrees;
   for (std::size_t i = 0; i < topology.num_nodes(); ++i) {
-    std::uint32_t loops = 0;
+    double sum = 0;
     for (std::int64_t e = topology.indptr[i]; e < topology.indptr[i + 1]; ++e) {
-      if (value(topology.neighbor(e)) == own.begin + i) ++loops;
+      if (value(topology.neighbor(e)) == own.begin + i) continue;
+      sum +=
+          topology.edge_weights.empty() ? 1.0 : topology.edge_weights[static_cast<std::size_t>(e)];
     }
     degrees.all.push_back(static_cast<std::uint32_t>(topology.indptr[i + 1] - topology.indptr[i]));
-    degrees.without_loops.push_back(degrees.all.back() - loops);
+    degrees.without_loops.push_back(sum);
   }
   return degrees;
 }

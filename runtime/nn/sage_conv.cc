@@ -26,9 +26,13 @@ class SageConv final : public Conv {
     const Block& block = batch.block();
     pull_rows(batch.sampled, sources.view(), context);
     Matrix aggregated(context.memory(), sources.dtype(), block.num_destinations, in_);
-    context.backend.sparse().aggregate(
-        {block.indptr.span(), block.columns.span(), sources.view(), aggregated.view(), {}},
-        context.stream);
+    context.backend.sparse().aggregate({block.indptr.span(),
+                                        block.columns.span(),
+                                        sources.view(),
+                                        aggregated.view(),
+                                        {},
+                                        block.weights.span()},
+                                       context.stream);
     apply_linear(aggregated.view(), parameters_.value(neighbor_weight_), output, false, context);
     apply_linear(sources.view().slice(0, block.num_destinations), parameters_.value(own_weight_),
                  output, true, context);
@@ -56,7 +60,9 @@ class SageConv final : public Conv {
                                                  block.inverse.destinations.span(),
                                                  aggregated_gradient.view(),
                                                  source_gradient->view(),
-                                                 {}},
+                                                 {},
+                                                 block.weights.span(),
+                                                 block.inverse.edges.span()},
                                                 context.stream);
     linear_input_gradient(output_gradient, parameters_.value(own_weight_),
                           source_gradient->view().slice(0, block.num_destinations), true, context);

@@ -32,6 +32,7 @@ struct TrainConfig {
   bool residual = false;
   std::string normalize_features = "none";  ///< none or row
   double input_dropout = 0;                 ///< of input rows
+  std::string edge_weights = "auto";        ///< auto: where model and dataset have them; or none
 
   std::uint32_t batch_size = 1024;  ///< seeds of one step over all workers
   std::uint32_t epochs = 10;
@@ -64,6 +65,10 @@ struct TrainConfig {
   std::chrono::milliseconds deadline{30000};
   std::filesystem::path dump_blocks;
 
+  /// Whether a dataset's edge weights take part.
+  bool uses_edge_weights() const {
+    return edge_weights == "auto" && (model == "sage" || model == "gcn");
+  }
   /// Fanouts as the sampler takes them: input layer first.
   std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }
 };

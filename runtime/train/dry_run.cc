@@ -73,7 +73,8 @@ std::uint64_t DryRun::bytes_of(const MiniBatch& batch) {
     bytes +=
         gradients * matrix_bytes(block.num_sources(), model.conv(l).in_width(), config_.precision);
     bytes += 2 * matrix_bytes(block.num_destinations, model.conv(l).out_width(), config_.precision);
-    bytes += (l > 0 ? 2 : 1) * block.num_edges() * sizeof(RowIndex);
+    bytes += (l > 0 ? 2 : 1) * block.num_edges() * sizeof(RowIndex) +
+             block.weights.size() * sizeof(float);
   }
   return bytes;
 }

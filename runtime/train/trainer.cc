@@ -26,6 +26,13 @@ ModelOptions model_options(const TrainConfig& config, const Shard& shard,
           .seed = config.seed};
 }
 
+/// The part as the model sees it: without weights where it does not use them.
+TopologyView topology_of(const TrainConfig& config, const Shard& shard) {
+  TopologyView topology = shard.topology();
+  if (!config.uses_edge_weights()) topology.edge_weights = {};
+  return topology;
+}
+
 /// Whose row is row i of the batch.
 std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard) {
   std::vector<OriginalId> ids;
@@ -41,9 +48,10 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
     : config_(config),
       shard_(shard),
       context_(context),
-      sampler_(shard.topology(), std::move(bounds), context.backend, context.communicator),
+      sampler_(topology_of(config, shard), std::move(bounds), context.backend,
+               context.communicator),
       input_rows_(config, shard, context),
-      degrees_(count_degrees(shard.topology(), shard.range())),
+      degrees_(count_degrees(topology_of(config, shard), shard.range())),
       model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
       loss_(shard, class_weights(config.class_weights, shard, context.communicator), context) {}

@@ -56,6 +56,19 @@ void check_before_partitioning(const TrainConfig& config, const Dataset& dataset
   }
 }
 
+/// Says what becomes of the dataset's edge weights, where it has some.
+void log_edge_weights(const TrainConfig& config, const Dataset& dataset, const Log& log) {
+  if (!dataset.edge_weights) return;
+  const std::string file = dataset.edge_weights->path().string();
+  if (config.uses_edge_weights()) {
+    log.info("edge weights: " + config.model + " uses " + file);
+  } else if (config.edge_weights == "none") {
+    log.info("edge weights: " + file + " left aside by --edge-weights none");
+  } else {
+    log.info("edge weights: " + config.model + " ignores " + file);
+  }
+}
+
 /// Whether `--partition` names a directory rather than a method.
 bool names_directory(const std::string& partition) {
   return std::filesystem::exists(std::filesystem::path(partition) / "partition.json");
@@ -161,6 +174,7 @@ void Worker::prepare() {
   if (leads()) {
     check_before_partitioning(config_, dataset_);
     find_beginning();
+    log_edge_weights(config_, dataset_, log_);
     open(log_);
     coordinator_->open(
         {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,

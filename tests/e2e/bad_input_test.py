@@ -70,6 +70,7 @@ class BadInput(harness.Scratch):
             (["--lr-step-epochs", "0"], "--lr-step-epochs"),
             (["--eval-fanout", "3"], "--eval-fanout"),
             (["--input-dropout", "1"], "--input-dropout"),
+            (["--edge-weights", "maybe"], "--edge-weights"),
             (["--init-from", "nowhere"], "nowhere"),
             (["--seeds", "0"], "--seeds"),
             (["--class-weights", "heavy"], "--class-weights heavy"),
@@ -195,6 +196,45 @@ class BadInput(harness.Scratch):
         file.write_bytes(b"not an array")
         self.refused("weights.npy", arguments=["--class-weights", file])
         self.refused("--class-weights", arguments=["--class-weights", self.scratch])
+
+    def test_edge_weights(self):
+        edges = np.load(self.dataset / "edges.npy").shape[1]
+        ones = np.ones(edges, np.float32)
+        harness.add_edge_weights(self.dataset, ones)
+        metadata = self.dataset / "metadata.yaml"
+        text = metadata.read_text(encoding="utf-8")
+
+        def with_entry(value, dtype=np.float32):
+            weights = ones.astype(dtype)
+            weights[17] = value
+            return weights
+
+        for weights, word in (
+            (with_entry(-1), "at edge 17"),
+            (with_entry(np.nan), "at edge 17"),
+            (with_entry(np.inf, np.float16), "at edge 17"),
+            (with_entry(1e300, np.float64), "at edge 17"),
+            (with_entry(-3, np.int64), "-3 at edge 17"),
+            (ones[:-1], "shape"),
+            (ones.reshape(1, -1), "shape"),
+            (ones.astype(bool), "b1"),
+            (ones.astype(np.complex64), "type"),
+            (ones.astype(object), "object"),
+        ):
+            with self.subTest(dtype=weights.dtype, word=word):
+                np.save(self.dataset / "weights.npy", weights)
+                self.refused("weights.npy", word)
+        self.refused("weights.npy", ranks=3)
+        (self.dataset / "weights.npy").unlink()
+        self.refused("weights.npy")
+        np.save(self.dataset / "weights.npy", ones)
+        harness.add_edge_weights(self.dataset, ones, place="graph", name="edge_weight")
+        self.refused("metadata.yaml", "once more")
+        for broken in (text.replace("format: numpy, path: weights", "format: torch, path: weights"),
+                       text.replace("type: null", "type: 'user:likes:item'"),
+                       text.replace(", path: weights.npy", "")):
+            metadata.write_text(broken, encoding="utf-8")
+            self.refused("metadata.yaml", "feature_data[0]")
 
     def test_metadata(self):
         path = self.dataset / "metadata.yaml"

@@ -78,6 +78,19 @@ class Scratch(unittest.TestCase):
         return run_dir
 
 
+def add_edge_weights(dataset, weights, place="top", name="weight", file="weights.npy"):
+    """Writes the weights of a generated dataset's edges and names them in its metadata: at the top, or in its graph."""
+    np.save(dataset / file, weights)
+    path = dataset / "metadata.yaml"
+    text = path.read_text(encoding="utf-8")
+    entry = f"- {{domain: edge, type: null, name: {name}, format: numpy, path: {file}}}\n"
+    if place == "top":
+        text = text.replace("\nfeature_data:\n", f"\nfeature_data:\n  {entry}")
+    else:
+        text = text.replace("\nfeature_data:\n", f"\n  feature_data:\n    {entry}feature_data:\n")
+    path.write_text(text, encoding="utf-8")
+
+
 def events(run_dir, name):
     """The events of one kind, in order."""
     with open(run_dir / "events.jsonl", encoding="utf-8") as lines:

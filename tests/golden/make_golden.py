@@ -39,6 +39,7 @@ CASES = {
     "gat_3": (GAT, 3, {"heads": 4, "act": "elu"}),
     "gin_2": (GIN, 2, {}),
     "gin_3": (GIN, 3, {}),
+    "gcn_weighted_2": (GCN, 2, {}),
 }
 
 
@@ -71,6 +72,14 @@ def make_inputs() -> dict[str, torch.Tensor]:
     }
 
 
+def make_edge_weights() -> torch.Tensor:
+    """(EDGES) in [0, 2), the first 20 of them 0."""
+    generator = torch.Generator().manual_seed(3)
+    weights = 2 * torch.rand(EDGES, generator=generator)
+    weights[:20] = 0
+    return weights
+
+
 def make_model(name: str) -> torch.nn.Module:
     kind, layers, options = CASES[name]
     torch.manual_seed(2)
@@ -86,7 +95,13 @@ def compute(name: str) -> dict[str, torch.Tensor]:
     inputs, model = make_inputs(), make_model(name)
     weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     model.eval()
-    logits = model(inputs["x"], inputs["edge_index"])
+    edges, options = inputs["edge_index"], {}
+    if "weighted" in name:
+        inputs["edge_weight"] = make_edge_weights()
+        # Ours drops self-loops before it adds one of weight 1; PyG would let them keep their weights.
+        kept = edges[0] != edges[1]
+        edges, options = edges[:, kept], {"edge_weight": inputs["edge_weight"][kept]}
+    logits = model(inputs["x"], edges, **options)
     nodes = inputs["train_nodes"]
     loss = torch.nn.functional.cross_entropy(logits[nodes], inputs["labels"][nodes])
     loss.backward()

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <random>
+#include <tuple>
 #include <utility>
 
 #include "tests/graph/small_dataset.h"
@@ -80,10 +81,51 @@ TEST(Csc, IsTheSameForAnyNumberOfThreads) {
   }
 }
 
+/// Weight of edge e: every edge has its own, exact in f4.
+template <class T>
+void give_weights(Dataset& dataset, const TemporaryDirectory& directory) {
+  std::vector<T> weights(dataset.num_edges);
+  for (std::size_t e = 0; e < weights.size(); ++e) weights[e] = static_cast<T>(e);
+  write_values<T>(directory / "given.npy", weights);
+  dataset.edge_weights = NpyArray::open(directory / "given.npy");
+}
+
+TEST(Csc, WeightsFollowTheirEdgesAndParallelEdgesTheEdgeList) {
+  const TemporaryDirectory directory;
+  Dataset dataset = random_dataset<std::int16_t>(directory, 100, 20000);  // hundreds in parallel
+  build_csc(dataset, directory.path(), 1);
+  const std::string unweighted = read_file(directory / "indices.npy");
+  EXPECT_TRUE(Csc::open(directory.path()).view().weights.empty());
+  const auto ends = dataset.edges.as<std::int16_t>();
+  using Entry = std::tuple<std::int16_t, std::int16_t, float>;  // destination, source, weight
+  std::vector<Entry> expected;
+  for (std::size_t e = 0; e < 20000; ++e) expected.emplace_back(ends[20000 + e], ends[e], e);
+  std::sort(expected.begin(), expected.end());
+  const auto expect_for = [&](int threads) {
+    build_csc(dataset, directory.path(), threads);
+    EXPECT_EQ(read_file(directory / "indices.npy"), unweighted);
+    const Csc csc = Csc::open(directory.path());
+    const CscView view = csc.view();
+    ASSERT_EQ(view.weights.size(), 20000u);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_EQ(view.neighbor(static_cast<std::int64_t>(i)), std::get<1>(expected[i]));
+      ASSERT_EQ(view.weights[i], std::get<2>(expected[i])) << i << " with " << threads;
+    }
+  };
+  give_weights<double>(dataset, directory);
+  for (const int threads : {1, 2, 3, 7}) expect_for(threads);
+  give_weights<std::uint16_t>(dataset, directory);
+  expect_for(2);
+}
+
 TEST(Csc, GraphWithoutEdges) {
   const TemporaryDirectory directory;
   build_csc(random_dataset<std::int32_t>(directory, 3, 0), directory.path(), 2);
   EXPECT_THAT(Csc::open(directory.path()).view().indptr, ElementsAre(0, 0, 0, 0));
+  Dataset weighted = random_dataset<std::int32_t>(directory, 3, 0);
+  give_weights<float>(weighted, directory);
+  build_csc(weighted, directory.path(), 2);
+  EXPECT_TRUE(Csc::open(directory.path()).view().weights.empty());
 }
 
 TEST(Csc, RefusesEndsOutOfRangeBeforeWriting) {
@@ -107,6 +149,12 @@ TEST(Csc, RefusesDamagedFiles) {
   expect_refused({0, 4, 3});
   expect_refused({0, -1, 3});
   write_values<std::int64_t>(directory / "indptr.npy", {0, 1, 3});
+  EXPECT_NO_THROW(Csc::open(directory.path()));
+  write_values<float>(directory / "weights.npy", {1, 2});
+  EXPECT_THROW(Csc::open(directory.path()), UsageError);
+  write_values<double>(directory / "weights.npy", {1, 2, 3});
+  EXPECT_THROW(Csc::open(directory.path()), UsageError);
+  write_values<float>(directory / "weights.npy", {1, 2, 3});
   EXPECT_NO_THROW(Csc::open(directory.path()));
   write_values<float>(directory / "indices.npy", {0, 1, 0});
   EXPECT_THROW(Csc::open(directory.path()), UsageError);

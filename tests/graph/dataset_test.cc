@@ -328,6 +328,107 @@ TEST_F(DatasetTest, FindsTheFirstOfManyWhateverTheThreads) {
   }
 }
 
+class EdgeWeights : public DatasetTest {
+ protected:
+  EdgeWeights() {
+    write_values<float>(directory_ / "w.npy", {1, 2, 3, 4, 5, 6, 7});
+    in_top_level("weight");
+  }
+  void in_top_level(const std::string& name) {
+    write_file(directory_ / "metadata.yaml",
+               replaced(small_metadata(), "  - {domain: node",
+                        "  - " + entry(name) + "\n  - {domain: node"));
+  }
+  void in_graph(const std::string& name) {
+    write_file(directory_ / "metadata.yaml",
+               replaced(small_metadata(),
+                        "feature_data:", "  feature_data: [" + entry(name) + "]\nfeature_data:"));
+  }
+  static std::string entry(const std::string& name) {
+    return "{domain: edge, type: null, name: " + name + ", format: numpy, path: w.npy}";
+  }
+  std::vector<float> weights() const {
+    const Dataset dataset = open();
+    validate_edges(dataset, 2);
+    const std::vector<std::uint64_t> all{0, 1, 2, 3, 4, 5, 6};
+    std::vector<float> found(all.size());
+    gather_edge_weights(dataset, all, found, 2);
+    return found;
+  }
+};
+
+TEST_F(EdgeWeights, AreFoundInBothPlacesUnderBothNames) {
+  for (const std::string name : {"weight", "edge_weight"}) {
+    in_top_level(name);
+    EXPECT_THAT(weights(), ElementsAre(1, 2, 3, 4, 5, 6, 7));
+    in_graph(name);
+    EXPECT_THAT(weights(), ElementsAre(1, 2, 3, 4, 5, 6, 7));
+  }
+  in_graph("time");
+  EXPECT_FALSE(open().edge_weights);
+}
+
+TEST_F(EdgeWeights, MayBeOfAnyTypeOfNumberAndAColumn) {
+  const Path file = directory_ / "w.npy";
+  write_values<double>(file, {0.5, 1e-60, 0, -0.0, 1, 1, 3.25}, {7, 1});
+  EXPECT_THAT(weights(), ElementsAre(0.5, 0, 0, 0, 1, 1, 3.25));
+  write_values<std::int8_t>(file, {0, 1, 2, 3, 4, 5, 127});
+  EXPECT_THAT(weights(), ElementsAre(0, 1, 2, 3, 4, 5, 127));
+  write_values<std::uint64_t>(file, {0, 1, 2, 3, 4, 5, std::uint64_t{1} << 63});
+  EXPECT_EQ(weights().back(), 0x1p63f);
+  NpyWriter half(file, {'f', 2}, {7});
+  for (std::size_t i = 0; i < 7; ++i) {
+    reinterpret_cast<std::uint16_t*>(half.bytes().data())[i] = i == 3 ? 0x3800 : 0x3C00;
+  }
+  half.close();
+  EXPECT_THAT(weights(), ElementsAre(1, 1, 1, 0.5, 1, 1, 1));
+}
+
+TEST_F(EdgeWeights, RefusalsNameFileAndPosition) {
+  const Path file = directory_ / "w.npy";
+  const auto expect = [&](const std::string& part) {
+    EXPECT_THAT(validate_refusal(), AllOf(HasSubstr("w.npy"), HasSubstr(part), HasSubstr("; ")));
+  };
+  write_values<float>(file, {1, 1, 1, -1, 1, 1, -1});
+  expect("-1.000000 at edge 3");
+  write_values<float>(file, {1, 1, 1, 1, 1, std::nanf(""), -1});
+  expect("nan at edge 5");
+  write_values<double>(file, {1, 1e39, 1, 1, 1, 1, 1});  // infinite as f4
+  expect("at edge 1, expected a finite weight");
+  write_values<std::int32_t>(file, {1, 1, 1, 1, 1, 1, -7});
+  expect("-7 at edge 6");
+  NpyWriter half(file, {'f', 2}, {7});
+  reinterpret_cast<std::uint16_t*>(half.bytes().data())[2] = 0x7C00;
+  half.close();
+  expect("inf at edge 2");
+  write_values<float>(file, {1, 1, 1});
+  expect("has shape (3), expected (7)");
+  write_values<float>(file, std::vector<float>(14), {7, 2});
+  expect("has shape (7, 2)");
+  NpyWriter booleans(file, {'b', 1}, {7});
+  booleans.close();
+  expect("expected numbers");
+  std::filesystem::remove(file);
+  expect("No such file");
+  write_file(
+      directory_ / "metadata.yaml",
+      replaced(small_metadata(), "  - {domain: node",
+               "  - " + entry("weight") + "\n  - " + entry("edge_weight") + "\n  - {domain: node"));
+  EXPECT_THAT(open_refusal(), HasSubstr("gives edge weights once more"));
+  write_file(directory_ / "metadata.yaml",
+             replaced(small_metadata(), "  - {domain: node",
+                      "  - {domain: edge, type: 'a:b:c', name: weight}\n  - {domain: node"));
+  EXPECT_THAT(open_refusal(), HasSubstr("typed edges"));
+}
+
+TEST_F(EdgeWeights, AreInTheFingerprint) {
+  const std::string weighted = content_fingerprint(open());
+  write_values<float>(directory_ / "w.npy", {1, 2, 3, 4, 5, 6, 8});
+  EXPECT_NE(content_fingerprint(open()), weighted);
+  write_small_dataset(directory_.path());
+  EXPECT_NE(content_fingerprint(open()), weighted);
+}
+
 TEST_F(DatasetTest, FingerprintFollowsContentOnly) {
   const std::string original = content_fingerprint(open());
   EXPECT_EQ(original.size(), 64u);

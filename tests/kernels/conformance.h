@@ -108,11 +108,22 @@ class Conformance : public testing::TestWithParam<DType> {
     }
   }
 
-  void check_aggregate(std::size_t cols, const AggregateOptions& options) {
+  /// In [0, 2), a tenth of them 0.
+  std::vector<float> random_weights(std::size_t edges) {
+    std::vector<float> weights(edges);
+    for (float& weight : weights) {
+      weight = random_() % 10 == 0 ? 0 : static_cast<float>(random_() % 1024) / 512;
+    }
+    return weights;
+  }
+
+  void check_aggregate(std::size_t cols, const AggregateOptions& options, bool weighted = false) {
     Csr csr = random_csr(300, 500, 12, random_);
     for (RowIndex i = 0; i < 300; i += 3) {  // some loops
       if (csr.indptr[i] < csr.indptr[i + 1]) csr.columns[csr.indptr[i]] = i;
     }
+    const std::vector<float> weights =
+        weighted ? random_weights(csr.columns.size()) : std::vector<float>{};
     const Rows source = random_rows(500, cols), gradient = random_rows(300, cols);
     Rows forward = zeros(300, cols), backward = zeros(500, cols);
     const auto edge = [&](std::size_t i, std::size_t j, double weight) {
@@ -126,15 +137,16 @@ class Conformance : public testing::TestWithParam<DType> {
       const double scale = (options.reduce == Reduce::kMean ? 1 / length : 1) *
                            (options.row_scale.empty() ? 1 : options.row_scale[i]);
       for (RowIndex e = csr.indptr[i]; e < csr.indptr[i + 1]; ++e) {
-        if (!options.skip_loops || csr.columns[e] != i) edge(i, csr.columns[e], scale);
+        const double weight = weighted ? scale * weights[e] : scale;
+        if (!options.skip_loops || csr.columns[e] != i) edge(i, csr.columns[e], weight);
       }
       if (!options.self_scale.empty()) edge(i, i, options.self_scale[i]);
     }
     check(forward, [&](Backend& backend, Stream& stream) {
       const Matrix from = to_matrix(source, cols, backend);
       Matrix to(backend.memory(), dtype(), 300, static_cast<std::int64_t>(cols));
-      backend.sparse().aggregate({csr.indptr, csr.columns, from.view(), to.view(), options},
-                                 stream);
+      backend.sparse().aggregate(
+          {csr.indptr, csr.columns, from.view(), to.view(), options, weights}, stream);
       return to;
     });
     check(backward, [&](Backend& backend, Stream& stream) {
@@ -143,7 +155,7 @@ class Conformance : public testing::TestWithParam<DType> {
       const InverseCsr inverse = backend.sampling().invert(csr.indptr, csr.columns, 500, stream);
       backend.sparse().aggregate_backward(
           {csr.indptr, inverse.indptr.span(), inverse.destinations.span(), from.view(), to.view(),
-           options},
+           options, weights, inverse.edges.span()},
           stream);
       return to;
     });

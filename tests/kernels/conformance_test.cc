@@ -108,9 +108,37 @@ TEST_P(Conformance, AggregateAndItsGradient) {
     for (const AggregateOptions& options :
          {AggregateOptions{.reduce = Reduce::kSum}, AggregateOptions{.reduce = Reduce::kMean},
           AggregateOptions{Reduce::kSum, row_scale, self_scale, true},
-          AggregateOptions{Reduce::kMean, row_scale, {}, false}}) {
+          AggregateOptions{Reduce::kMean, row_scale, {}, false},
+          AggregateOptions{Reduce::kMean, {}, self_scale, true}}) {
       check_aggregate(cols, options);
+      check_aggregate(cols, options, /*weighted=*/true);
     }
+  }
+}
+
+TEST_P(Conformance, EdgeWeightsOfOneChangeNoBit) {
+  const Csr csr = random_csr(200, 300, 12, random_);
+  const std::vector<float> ones(csr.columns.size(), 1);
+  const std::vector<double> scale(200, 1.0 / 3);
+  const Rows source = random_rows(300, 45), gradient = random_rows(200, 45);
+  const auto backend = make_cpu_backend(2);
+  const auto stream = backend->memory().create_stream();
+  const InverseCsr inverse = backend->sampling().invert(csr.indptr, csr.columns, 300, *stream);
+  const Matrix from = to_matrix(source, 45, *backend), back = to_matrix(gradient, 45, *backend);
+  const auto run = [&](const AggregateOptions& options, std::span<const float> weights) {
+    Matrix forward(backend->memory(), dtype(), 200, 45),
+        backward(backend->memory(), dtype(), 300, 45);
+    backend->sparse().aggregate(
+        {csr.indptr, csr.columns, from.view(), forward.view(), options, weights}, *stream);
+    backend->sparse().aggregate_backward(
+        {csr.indptr, inverse.indptr.span(), inverse.destinations.span(), back.view(),
+         backward.view(), options, weights, inverse.edges.span()},
+        *stream);
+    return std::pair(to_rows(forward.view()), to_rows(backward.view()));
+  };
+  for (const AggregateOptions& options : {AggregateOptions{.reduce = Reduce::kMean},
+                                          AggregateOptions{Reduce::kSum, scale, scale, true}}) {
+    EXPECT_EQ(run(options, ones), run(options, {}));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -92,6 +93,18 @@ inline void write_dataset(const std::filesystem::path& directory, std::uint64_t 
   for (std::size_t i = 0; i < features.size(); ++i) features[i] = static_cast<float>(i);
   write_npy<float>(directory / "feat.npy", features, {nodes, 3});
   write_dataset_metadata(directory, describe(nodes));
+}
+
+/// Gives edge e of a written dataset the weight e / 4.
+inline void write_edge_weights(const std::filesystem::path& directory, std::uint64_t edges) {
+  std::vector<double> weights(edges);
+  for (std::size_t e = 0; e < edges; ++e) weights[e] = static_cast<double>(e) / 4;
+  write_npy<double>(directory / "weights.npy", weights, {edges});
+  std::string metadata = read_file(directory / "metadata.yaml");
+  const std::string before = "feature_data:\n";
+  metadata.insert(metadata.find(before) + before.size(),
+                  "  - {domain: edge, name: weight, format: numpy, path: weights.npy}\n");
+  write_file(directory / "metadata.yaml", metadata);
 }
 
 /// A cache folder of the test's own.

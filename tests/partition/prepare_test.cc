@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
+#include <tuple>
 
 #include "graph/shard.h"
 #include "partition/prepare.h"
@@ -143,6 +144,26 @@ void expect_node_data(const Partition& partition) {
   EXPECT_EQ(test, by_node(arrays.test));
 }
 
+/// Contents of all files but quality.json, which holds times.
+std::map<std::string, std::string> contents(const fs::path& root) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    const std::string name = fs::relative(entry.path(), root).string();
+    if (entry.is_regular_file() && name != "quality.json") files[name] = read_file(entry.path());
+  }
+  return files;
+}
+
+template <class F>
+std::string refusal(F&& f) {
+  try {
+    f();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "not refused";
+}
+
 TEST_F(Prepare, ShardsTogetherAreTheDataset) {
   for (const PartitionMethod method : kAllMethods) {
     for (const int parts : {1, 2, 3, 4, 8}) {
@@ -199,6 +220,76 @@ TEST_F(Prepare, ShardsOfAMultiLabelTaskHoldItsRows) {
   }
 }
 
+/// (destination, source, weight) of all edges of a partition as stored, destinations ascending.
+std::vector<std::tuple<std::uint64_t, std::uint64_t, float>> weighted_edges(
+    const Partition& partition) {
+  const std::vector<std::uint64_t> original = original_ids(partition);
+  std::vector<std::tuple<std::uint64_t, std::uint64_t, float>> found;
+  for (int part = 0; part < partition.info().num_parts; ++part) {
+    const Shard shard = Shard::open(partition, part);
+    const TopologyView topology = shard.topology();
+    for (std::size_t i = 0; i < shard.num_nodes(); ++i) {
+      for (std::int64_t e = topology.indptr[i]; e < topology.indptr[i + 1]; ++e) {
+        found.emplace_back(value(shard.original_ids()[i]), original[value(topology.neighbor(e))],
+                           topology.edge_weights[static_cast<std::size_t>(e)]);
+      }
+    }
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return std::get<0>(a) < std::get<0>(b); });
+  return found;
+}
+
+TEST_F(Prepare, WeightsFollowTheirEdgesIntoTheShards) {
+  for (const PartitionMethod method : {PartitionMethod::kRange, PartitionMethod::kMetis}) {
+    const auto unweighted = Partition::open(written(options(3, method)));
+    EXPECT_FALSE(unweighted.info().edge_weights);
+    EXPECT_FALSE(fs::exists(unweighted.directory() / "part-0" / "edge_weights.npy"));
+    EXPECT_TRUE(Shard::open(unweighted, 0).topology().edge_weights.empty());
+  }
+  test::write_edge_weights(work_ / "data", edges().size());
+  std::vector<std::tuple<std::uint64_t, std::uint64_t, float>> expected;
+  for (std::size_t e = 0; e < edges().size(); ++e) {
+    expected.emplace_back(edges()[e].second, edges()[e].first, static_cast<float>(e) / 4);
+  }
+  std::sort(expected.begin(), expected.end());  // parallel edges: weights ascend with positions
+  for (const PartitionMethod method : kAllMethods) {
+    for (const int parts : {1, 4}) {
+      if (parts == 1 && method == PartitionMethod::kFile) continue;
+      PrepareOptions of = options(parts, method);
+      of.threads = 3;
+      const auto partition = Partition::open(written(of));
+      EXPECT_TRUE(partition.info().edge_weights);
+      EXPECT_EQ(weighted_edges(partition), expected);
+    }
+  }
+}
+
+TEST_F(Prepare, WeightsAreNotTakenFromACscWithoutThem) {
+  test::write_edge_weights(work_ / "data", edges().size());
+  const PrepareOptions range = options(2, PartitionMethod::kRange);
+  const auto before = contents(written(range));
+  for (const auto& entry : fs::directory_iterator(cache_.path())) {
+    if (entry.is_directory()) fs::remove(entry.path() / "weights.npy");
+  }
+  EXPECT_EQ(contents(written(range)), before);
+}
+
+TEST_F(Prepare, RefusesBadWeightsAndLeavesNothing) {
+  test::write_edge_weights(work_ / "data", edges().size());
+  std::vector<double> weights(edges().size(), 1);
+  weights[7] = -0.5;
+  write_npy<double>(work_ / "data" / "weights.npy", weights, {weights.size()});
+  const Dataset data = dataset();
+  const fs::path out = new_directory();
+  const auto range = options(2, PartitionMethod::kRange);
+  const std::string text = refusal([&] { write_partition(data, range, out, {}); });
+  EXPECT_NE(text.find("weights.npy holds -0.500000 at edge 7"), std::string::npos) << text;
+  EXPECT_EQ(refusal([&] { prepare_partition(data, range, {}); }), text);
+  EXPECT_FALSE(fs::exists(out));
+  expect_nothing_half_made();
+}
+
 TEST_F(Prepare, DescribesWhatItMade) {
   const Partition metis = Partition::open(written(options(3, PartitionMethod::kMetis)));
   EXPECT_EQ(metis.info().method, "metis");
@@ -220,16 +311,6 @@ TEST_F(Prepare, DescribesWhatItMade) {
   EXPECT_GE(quality["load_max_avg"]["input_rows"], 1);
 }
 
-/// Contents of all files but quality.json, which holds times.
-std::map<std::string, std::string> contents(const fs::path& root) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(root)) {
-    const std::string name = fs::relative(entry.path(), root).string();
-    if (entry.is_regular_file() && name != "quality.json") files[name] = read_file(entry.path());
-  }
-  return files;
-}
-
 TEST_F(Prepare, FilesDoNotDependOnThreads) {
   for (const PartitionMethod method : {PartitionMethod::kMetis, PartitionMethod::kRandom}) {
     PrepareOptions one = options(4, method), four = one;
@@ -248,16 +329,6 @@ TEST_F(Prepare, HalfPrecisionFeaturesStayHalf) {
   const ConstMatrixView features = Shard::open(partition, 1).features();
   EXPECT_EQ(features.dtype, DType::kF16);
   EXPECT_EQ(features.rows, static_cast<std::int64_t>(partition.info().range(1).size()));
-}
-
-template <class F>
-std::string refusal(F&& f) {
-  try {
-    f();
-  } catch (const UsageError& error) {
-    return error.what();
-  }
-  return "not refused";
 }
 
 TEST_F(Prepare, RefusesFeaturesThatAreNotFiniteAndLeavesNothing) {
@@ -486,6 +557,7 @@ TEST_F(Prepare, ReadersRefuseDamagedMultiLabels) {
 
 /// One shard file or partition.json replaced by something wrong.
 TEST_F(Prepare, ReadersNameTheDamagedFile) {
+  test::write_edge_weights(work_ / "data", edges().size());
   const fs::path out = written(options(2, PartitionMethod::kRange));
   const auto intact = contents(out);
   const auto expect_refused = [&](const std::string& name, auto&& damage) {
@@ -507,6 +579,8 @@ TEST_F(Prepare, ReadersNameTheDamagedFile) {
   expect_refused("part-0/indptr.npy", integers(std::int64_t{1}, n + 1));
   expect_refused("part-0/indptr.npy", integers(std::int64_t{0}, n));
   expect_refused("part-0/indices.npy", integers(std::uint64_t{1}, 5));
+  expect_refused("part-0/edge_weights.npy", integers(1.0f, 5));
+  expect_refused("part-0/edge_weights.npy", [](const fs::path& file) { fs::remove(file); });
   expect_refused("part-0/original_ids.npy", integers(kNodes, n));
   expect_refused("part-0/features.npy", integers(1.0, n));
   expect_refused("part-0/features.npy", integers(1.0f, n));
@@ -530,6 +604,7 @@ TEST_F(Prepare, ReadersNameTheDamagedFile) {
   expect_refused("partition.json", edit("bounds", {0, 7, 500}));
   expect_refused("partition.json", edit("num_parts", "two"));
   expect_refused("partition.json", edit("num_parts", nullptr));
+  expect_refused("partition.json", edit("edge_weights", 1));
   EXPECT_NE(refusal([&] { Shard::open(Partition::open(out), 2); }).find("no part 2"),
             std::string::npos);
   EXPECT_EQ(contents(out), intact);

@@ -20,11 +20,31 @@ namespace gsplit {
 namespace {
 
 using namespace test;
-/// (layer, destination) -> sources in stored order, all in original ids.
-using Blocks = std::map<std::pair<std::size_t, Id>, std::vector<Id>>;
+
+/// One destination's sources in stored order, and the weights of their edges where there are some.
+struct Row {
+  std::vector<Id> sources;
+  std::vector<float> weights;
+  bool operator==(const Row&) const = default;
+};
+
+/// (layer, destination) -> its row, all in original ids.
+using Blocks = std::map<std::pair<std::size_t, Id>, Row>;
+
+/// Weights that tell all edges of a graph apart.
+EdgeWeights distinct_weights(const Graph& graph) {
+  EdgeWeights weights;
+  float next = 0;
+  for (const auto& row : graph) {
+    std::vector<float>& of_row = weights.emplace_back();
+    for (std::size_t i = 0; i < row.size(); ++i) of_row.push_back(next++);
+  }
+  return weights;
+}
 
 Blocks reference_blocks(const Graph& graph, const std::vector<Id>& seeds,
-                        const std::vector<std::int32_t>& fanouts, DrawKey key) {
+                        const std::vector<std::int32_t>& fanouts, DrawKey key,
+                        const EdgeWeights& weights = {}) {
   Blocks blocks;
   std::set<Id> frontier(seeds.begin(), seeds.end());
   std::vector<std::uint64_t> bitmap;
@@ -36,9 +56,12 @@ Blocks reference_blocks(const Graph& graph, const std::vector<Id>& seeds,
       std::vector<std::uint32_t> positions(sample_size(degree, fanouts[l]));
       sample_positions(degree, static_cast<std::uint32_t>(positions.size()), key, OriginalId{v},
                        bitmap, positions.data());
-      std::vector<Id>& sources = blocks[{l, v}];
-      for (std::uint32_t position : positions) sources.push_back(graph[v][position]);
-      frontier.insert(sources.begin(), sources.end());
+      Row& row = blocks[{l, v}];
+      for (std::uint32_t position : positions) {
+        row.sources.push_back(graph[v][position]);
+        if (!weights.empty()) row.weights.push_back(weights[v][position]);
+      }
+      frontier.insert(row.sources.begin(), row.sources.end());
     }
   }
   return blocks;
@@ -77,11 +100,12 @@ void collect(const MiniBatch& batch, const Renumbered::Part& part, Communicator&
     EXPECT_EQ(std::set<Id>(ids.begin(), ids.end()).size(), ids.size())
         << "a source row stands twice";
     for (std::size_t i = 0; i < block.num_destinations; ++i) {
-      std::vector<Id> sources;
+      Row row;
       for (RowIndex e = block.indptr.span()[i]; e < block.indptr.span()[i + 1]; ++e) {
-        sources.push_back(ids.at(block.columns.span()[e]));
+        row.sources.push_back(ids.at(block.columns.span()[e]));
+        if (block.weights.size() > 0) row.weights.push_back(block.weights.span()[e]);
       }
-      const bool is_new = collected.blocks.emplace(std::pair{l, ids[i]}, sources).second;
+      const bool is_new = collected.blocks.emplace(std::pair{l, ids[i]}, row).second;
       EXPECT_TRUE(is_new) << "node " << ids[i] << " was sampled by two workers";
     }
   }
@@ -123,6 +147,26 @@ TEST_P(SplitSampling, EqualsTheReferenceForAnyOwnership) {
   }
 }
 
+TEST_P(SplitSampling, DrawsTheSameEdgesOfAWeightedGraphAndTheirWeights) {
+  const auto [workers, threads] = GetParam();
+  const Graph graph = random_graph(700, 5);
+  const EdgeWeights weights = distinct_weights(graph);
+  const std::vector<Id> seeds{3, 11, 12, 50, 77, 123, 400, 401, 402, 403, 698, 699};
+  const Renumbered parts =
+      renumber(graph, random_owners(graph.size(), workers, 6), workers, weights);
+  for (const std::vector<std::int32_t>& fanouts :
+       {std::vector<std::int32_t>{4, 3}, {2, 40}, {kFullFanout, 2}}) {
+    const SampleOptions options{.fanouts = fanouts, .key = {.seed = 99, .step = 17}};
+    Collected collected;
+    run_local_ranks(workers, std::chrono::seconds(20), [&](Communicator& communicator) {
+      run_worker(parts, seeds, options, threads, communicator, collected);
+    });
+    EXPECT_EQ(collected.blocks, reference_blocks(graph, seeds, fanouts, options.key, weights));
+    for (auto& [destination, row] : collected.blocks) row.weights.clear();
+    EXPECT_EQ(collected.blocks, reference_blocks(graph, seeds, fanouts, options.key));
+  }
+}
+
 TEST_P(SplitSampling, LoadsEachNodeOnce) {
   const auto [workers, threads] = GetParam();
   const Graph graph = random_graph(500, 8);
@@ -130,9 +174,9 @@ TEST_P(SplitSampling, LoadsEachNodeOnce) {
   for (Id v = 0; v < 500; v += 9) seeds.push_back(v);
   const SampleOptions options{.fanouts = {5, 5}, .key = {.seed = 1, .step = 1}};
   std::set<Id> everyone(seeds.begin(), seeds.end());
-  for (const auto& [destination, sources] :
+  for (const auto& [destination, row] :
        reference_blocks(graph, seeds, options.fanouts, options.key)) {
-    everyone.insert(sources.begin(), sources.end());
+    everyone.insert(row.sources.begin(), row.sources.end());
   }
   const Renumbered parts = renumber(graph, random_owners(graph.size(), workers, 4), workers);
   Collected collected;

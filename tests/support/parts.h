@@ -16,6 +16,9 @@ using Id = std::uint64_t;  // an original id, unless its name says global
 /// In-neighbours by original id, ascending.
 using Graph = std::vector<std::vector<Id>>;
 
+/// By original id, beside the in-neighbours; empty: an unweighted graph.
+using EdgeWeights = std::vector<std::vector<float>>;
+
 inline Graph random_graph(Id nodes, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   Graph graph(nodes);
@@ -27,6 +30,19 @@ inline Graph random_graph(Id nodes, std::uint64_t seed) {
   return graph;
 }
 
+/// Weights in (0, 2], and some zeros.
+inline EdgeWeights random_weights(const Graph& graph, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  EdgeWeights weights;
+  for (const auto& row : graph) {
+    std::vector<float>& of_row = weights.emplace_back();
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      of_row.push_back(static_cast<float>(random() % 10 == 0 ? 0 : random() % 200 + 1) / 100);
+    }
+  }
+  return weights;
+}
+
 /// A graph renumbered so that each worker owns a contiguous range.
 struct Renumbered {
   std::vector<std::uint64_t> bounds{0};
@@ -36,7 +52,8 @@ struct Renumbered {
     std::vector<std::int64_t> indptr{0};
     std::vector<std::uint32_t> indices;
     std::vector<OriginalId> original_ids;
-    TopologyView topology() const { return {indptr, indices, {}, original_ids}; }
+    std::vector<float> edge_weights;
+    TopologyView topology() const { return {indptr, indices, {}, original_ids, edge_weights}; }
   };
   std::vector<Part> parts;
 
@@ -53,7 +70,8 @@ struct Renumbered {
   }
 };
 
-inline Renumbered renumber(const Graph& graph, const std::vector<int>& owner, int workers) {
+inline Renumbered renumber(const Graph& graph, const std::vector<int>& owner, int workers,
+                           const EdgeWeights& weights = {}) {
   Renumbered result;
   result.global.resize(graph.size());
   for (int p = 0; p < workers; ++p) {
@@ -70,6 +88,10 @@ inline Renumbered renumber(const Graph& graph, const std::vector<int>& owner, in
       part.original_ids.push_back(OriginalId{result.original[g]});
       for (Id u : graph[result.original[g]]) {
         part.indices.push_back(static_cast<std::uint32_t>(result.global[u]));
+      }
+      if (!weights.empty()) {
+        const std::vector<float>& row = weights[result.original[g]];
+        part.edge_weights.insert(part.edge_weights.end(), row.begin(), row.end());
       }
       part.indptr.push_back(static_cast<std::int64_t>(part.indices.size()));
     }

@@ -24,6 +24,7 @@ using Values = std::vector<double>;
 /// Everything that decides one forward and backward pass.
 struct Problem {
   Graph graph;
+  EdgeWeights weights;               // empty: unweighted
   std::vector<Values> features;      // by original id
   std::vector<std::int32_t> labels;  // by original id
   std::vector<Id> seeds;
@@ -140,8 +141,8 @@ class Pass {
 /// `weights`: by name, or the initial ones of the model's seed.
 Result run(const Problem& problem, int workers,
            const std::optional<std::map<std::string, Values>>& weights = std::nullopt) {
-  const Renumbered parts =
-      renumber(problem.graph, random_owners(problem.graph.size(), workers, 21), workers);
+  const Renumbered parts = renumber(problem.graph, random_owners(problem.graph.size(), workers, 21),
+                                    workers, problem.weights);
   Result result;
   std::mutex mutex;
   run_local_ranks(workers, std::chrono::seconds(20), [&](Communicator& communicator) {
@@ -193,12 +194,21 @@ Problem golden_problem(const SafetensorsFile& file, const std::string& type, int
   const auto nodes = static_cast<std::size_t>(file.at("x").shape[0]);
   const auto width = static_cast<std::size_t>(file.at("x").shape[1]);
   problem.graph.resize(nodes);
+  std::vector<std::vector<std::pair<Id, float>>> in_edges(nodes);
+  const bool weighted = file.tensors().contains("edge_weight");
+  const Values weights =
+      weighted ? values_of(file.at("edge_weight")) : Values(edges.size() / 2, 1.0);
   for (std::size_t e = 0; e < edges.size() / 2; ++e) {
-    problem.graph[static_cast<Id>(edges[edges.size() / 2 + e])].push_back(
-        static_cast<Id>(edges[e]));
+    in_edges[static_cast<Id>(edges[edges.size() / 2 + e])].emplace_back(
+        static_cast<Id>(edges[e]), static_cast<float>(weights[e]));
   }
+  if (weighted) problem.weights.resize(nodes);
   for (std::size_t v = 0; v < nodes; ++v) {
-    std::sort(problem.graph[v].begin(), problem.graph[v].end());
+    std::sort(in_edges[v].begin(), in_edges[v].end());
+    for (const auto& [source, weight] : in_edges[v]) {
+      problem.graph[v].push_back(source);
+      if (weighted) problem.weights[v].push_back(weight);
+    }
     problem.features.emplace_back(x.begin() + static_cast<std::ptrdiff_t>(v * width),
                                   x.begin() + static_cast<std::ptrdiff_t>((v + 1) * width));
   }
@@ -219,9 +229,11 @@ Problem golden_problem(const SafetensorsFile& file, const std::string& type, int
 struct GoldenCase {
   const char* type;
   int layers;
-  friend void PrintTo(const GoldenCase& model, std::ostream* out) {
-    *out << model.type << model.layers;
+  bool weighted = false;
+  std::string name() const {
+    return std::string(type) + (weighted ? "_weighted_" : "_") + std::to_string(layers);
   }
+  friend void PrintTo(const GoldenCase& model, std::ostream* out) { *out << model.name(); }
 };
 
 class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int, DType>> {};
@@ -229,8 +241,7 @@ class Golden : public testing::TestWithParam<std::tuple<GoldenCase, int, DType>>
 TEST_P(Golden, LogitsLossAndGradientsArePyGs) {
   const auto [model, workers, dtype] = GetParam();
   const SafetensorsFile file = SafetensorsFile::open(
-      std::filesystem::path(GSPLIT_SOURCE_DIR) / "tests/golden" /
-      (std::string(model.type) + "_" + std::to_string(model.layers) + ".safetensors"));
+      std::filesystem::path(GSPLIT_SOURCE_DIR) / "tests/golden" / (model.name() + ".safetensors"));
   std::map<std::string, Values> weights;
   for (const auto& [name, tensor] : file.tensors()) {
     if (name.starts_with("convs.")) weights[name] = values_of(tensor);
@@ -260,7 +271,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::Values(GoldenCase{"sage", 2}, GoldenCase{"sage", 3},
                                      GoldenCase{"gcn", 2}, GoldenCase{"gcn", 3},
                                      GoldenCase{"gin", 2}, GoldenCase{"gin", 3},
-                                     GoldenCase{"gat", 2}, GoldenCase{"gat", 3}),
+                                     GoldenCase{"gat", 2}, GoldenCase{"gat", 3},
+                                     GoldenCase{"gcn", 2, true}),
                      testing::Values(1, 2, 4), testing::Values(DType::kF32, DType::kF64)));
 
 // --- Properties on sampled blocks with dropout
@@ -269,14 +281,17 @@ INSTANTIATE_TEST_SUITE_P(
 struct ModelCase {
   const char* type;
   bool norm_and_residual;
+  bool weighted = false;
   friend void PrintTo(const ModelCase& model, std::ostream* out) {
-    *out << model.type << (model.norm_and_residual ? "_norm_residual" : "");
+    *out << model.type << (model.norm_and_residual ? "_norm_residual" : "")
+         << (model.weighted ? "_weighted" : "");
   }
 };
 
 Problem random_problem(const ModelCase& model, DType dtype) {
   Problem problem;
   problem.graph = random_graph(300, 77);
+  if (model.weighted) problem.weights = random_weights(problem.graph, 9);
   std::mt19937_64 random(4);
   std::normal_distribution<double> normal;
   for (std::size_t v = 0; v < 300; ++v) {
@@ -375,12 +390,152 @@ TEST_P(Models, GradientsAreFiniteDifferences) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Models,
-                         testing::Values(ModelCase{"sage", false}, ModelCase{"gcn", false},
-                                         ModelCase{"gin", false}, ModelCase{"gat", false},
-                                         ModelCase{"sage", true}, ModelCase{"gcn", true},
-                                         ModelCase{"gin", true}, ModelCase{"gat", true}),
-                         [](const auto& info) { return testing::PrintToString(info.param); });
+INSTANTIATE_TEST_SUITE_P(
+    Types, Models,
+    testing::Values(ModelCase{"sage", false}, ModelCase{"gcn", false}, ModelCase{"gin", false},
+                    ModelCase{"gat", false}, ModelCase{"sage", true}, ModelCase{"gcn", true},
+                    ModelCase{"gin", true}, ModelCase{"gat", true}, ModelCase{"sage", false, true},
+                    ModelCase{"gcn", false, true}, ModelCase{"sage", true, true},
+                    ModelCase{"gcn", true, true}),
+    [](const auto& info) { return testing::PrintToString(info.param); });
+
+// --- Edge weights against dense formulas --------------------------------------------------------
+
+/// (nodes, width) = coefficients (nodes, nodes) * rows (nodes, width).
+std::vector<Values> multiply(const std::vector<Values>& coefficients,
+                             const std::vector<Values>& rows) {
+  std::vector<Values> result(rows.size(), Values(rows.front().size(), 0.0));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (std::size_t j = 0; j < rows.size(); ++j) {
+      for (std::size_t c = 0; c < rows[j].size(); ++c) {
+        result[i][c] += coefficients[i][j] * rows[j][c];
+      }
+    }
+  }
+  return result;
+}
+
+/// rows * weight^T, weight (out, in) row by row.
+std::vector<Values> transform(const std::vector<Values>& rows, const Values& weight) {
+  const std::size_t in = rows.front().size(), out = weight.size() / in;
+  std::vector<Values> result(rows.size(), Values(out, 0.0));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (std::size_t o = 0; o < out; ++o) {
+      for (std::size_t c = 0; c < in; ++c) result[i][o] += rows[i][c] * weight[o * in + c];
+    }
+  }
+  return result;
+}
+
+/// SAGE: w_ij / d_i, parallel edges added. GCN: w_ij / sqrt(D_i D_j) without loops, and 1 / D_i on
+/// the diagonal, D_i = 1 + the weights of i's in-edges without loops.
+std::vector<Values> dense_coefficients(const Problem& problem) {
+  const std::size_t nodes = problem.graph.size();
+  const bool gcn = problem.model.type == "gcn";
+  std::vector<Values> dense(nodes, Values(nodes, 0.0));
+  Values degrees(nodes, 1.0);
+  for (std::size_t i = 0; i < nodes; ++i) {
+    for (std::size_t e = 0; e < problem.graph[i].size(); ++e) {
+      const Id j = problem.graph[i][e];
+      const double weight = problem.weights[i][e];
+      if (gcn && j == i) continue;
+      dense[i][j] += gcn ? weight : weight / static_cast<double>(problem.graph[i].size());
+      degrees[i] += weight;
+    }
+  }
+  for (std::size_t i = 0; gcn && i < nodes; ++i) {
+    dense[i][i] = 1;
+    for (std::size_t j = 0; j < nodes; ++j) dense[i][j] /= std::sqrt(degrees[i] * degrees[j]);
+  }
+  return dense;
+}
+
+/// Logits of one layer over all in-neighbours.
+std::vector<Values> dense_layer(const Problem& problem,
+                                const std::map<std::string, Values>& weights) {
+  const bool gcn = problem.model.type == "gcn";
+  const std::vector<Values> aggregated = multiply(dense_coefficients(problem), problem.features);
+  std::vector<Values> result =
+      transform(aggregated, weights.at(gcn ? "convs.0.lin.weight" : "convs.0.lin_l.weight"));
+  const Values& bias = weights.at(gcn ? "convs.0.bias" : "convs.0.lin_l.bias");
+  std::vector<Values> own;
+  if (!gcn) own = transform(problem.features, weights.at("convs.0.lin_r.weight"));
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    for (std::size_t c = 0; c < bias.size(); ++c) {
+      result[i][c] += bias[c] + (gcn ? 0 : own[i][c]);
+    }
+  }
+  return result;
+}
+
+class Weighted : public testing::TestWithParam<const char*> {};
+
+TEST_P(Weighted, OneLayerIsTheDenseFormula) {
+  Problem problem = random_problem({GetParam(), false, true}, DType::kF64);
+  problem.model.num_layers = 1;
+  problem.fanouts = {kFullFanout};
+  problem.seeds.clear();
+  for (Id v = 0; v < problem.graph.size(); ++v) problem.seeds.push_back(v);
+  const std::map<std::string, Values> weights = initial_weights(problem);
+  const std::vector<Values> expected = dense_layer(problem, weights);
+  for (int workers : {1, 3}) {
+    const Result found = run(problem, workers, weights);
+    for (Id v = 0; v < problem.graph.size(); ++v) {
+      EXPECT_LT(relative_error(found.logits.at(v), expected[v]), 1e-12) << "node " << v;
+    }
+  }
+}
+
+// A weighted sample estimates the weighted whole: what is drawn counts d_i / drawn in GCN, and is
+// divided by the number drawn in SAGE.
+TEST_P(Weighted, SamplesHaveTheMeanOfTheFullNeighbourhood) {
+  Problem problem = random_problem({GetParam(), false, true}, DType::kF64);
+  problem.model.num_layers = 1;
+  problem.fanouts = {20};
+  problem.seeds.clear();
+  for (Id v = 0; v < problem.graph.size(); ++v) {
+    if (problem.graph[v].size() > 30) problem.seeds.push_back(v);
+  }
+  ASSERT_GT(problem.seeds.size(), 10u);
+  const std::map<std::string, Values> weights = initial_weights(problem);
+  const std::vector<Values> expected = dense_layer(problem, weights);
+  constexpr std::uint32_t kSteps = 2000;
+  std::map<Id, Values> sums, squares;
+  for (problem.key.step = 1; problem.key.step <= kSteps; ++problem.key.step) {
+    for (const auto& [node, logits] : run(problem, 1, weights).logits) {
+      sums[node].resize(logits.size());
+      squares[node].resize(logits.size());
+      for (std::size_t c = 0; c < logits.size(); ++c) {
+        sums[node][c] += logits[c];
+        squares[node][c] += logits[c] * logits[c];
+      }
+    }
+  }
+  for (const auto& [node, sum] : sums) {
+    for (std::size_t c = 0; c < sum.size(); ++c) {
+      const double mean = sum[c] / kSteps;
+      const double variance = squares[node][c] / kSteps - mean * mean;
+      ASSERT_GT(variance, 0) << "node " << node << " is not sampled";
+      EXPECT_NEAR(mean, expected[node][c], 5 * std::sqrt(variance / kSteps)) << "node " << node;
+    }
+  }
+}
+
+TEST_P(Weighted, OnesChangeNoBit) {
+  for (DType dtype : {DType::kF32, DType::kF64}) {
+    Problem problem = random_problem({GetParam(), false, true}, dtype);
+    for (auto& row : problem.weights) std::fill(row.begin(), row.end(), 1.0f);
+    const Result ones = run(problem, 3);
+    problem.weights.clear();
+    const Result none = run(problem, 3);
+    // Not the loss: this test adds up that of the workers as they come.
+    EXPECT_EQ(ones.logits, none.logits);
+    EXPECT_EQ(ones.gradients, none.gradients);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Weighted, testing::Values("sage", "gcn"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace gsplit
