@@ -5,16 +5,35 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
-#include <mutex>
 #include <numeric>
 
 #include "kernels/base/error.h"
 #include "partition/simple_partitioners.h"
 
+// METIS draws from rand(), which in the C library is one sequence of the whole process: other
+// threads that draw meanwhile (gRPC's do) would change the partition. These take the library's
+// place for the program and all it links with: a sequence for each thread (G. Steele et al.,
+// "Fast splittable pseudorandom number generators", OOPSLA 2014).
+namespace {
+thread_local std::uint64_t random_state = 1;
+}
+
+extern "C" void srand(unsigned seed) noexcept { random_state = seed; }
+
+extern "C" int rand() noexcept {
+  random_state += 0x9E3779B97F4A7C15u;
+  std::uint64_t mixed = random_state;
+  mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
+  mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
+  return static_cast<int>((mixed ^ (mixed >> 31)) >> 33);  // 31 bits: RAND_MAX
+}
+
 namespace gsplit {
 namespace {
 
+static_assert(RAND_MAX == 0x7FFFFFFF);
 static_assert(sizeof(idx_t) == sizeof(std::int32_t), "written for METIS with 32-bit integers");
 
 constexpr std::uint64_t kMaxSum = std::numeric_limits<std::int32_t>::max();
@@ -125,10 +144,6 @@ std::vector<idx_t> run_metis(SymmetricGraph& graph, NodeWeights& weights,
   idx_t nodes = static_cast<idx_t>(graph.xadj.size() - 1), parts = options.parts, cut = 0;
   std::vector<real_t> imbalance(static_cast<std::size_t>(weights.constraints), kImbalance);
   std::vector<idx_t> part(graph.xadj.size() - 1);
-  // METIS draws from the one rand() of the process, so two calls at a time would disturb each
-  // other's sequence.
-  static std::mutex turn;
-  const std::lock_guard lock(turn);
   const int status = METIS_PartGraphKway(
       &nodes, &weights.constraints, graph.xadj.data(), graph.adjncy.data(), weights.values.data(),
       nullptr, graph.adjwgt.data(), &parts, nullptr, imbalance.data(), settings, &cut, part.data());

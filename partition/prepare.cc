@@ -23,7 +23,7 @@ namespace gsplit {
 namespace {
 
 /// Part of every cache key: to be raised when the same options give other files.
-constexpr int kCacheVersion = 2;
+constexpr int kCacheVersion = 3;
 
 constexpr std::array<std::pair<std::string_view, PartitionMethod>, 4> kMethods{
     {{"metis", PartitionMethod::kMetis},

@@ -1,9 +1,12 @@
 // Presampling, the partitioners and quality, on graphs in memory.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cstdlib>
 #include <map>
 #include <numeric>
 #include <set>
+#include <thread>
 
 #include "kernels/sampling.h"
 #include "partition/metis_partitioner.h"
@@ -253,6 +256,22 @@ TEST(MetisPartition, IsTheSameForAnyNumberOfThreadsAndFollowsTheSeed) {
   };
   EXPECT_EQ(partition(one, 5, 1), partition(four, 5, 4));
   EXPECT_NE(partition(one, 5, 1), partition(one, 6, 1));
+}
+
+// METIS draws from rand(), and so may any other thread of the process, such as gRPC's.
+TEST(MetisPartition, IsTheSameWhileOtherThreadsDraw) {
+  const Sampled sampled;
+  const auto partition = [&] {
+    return metis_partition(sampled.csc.view(), sampled.counts, {.parts = 4, .seed = 5});
+  };
+  const Assignment undisturbed = partition();
+  std::atomic<bool> done = false;
+  std::thread noise([&] {
+    while (!done) std::rand();
+  });
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(partition(), undisturbed);
+  done = true;
+  noise.join();
 }
 
 TEST(MetisPartition, TakesOddGraphs) {
