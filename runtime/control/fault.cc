@@ -21,19 +21,26 @@ const std::map<std::string, int> kSignals{{"KILL", SIGKILL}, {"STOP", SIGSTOP}, 
 
 std::unique_ptr<Fault> Fault::from_environment(int rank) {
   const char* const text = std::getenv("GSPLIT_FAULT");
-  if (text == nullptr || *text == '\0') return nullptr;
-  auto fault = std::make_unique<Fault>();
+  std::istringstream faults(text == nullptr ? "" : text);
+  for (std::string one; std::getline(faults, one, ';');) {
+    auto fault = std::make_unique<Fault>(parse(one));
+    if (fault->rank_ == rank) return fault;
+  }
+  return nullptr;
+}
+
+Fault Fault::parse(const std::string& text) {
+  Fault fault;
   std::istringstream parts(text);
   try {
     for (std::string part; std::getline(parts, part, ',');) {
       const std::size_t equals = std::min(part.find('='), part.size());
-      fault->set(part.substr(0, equals), part.substr(std::min(equals + 1, part.size())));
+      fault.set(part.substr(0, equals), part.substr(std::min(equals + 1, part.size())));
     }
   } catch (const std::exception&) {
-    throw UsageError(std::string("GSPLIT_FAULT=") + text + " cannot be read",
+    throw UsageError("GSPLIT_FAULT: '" + text + "' cannot be read",
                      "unset it, or see runtime/control/fault.h");
   }
-  if (fault->rank_ != rank) return nullptr;
   return fault;
 }
 

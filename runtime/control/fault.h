@@ -3,6 +3,8 @@
 //
 //   GSPLIT_FAULT="rank=1,phase=sampling,step=3,signal=KILL"
 //
+// Several, of different ranks, are separated by semicolons.
+//
 // rank, phase (as `gsplit status` prints it), step: when to strike, once, at the first such phase
 //   from the given step on; phase "starting" is the worker's first one.
 // signal: KILL, STOP, TERM, USR1, INT; or exit, which is _exit(1).
@@ -28,6 +30,7 @@ class Fault {
   void enter(Phase phase, std::uint64_t step);
 
  private:
+  static Fault parse(const std::string& text);
   void set(const std::string& name, const std::string& value);
   void strike() const;
 

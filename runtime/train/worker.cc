@@ -109,9 +109,10 @@ ExitCode Worker::run() {
     prepare();
     build();
     const ExitCode code = config_.dry_run ? estimate() : train();
-    progress_.phase = Phase::kFinished;
+    const PhaseScope phase(progress_, Phase::kFinished);
+    communicator_.barrier();  // so far everybody listens for failures
     client_->report_finished();
-    communicator_.barrier();  // rank 0 serves until everybody is done
+    communicator_.barrier();  // rank 0 serves until everybody has left
     return code;
   } catch (const CommunicationError& error) {
     fail_missing(error);
@@ -145,7 +146,7 @@ void Worker::fail_missing(const CommunicationError& error) {
   leave({.rank = error.peer(),
          .phase = progress_.phase,
          .step = progress_.step,
-         .message = std::string("lost: ") + error.what()});
+         .message = std::string("lost: ") + error.what() + "; run it again with --resume"});
 }
 
 /// `failure`: what is known here, unless the coordinator knows more.

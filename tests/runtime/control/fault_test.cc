@@ -21,6 +21,9 @@ TEST(Fault, IsNoneNormallyAndForOtherRanks) {
   setenv("GSPLIT_FAULT", "rank=1,phase=sampling,step=3,signal=KILL", 1);
   EXPECT_FALSE(Fault::from_environment(0));
   EXPECT_TRUE(Fault::from_environment(1));
+  setenv("GSPLIT_FAULT", "rank=1,phase=sampling,signal=KILL;rank=3,phase=compute,signal=exit", 1);
+  EXPECT_FALSE(Fault::from_environment(2));
+  EXPECT_TRUE(Fault::from_environment(3));
   for (const char* wrong : {"rank", "rank=x", "signal=BANG", "target=all", "colour=red"}) {
     setenv("GSPLIT_FAULT", wrong, 1);
     EXPECT_THROW(Fault::from_environment(0), UsageError) << wrong;
