@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "comm/world.h"
+
 namespace gsplit {
 namespace {
 
@@ -56,7 +58,7 @@ Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, const Log& 
       progress_(facts.total_steps,
                 static_cast<std::uint32_t>((facts.total_steps + facts.steps_per_epoch - 1) /
                                            facts.steps_per_epoch),
-                isatty(STDOUT_FILENO) != 0, log) {
+                isatty(STDOUT_FILENO) != 0 && !under_launcher(), log) {
   const std::string yaml = to_yaml(config);
   directory_.write_config(yaml);
   directory_.event("run_start", Json{{"config", yaml},

@@ -1,5 +1,6 @@
 #include "runtime/train/supervisor.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -31,6 +32,13 @@ sigset_t signals() {
   return set;
 }
 
+/// Never to wait for who reads what this process prints.
+void drop_what_is_not_read() {
+  for (const int output : {STDOUT_FILENO, STDERR_FILENO}) {
+    fcntl(output, F_SETFL, fcntl(output, F_GETFL) | O_NONBLOCK);
+  }
+}
+
 /// One system call, so that lines of several processes do not mix.
 void print_failure(const std::string& line) {
   const std::string text = "gsplit: " + line + "\n";
@@ -49,6 +57,7 @@ Supervisor::Supervisor(const Options& options, const Log& log)
   const sigset_t set = signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  if (options.rank) drop_what_is_not_read();
   thread_ = std::jthread([this](const std::stop_token& ending) { watch(ending); });
 }
 

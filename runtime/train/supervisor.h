@@ -9,6 +9,9 @@
 //                    the coordinator to stop the job only if there is none. Before the ranks have
 //                    met there is nothing to stop in good order, and the process ends.
 //   SIGPIPE          ignored: a dead launcher leaves pipes that nobody reads
+//
+// Nor does a launcher read that is stopped, or (Open MPI) that waits between SIGTERM and SIGKILL:
+// what a rank prints then is lost once the pipe is full, rather than that it waits.
 #pragma once
 
 #include <atomic>

@@ -151,8 +151,8 @@ class Case:
     def run(self, test):
         mpirun_stops = self.target == "mpirun" and self.signal == "STOP"
         options = ["--checkpoint-every-steps", str(STEP)] if self.phase == "checkpoint" else []
-        # Time to stop in good order; mpirun waits for all of it.
-        mpi = ["--mca", "odls_base_sigkill_timeout", "8"] if self.target == "mpirun" and self.signal == "TERM" else []
+        # mpirun's SIGTERM comes after that time, its SIGKILL after as much again.
+        mpi = ["--mca", "odls_base_sigkill_timeout", "4"] if self.target == "mpirun" and self.signal == "TERM" else []
         job = Job(test, self.name, self.fault(), epochs=3 if mpirun_stops else 3000, options=options, mpi=mpi)
         if mpirun_stops:  # the ranks end without it; it is let go on afterwards
             ranks_ended = await_condition(lambda: job.events("run_start") and job.ranks_are_gone(), LIMIT)
@@ -257,6 +257,19 @@ class Ends(FaultTest):
                 self.assert_ended(outcome)
                 # A launcher that ends its job at once leaves no time to find out who is missing; it says so itself.
                 self.assert_one_line(outcome, "starting at step 0", rank if name == "STOP" else r"\d+")
+
+    def test_a_launcher_that_dies_before_the_ranks_have_met(self):
+        outcome = Job(self, "early-mpirun", "rank=1,phase=starting,signal=KILL,target=parent").outcome()
+        self.assert_ended(outcome)
+        self.assertLessEqual(len(outcome.lines), 1)  # nobody may be left to pass it on
+
+    def test_two_ranks_that_die_at_once(self):
+        for ranks in ((0, 2), (1, 2)):
+            with self.subTest(ranks=ranks):
+                faults = [f"rank={rank},phase=compute,step={STEP},signal=KILL,after={IN_PHASE}" for rank in ranks]
+                outcome = Job(self, f"two-{ranks[0]}{ranks[1]}", ";".join(faults)).outcome()
+                self.assert_ended(outcome)
+                self.assert_one_line(outcome, f"compute at step {STEP}", f"[{ranks[0]}{ranks[1]}]")
 
     def test_a_rank_that_dies_at_the_end(self):
         for name in ("KILL", "STOP"):
