@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <utility>
 
 namespace gsplit {
 namespace {
@@ -23,7 +23,7 @@ constexpr milliseconds kSlack{5000};
 constexpr milliseconds kStagger{500};
 constexpr int kStaggeredRanks = 8;
 /// For the other ranks to find out as well, as long as only a living process holds the word.
-constexpr milliseconds kHoldName{2000};
+constexpr milliseconds kHoldName{4000};
 
 sigset_t signals() {
   sigset_t set;
@@ -101,7 +101,9 @@ void Supervisor::watch(const std::stop_token& ending) {
 }
 
 void Supervisor::take_signal(int signal) {
-  if (signal == SIGINT && interrupted_.exchange(true)) _exit(static_cast<int>(ExitCode::kStopped));
+  if (signal == SIGINT && std::exchange(interrupted_, true)) {
+    _exit(static_cast<int>(ExitCode::kStopped));
+  }
   if (signal != SIGTERM || !options_.rank) return ask_to_stop();
   const std::lock_guard lock(mutex_);
   if (!decision_) decision_ = Clock::now() + kListen;
@@ -153,7 +155,8 @@ bool Supervisor::was_suspended(Clock::time_point now) {
 
 /// REQUIRES: mutex_ held.
 void Supervisor::speak(const std::string& line) {
-  if (line.empty() || was_suspended(Clock::now()) || !word_.take()) return;
+  if (line.empty() || (!word_.is_shared() && was_suspended(Clock::now()))) return;
+  if (!word_.take()) return;
   print_failure(line);
   spoken_ = Clock::now();
 }

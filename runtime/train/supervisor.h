@@ -53,8 +53,9 @@ class Supervisor {
   void note_met();
 
   /// The job has failed: prints the line, unless another process or thread has the word, and ends
-  /// this process after a while if it does not end by itself. A process that has itself been
-  /// suspended for the deadline does not speak: the others have missed it and said so.
+  /// this process after a while if it does not end by itself. Before the ranks share the word, a
+  /// process that has itself been suspended for the deadline does not speak: the others have missed
+  /// it and said so.
   void failed(const WorkerFailure& failure);
 
   /// While it lives, the process ends if something takes longer than the deadline and a bit more.
@@ -92,7 +93,6 @@ class Supervisor {
   const Options options_;
   const Log& log_;
   std::atomic<bool> stop_wanted_{false};
-  std::atomic<bool> interrupted_{false};
   LastWord word_;  // initialised by options_
 
   std::mutex mutex_;
@@ -104,6 +104,7 @@ class Supervisor {
   std::optional<Clock::time_point> spoken_;
   Clock::time_point last_look_ = Clock::now();
   bool was_suspended_ = false;
+  bool interrupted_ = false;  // of thread_
 
   std::jthread thread_;
 };

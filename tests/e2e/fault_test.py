@@ -287,6 +287,12 @@ class Ends(FaultTest):
                 self.assert_ended(outcome)
                 self.assert_one_line(outcome, f"compute at step {STEP}", rank)
 
+    def test_a_rank_that_lives_and_does_not_come_is_named(self):
+        outcome = Job(self, "absent-minded", f"rank=1,phase=compute,step={STEP},signal=USR1,after=120").outcome()
+        self.assert_ended(outcome)
+        self.assert_one_line(outcome, f"compute at step {STEP}", 1)
+        self.assertIn("did not take part in a collective within 3 s", outcome.lines[0])
+
 
 class Stops(FaultTest):
     """Asked to stop, by command and by signal."""
