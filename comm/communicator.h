@@ -25,12 +25,15 @@ namespace gsplit {
 /// tell.
 class CommunicationError : public SystemError {
  public:
-  CommunicationError(int peer, const std::string& what, const std::string& remedy = "")
-      : SystemError(what, remedy), peer_(peer) {}
+  CommunicationError(int peer, const std::string& what, bool told_by_peer = false)
+      : SystemError(what), peer_(peer), told_by_peer_(told_by_peer) {}
   int peer() const { return peer_; }
+  /// Whether the peer has said so itself, by abort(): it lives and reports its own failure.
+  bool told_by_peer() const { return told_by_peer_; }
 
  private:
   int peer_;
+  bool told_by_peer_;
 };
 
 /// One all-to-all of bytes. Segment q of `send` goes to rank q; segment q of `receive` comes from

@@ -143,7 +143,7 @@ int LocalGroup::lowest_absent(std::uint64_t round) const {
 // Nobody starts to copy after a failure, but a peer that has started may still read our memory.
 void LocalGroup::leave_failed(Lock& lock) {
   changed_.wait(lock, [&] { return copying_ == 0; });
-  throw CommunicationError(failure_->peer, failure_->reason);
+  throw failure_->error();
 }
 
 class LocalCommunicator final : public Communicator {

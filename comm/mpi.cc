@@ -3,6 +3,7 @@
 // of failure, which every poll looks at: when one rank fails, the others learn whose fault it was
 // at once.
 #include <mpi.h>
+#include <unistd.h>
 #ifdef __linux__
 #include <sys/prctl.h>
 
@@ -160,7 +161,8 @@ bool Messages::poll() {
 void Messages::check_completed(int index, const MPI_Status& status) {
   if (index == 0) {
     check_mpi(status.MPI_ERROR, "the receive of a notice");
-    noticed_ = CommunicationFailure{notice_.peer, notice_.reason.data()};
+    noticed_ = CommunicationFailure{notice_.peer, notice_.reason.data(),
+                                    notice_.peer == status.MPI_SOURCE};
     return;
   }
   --unfinished_;
@@ -256,7 +258,7 @@ MpiCommunicator::~MpiCommunicator() {
 }
 
 void MpiCommunicator::transfer(const Exchange& args) {
-  if (failure_) throw CommunicationError(failure_->peer, failure_->reason);
+  if (failure_) throw failure_->error();
   try {
     check_exchange(args, rank_, size_);
     copy_own_segment(args, rank_);
@@ -299,7 +301,7 @@ void MpiCommunicator::finish() {
     const bool progress = messages_.poll();
     if (messages_.noticed()) {
       failure_ = messages_.noticed();
-      throw CommunicationError(failure_->peer, failure_->reason);
+      throw failure_->error();
     }
     if (messages_.complete()) return;
     if (Clock::now() >= expiry) fail_absent();
@@ -312,7 +314,7 @@ void MpiCommunicator::finish() {
 void MpiCommunicator::fail_absent() {
   failure_ = absent_peer(messages_.lowest_unfinished(), deadline_);
   send_notices();
-  throw CommunicationError(failure_->peer, failure_->reason);
+  throw failure_->error();
 }
 
 void MpiCommunicator::abort(const std::string& reason) noexcept {
@@ -375,10 +377,11 @@ LocalPlace find_local_place() {
   return place;
 }
 
-// A killed mpirun leaves its ranks alive; they are to stop as if they had been asked.
-void stop_with_launcher() {
+/// A killed mpirun leaves its ranks alive; they are to stop as if they had been asked.
+void stop_with_launcher([[maybe_unused]] pid_t launcher) {
 #ifdef __linux__
   prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != launcher) ::kill(getpid(), SIGTERM);  // it died before
 #endif
 }
 
@@ -391,11 +394,14 @@ struct MpiWorld::State {
   MpiCommunicator communicator;
   LocalPlace local = find_local_place();
   int exceptions_before = std::uncaught_exceptions();
+  pid_t launcher = 0;
 };
 
 MpiWorld::MpiWorld(std::chrono::milliseconds deadline) {
-  stop_with_launcher();
+  const pid_t launcher = getppid();
+  stop_with_launcher(launcher);
   state_ = std::make_unique<State>(deadline);
+  state_->launcher = launcher;
   const int rank = state_->communicator.rank();
   if (rank != launcher_rank()) {
     throw UsageError("the launcher calls this rank " + std::to_string(launcher_rank()) +
@@ -404,7 +410,8 @@ MpiWorld::MpiWorld(std::chrono::milliseconds deadline) {
   }
 }
 
-// To finalise waits for the peers without a deadline, so first it is made sure that they come.
+// To finalise waits for the peers without a deadline, so first it is made sure that they come. It
+// also asks the launcher, so without one there is nothing to finalise.
 MpiWorld::~MpiWorld() {
   MpiCommunicator& communicator = state_->communicator;
   if (std::uncaught_exceptions() > state_->exceptions_before) {
@@ -415,6 +422,7 @@ MpiWorld::~MpiWorld() {
   } catch (const std::exception&) {
     return;
   }
+  if (getppid() != state_->launcher) return;
   MpiLibrary library = state_->library;
   state_.reset();
   library.finalize();

@@ -19,7 +19,7 @@ CommunicationFailure absent_peer(int peer, std::chrono::milliseconds deadline) {
 }
 
 CommunicationFailure aborted_peer(int peer, const std::string& reason) {
-  return {peer, "rank " + std::to_string(peer) + " failed: " + reason};
+  return {peer, "rank " + std::to_string(peer) + " failed: " + reason, true};
 }
 
 CommunicationFailure departed_peer(int peer) {

@@ -16,6 +16,8 @@ namespace gsplit {
 struct CommunicationFailure {
   int peer = -1;
   std::string reason;
+  bool told_by_peer = false;
+  CommunicationError error() const { return {peer, reason, told_by_peer}; }
 };
 
 /// The failure of a peer that did not come within the deadline.

@@ -2,7 +2,7 @@
 # Builds and checks everything: format, layers, tests. Exits non-zero when anything fails.
 #
 #   deploy/test.sh          at most 15 minutes from a cold start on 2 cores
-#   deploy/test.sh --full   also under AddressSanitizer and UBSan, and, where clang with OpenMP is, ThreadSanitizer
+#   deploy/test.sh --full   the whole matrix of faults; also under AddressSanitizer and UBSan, and, where clang with OpenMP is, ThreadSanitizer
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
@@ -43,6 +43,11 @@ check_format() { sources | xargs -0 clang-format --dry-run -Werror; }
 
 # Tests of several processes are marked RUN_SERIAL, so they never meet in parallel.
 run_tests() { ctest --test-dir "build/$1" -j "$jobs" --output-on-failure --no-tests=error; }
+
+# --full: the whole matrix of faults, and not a part of it.
+test_release() {
+  if $full; then GSPLIT_FULL_TESTS=1 run_tests release; else run_tests release; fi
+}
 
 build_and_test() {
   cmake --preset "$1" -DPython3_EXECUTABLE="$python" && cmake --build --preset "$1" --parallel "$jobs" && run_tests "$1"
@@ -92,7 +97,7 @@ deploy/install.sh
 deploy/build.sh
 check "Format" check_format
 check "Layers" "$python" tests/check_layers.py
-check "Tests" run_tests release
+check "Tests" test_release
 if $full; then
   check "Tests under AddressSanitizer and UBSan" test_asan
   if have_clang_openmp; then

@@ -69,6 +69,13 @@ int run(int argc, char** argv) {
   return static_cast<int>(action());
 }
 
+/// The end after an error without the destructors of libraries: MPI's must not wait for peers that
+/// are gone.
+[[noreturn]] void leave(gsplit::ExitCode code) {
+  std::cout.flush();
+  _exit(static_cast<int>(code));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -78,9 +85,9 @@ int main(int argc, char** argv) {
   } catch (const gsplit::Error& error) {
     // Without a text another rank has the word.
     if (*error.what() != '\0') std::cerr << "gsplit: " << error.what() << std::endl;
-    return static_cast<int>(error.code());
+    leave(error.code());
   } catch (const std::exception& error) {
     std::cerr << "gsplit: " << error.what() << std::endl;
-    return static_cast<int>(gsplit::ExitCode::kSystem);
+    leave(gsplit::ExitCode::kSystem);
   }
 }

@@ -22,6 +22,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+/// For the report of a failure: the others find out by themselves when it does not get through.
+constexpr milliseconds kReportPatience{1000};
+
 /// Resident memory of this process; 0 where /proc does not tell.
 std::uint64_t resident_bytes() {
   std::uint64_t total_pages = 0;
@@ -47,34 +50,58 @@ struct CoordinatorClient::Impl {
         stub(make_stub(options.address)),
         instance(draw_instance()) {
     heartbeat_thread = std::thread([this] { keep_alive(); });
+    attending_thread = std::thread([this] { attend(); });
   }
 
   ~Impl() {
     end_heartbeats();
     heartbeat_thread.join();
+    attending_thread.join();
   }
 
   void end_heartbeats() {
     const std::lock_guard lock(state->mutex);
     ending = true;
+    attend_context.TryCancel();
     if (beat_context) beat_context->TryCancel();
     state->changed.notify_all();
   }
 
+  void attend();
   void keep_alive();
   v1::HeartbeatRequest beat_request() const;
   bool beat(milliseconds timeout);
   bool pause_unless_ending(milliseconds duration);
   void give_up();
-  void report(v1::ReportRequest& request) noexcept;
+  void report(v1::ReportRequest& request, milliseconds patience) noexcept;
 
   std::shared_ptr<ClientState> state;
   std::shared_ptr<v1::Coordinator::Stub> stub;
   const std::uint64_t instance;
   std::optional<grpc::ClientContext> beat_context;  // of the beat under way; by state->mutex
-  bool ending = false;                              // by state->mutex
+  grpc::ClientContext attend_context;
+  bool ending = false;  // by state->mutex
   std::thread heartbeat_thread;
+  std::thread attending_thread;
 };
+
+/// Holds the call that ends with the job's failure or with the coordinator.
+void CoordinatorClient::Impl::attend() {
+  v1::AttendRequest request;
+  request.set_rank(static_cast<std::uint32_t>(state->options().rank));
+  request.set_instance(instance);
+  request.set_host(state->options().host);
+  v1::AttendReply reply;
+  attend_context.set_wait_for_ready(true);
+  const grpc::Status status = stub->Attend(&attend_context, request, &reply);
+  {
+    const std::lock_guard lock(state->mutex);
+    if (ending) return;
+  }
+  if (const auto failure = failure_of(status)) return state->set_failure(*failure);
+  if (status.ok() || status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) return;
+  state->set_failure(state->coordinator_loss(fmt::format("is gone ({})", status.error_message())));
+}
 
 v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   v1::HeartbeatRequest request;
@@ -85,6 +112,8 @@ v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   request.set_step(state->progress().step.load());
   request.set_seeds_done(state->progress().seeds_done.load());
   request.set_rss_bytes(resident_bytes());
+  const std::atomic<bool>* const stop_wanted = state->options().stop_wanted;
+  request.set_stop_wanted(stop_wanted != nullptr && stop_wanted->load());
   return request;
 }
 
@@ -103,6 +132,7 @@ bool CoordinatorClient::Impl::beat(milliseconds timeout) {
     beat_context.reset();
   }
   if (!status.ok()) return false;
+  state->set_coordinator_place(from_wire(reply.coordinator()));
   if (reply.stop_requested()) state->set_stop_requested();
   if (reply.has_failure()) state->set_failure(from_wire(reply.failure()));
   return true;
@@ -126,16 +156,14 @@ bool CoordinatorClient::Impl::pause_unless_ending(milliseconds duration) {
 
 void CoordinatorClient::Impl::give_up() {
   const std::chrono::duration<double> deadline = state->options().deadline;
-  state->set_failure(state->own_failure(
-      fmt::format("the coordinator at {} does not answer for {} s; run it again with --resume",
-                  state->options().address, deadline.count()),
-      static_cast<int>(ExitCode::kSystem)));
+  state->set_failure(
+      state->coordinator_loss(fmt::format("does not answer for {} s", deadline.count())));
 }
 
-void CoordinatorClient::Impl::report(v1::ReportRequest& request) noexcept {
+void CoordinatorClient::Impl::report(v1::ReportRequest& request, milliseconds patience) noexcept {
   try {
     grpc::ClientContext context;
-    set_timeout(context, state->options().deadline);
+    set_timeout(context, std::min(patience, state->options().deadline));
     v1::ReportReply reply;
     request.set_rank(static_cast<std::uint32_t>(state->options().rank));
     stub->Report(&context, request, &reply);
@@ -188,7 +216,17 @@ void CoordinatorClient::report_failure(const std::string& message, int exit_code
   try {
     v1::ReportRequest request;
     *request.mutable_failure() = to_wire(impl_->state->own_failure(message, exit_code));
-    impl_->report(request);
+    impl_->report(request, kReportPatience);
+  } catch (const std::exception&) {
+    // As in report().
+  }
+}
+
+void CoordinatorClient::report_loss(int rank, const std::string& how) noexcept {
+  try {
+    v1::ReportRequest request;
+    *request.mutable_failure() = to_wire(WorkerFailure{.rank = rank, .message = how});
+    impl_->report(request, kReportPatience);
   } catch (const std::exception&) {
     // As in report().
   }
@@ -198,7 +236,8 @@ void CoordinatorClient::report_finished() noexcept {
   try {
     v1::ReportRequest request;
     request.set_finished(true);
-    impl_->report(request);
+    impl_->report(request, impl_->state->options().deadline);
+    impl_->state->set_finished();
     impl_->end_heartbeats();  // the coordinator may now end before this client does
   } catch (const std::exception&) {
     // As in report().

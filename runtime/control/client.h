@@ -1,9 +1,12 @@
 // A worker's side of the control plane. One per worker; made, used and destroyed by the worker's
-// thread. It owns a heartbeat thread from construction on and a prefetch thread per plan stream.
+// thread. From construction on it owns a thread that beats and one that attends (the held call by
+// which either side misses the other at once), and a prefetch thread per plan stream.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,8 +24,13 @@ struct ClientOptions {
   std::string host;
   std::string device;
   std::chrono::milliseconds deadline{30000};
-  std::chrono::milliseconds heartbeat_interval{500};
+  /// Also the age at most of the phase and step by which a dead worker is named.
+  std::chrono::milliseconds heartbeat_interval{200};
   int prefetch = 4;  ///< step plans held ahead
+  /// Once true, the coordinator is asked to stop the job. nullptr, or outlives the client.
+  const std::atomic<bool>* stop_wanted = nullptr;
+  /// Called at most once, from a thread of the client, when it learns that the job has failed.
+  std::function<void(const WorkerFailure&)> on_failure;
 };
 
 struct JoinResult {
@@ -53,12 +61,15 @@ class CoordinatorClient {
   JoinResult join(const std::string& version, const std::string& dataset_fingerprint);
   std::unique_ptr<PlanStream> stream_plans(std::uint64_t first_step);
 
-  /// What the last heartbeat brought.
+  /// What the coordinator has told, or its death.
   bool stop_requested() const;
   std::optional<WorkerFailure> failure() const;
 
-  /// Best effort within the deadline; never throw.
+  /// Best effort, within a second; never throw. That of a loss is for a worker that finds another
+  /// one missing: the coordinator knows where that one stood.
   void report_failure(const std::string& message, int exit_code) noexcept;
+  void report_loss(int rank, const std::string& how) noexcept;
+  /// Best effort within the deadline; never throws. Failures are no longer listened for.
   void report_finished() noexcept;
 
  private:

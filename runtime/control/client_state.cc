@@ -1,13 +1,29 @@
 #include "runtime/control/client_state.h"
 
+#include <fmt/format.h>
+
 #include "kernels/base/error.h"
 
 namespace gsplit {
 
 void ClientState::set_failure(const WorkerFailure& failure) {
+  {
+    const std::lock_guard lock(mutex);
+    if (failure_ || finished_) return;
+    failure_ = failure;
+    changed.notify_all();
+  }
+  if (options_.on_failure) options_.on_failure(failure);
+}
+
+void ClientState::set_finished() {
   const std::lock_guard lock(mutex);
-  if (!failure_) failure_ = failure;
-  changed.notify_all();
+  finished_ = true;
+}
+
+void ClientState::set_coordinator_place(const Place& place) {
+  const std::lock_guard lock(mutex);
+  coordinator_place_ = place;
 }
 
 void ClientState::set_stop_requested() {
@@ -32,6 +48,17 @@ WorkerFailure ClientState::own_failure(const std::string& message, int exit_code
           .step = progress_.step.load(),
           .message = message,
           .exit_code = exit_code};
+}
+
+WorkerFailure ClientState::coordinator_loss(const std::string& how) const {
+  const std::lock_guard lock(mutex);
+  return {.rank = 0,
+          .host = coordinator_place_.host,
+          .phase = coordinator_place_.phase,
+          .step = coordinator_place_.step,
+          .message = fmt::format("lost: the coordinator at {} {}; run it again with --resume",
+                                 options_.address, how),
+          .exit_code = static_cast<int>(ExitCode::kSystem)};
 }
 
 void ClientState::check() const {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "runtime/control/client.h"
+#include "runtime/control/job_state.h"
 
 namespace gsplit {
 
@@ -20,13 +21,18 @@ class ClientState {
   const ClientOptions& options() const { return options_; }
   const Progress& progress() const { return progress_; }
 
-  /// The first failure stands.
+  /// The first failure stands; none counts after set_finished().
   void set_failure(const WorkerFailure& failure);
+  void set_finished();
+  /// Where rank 0 stands, as the coordinator says.
+  void set_coordinator_place(const Place& place);
   void set_stop_requested();
   std::optional<WorkerFailure> failure() const;
   bool stop_requested() const;
   /// This worker's own failure, where it stands now.
   WorkerFailure own_failure(const std::string& message, int exit_code) const;
+  /// Rank 0's, in whose process the coordinator is: "is gone (...)".
+  WorkerFailure coordinator_loss(const std::string& how) const;
   /// Throws the job's failure if there is one.
   void check() const;
 
@@ -41,7 +47,9 @@ class ClientState {
   const ClientOptions options_;
   const Progress& progress_;
   std::optional<WorkerFailure> failure_;
+  Place coordinator_place_;
   bool stop_requested_ = false;
+  bool finished_ = false;
 };
 
 }  // namespace gsplit

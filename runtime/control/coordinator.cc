@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "runtime/control/attendance.h"
 #include "runtime/control/grpc_setup.h"
 #include "runtime/control/job_state.h"
 #include "runtime/control/plan_sender.h"
@@ -25,7 +26,13 @@ namespace {
 /// The calls of coordinator.proto, each a translation of messages around one call of JobState.
 class CoordinatorService final : public v1::Coordinator::CallbackService {
  public:
-  CoordinatorService(JobState& job, PlanSenders& senders) : job_(job), senders_(senders) {}
+  CoordinatorService(JobState& job, Attendances& attendances, PlanSenders& senders)
+      : job_(job), attendances_(attendances), senders_(senders) {}
+
+  grpc::ServerUnaryReactor* Attend(grpc::CallbackServerContext*, const v1::AttendRequest* request,
+                                   v1::AttendReply*) override {
+    return attendances_.start(*request);
+  }
 
   grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* context,
                                  const v1::JoinRequest* request, v1::JoinReply* reply) override {
@@ -53,7 +60,9 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
                                       const v1::HeartbeatRequest* request,
                                       v1::HeartbeatReply* reply) override {
     job_.heartbeat(from_wire(*request));
+    if (request->stop_wanted()) job_.request_stop();
     reply->set_stop_requested(job_.stop_requested());
+    *reply->mutable_coordinator() = to_wire(job_.coordinator_place());
     if (const auto failure = job_.failure()) {
       job_.tell_failure(request->rank());
       *reply->mutable_failure() = to_wire(*failure);
@@ -95,6 +104,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   }
 
   JobState& job_;
+  Attendances& attendances_;
   PlanSenders& senders_;
 };
 
@@ -139,7 +149,10 @@ void refuse_open_network(const BindAddress& address) {
 
 struct Coordinator::Impl {
   explicit Impl(const CoordinatorOptions& options)
-      : job(options, [this] { senders.wake(); }), senders(job), service(job, senders) {
+      : job(options, [this] { tell_all(); }),
+        attendances(job),
+        senders(job),
+        service(job, attendances, senders) {
     quiet_grpc_log();
     start_server(options.bind_address);
     monitor = std::thread([this] { watch_workers(); });
@@ -152,6 +165,7 @@ struct Coordinator::Impl {
     }
     end_of_watch.notify_all();
     monitor.join();
+    attendances.close();
     senders.close();
     // Calls that answer at once need no more; what a stalled peer holds open is cancelled.
     server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
@@ -175,6 +189,11 @@ struct Coordinator::Impl {
     address = fmt::format("{}:{}", wanted.host, port);
   }
 
+  void tell_all() {
+    attendances.wake();
+    senders.wake();
+  }
+
   void watch_workers() {
     std::unique_lock lock(mutex);
     while (!ending) {
@@ -186,6 +205,7 @@ struct Coordinator::Impl {
   }
 
   JobState job;
+  Attendances attendances;
   PlanSenders senders;
   CoordinatorService service;
   std::string address;

@@ -53,10 +53,10 @@ class Coordinator {
   /// stands.
   void fail(const WorkerFailure& failure);
   std::optional<WorkerFailure> failure() const;
-  /// Every worker's plans end after the same step, at most the workers' prefetch away.
   /// After fail(): returns when every worker has been told, or has left, or `patience` is over; so
   /// that those who ask by heartbeat hear what happened and not that the coordinator is gone.
   void linger_after_failure(std::chrono::milliseconds patience) const;
+  /// Every worker's plans end after the same step, at most the workers' prefetch away.
   void request_stop();
 
  private:

@@ -78,6 +78,11 @@ WorkerRecord* JobState::record_of(std::uint64_t rank, std::uint64_t instance,
   return &worker;
 }
 
+bool JobState::attend(std::uint64_t rank, std::uint64_t instance, const std::string& host) {
+  const std::lock_guard lock(mutex_);
+  return record_of(rank, instance, host) != nullptr;
+}
+
 JoinAnswer JobState::join(const JoinClaim& claim) {
   JoinAnswer answer;
   bool failed = false;
@@ -117,10 +122,18 @@ void JobState::heartbeat(const Beat& beat) {
 }
 
 void JobState::finish(std::uint64_t rank) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (rank >= workers_.size()) return;
+    workers_[rank].finished = true;
+    workers_[rank].phase = Phase::kFinished;
+  }
+  changed_();
+}
+
+bool JobState::has_finished(std::uint64_t rank) const {
   const std::lock_guard lock(mutex_);
-  if (rank >= workers_.size()) return;
-  workers_[rank].finished = true;
-  workers_[rank].phase = Phase::kFinished;
+  return rank < workers_.size() && workers_[rank].finished;
 }
 
 void JobState::open(Job job) {
@@ -141,7 +154,12 @@ bool JobState::set_failure(const WorkerFailure& failure) {
 void JobState::fail(const WorkerFailure& failure) {
   {
     const std::lock_guard lock(mutex_);
-    if (!set_failure(failure)) return;
+    WorkerFailure known = failure;
+    const auto rank = static_cast<std::size_t>(failure.rank);
+    if (failure.host.empty() && rank < workers_.size()) {
+      known = loss_of(workers_[rank], failure.message);
+    }
+    if (!set_failure(known)) return;
   }
   changed_();
 }
@@ -151,7 +169,7 @@ WorkerFailure JobState::loss_of(const WorkerRecord& worker, const std::string& h
           .host = worker.host,
           .phase = worker.phase,
           .step = worker.step,
-          .message = "lost: " + how};
+          .message = "lost: " + how + "; run it again with --resume"};
 }
 
 void JobState::lose(std::uint64_t rank, const std::string& how) {
@@ -170,15 +188,19 @@ JobState::Clock::time_point JobState::find_lost() {
   {
     const std::lock_guard lock(mutex_);
     for (const WorkerRecord& worker : workers_) {
-      if (!worker.contacted || worker.finished) continue;
-      const Clock::time_point expiry = worker.last_contact + options_.deadline;
+      if (worker.finished) continue;
+      const Clock::time_point expiry = worker.contacted ? worker.last_contact + options_.deadline
+                                                        : start_ + 2 * options_.deadline;
       if (expiry > now) {
         next = std::min(next, expiry);
         continue;
       }
-      const std::chrono::duration<double> deadline = options_.deadline;
-      failed |=
-          set_failure(loss_of(worker, fmt::format("no heartbeat for {} s", deadline.count())));
+      const std::chrono::duration<double> silence =
+          worker.contacted ? now - worker.last_contact : now - start_;
+      failed |= set_failure(loss_of(
+          worker,
+          fmt::format("{} for {:.1f} s", worker.contacted ? "no heartbeat" : "never heard of",
+                      silence.count())));
     }
   }
   if (failed) changed_();
@@ -233,6 +255,12 @@ std::optional<WorkerFailure> JobState::failure() const {
 bool JobState::stop_requested() const {
   const std::lock_guard lock(mutex_);
   return stop_after_.has_value();
+}
+
+Place JobState::coordinator_place() const {
+  const std::lock_guard lock(mutex_);
+  const WorkerRecord& host = workers_.front();
+  return {host.host, host.phase, host.step};
 }
 
 JobSnapshot JobState::snapshot() const {

@@ -44,6 +44,13 @@ struct Beat {
   std::uint64_t rss_bytes = 0;
 };
 
+/// Where a worker stands, or stood when it was last heard of.
+struct Place {
+  std::string host;
+  Phase phase = Phase::kStarting;
+  std::uint64_t step = 0;
+};
+
 /// A worker as last heard of.
 struct WorkerRecord {
   int rank = 0;
@@ -76,20 +83,26 @@ class JobState {
   using Clock = std::chrono::steady_clock;
 
   /// `changed` is called, without a lock held, after the job has opened, failed or been told to
-  /// stop.
+  /// stop, or a worker has finished.
   JobState(const CoordinatorOptions& options, std::function<void()> changed);
 
+  /// False for a stranger, as for heartbeat().
+  bool attend(std::uint64_t rank, std::uint64_t instance, const std::string& host);
   /// A refusal fails the job too.
   JoinAnswer join(const JoinClaim& claim);
   /// Beats of strangers (rank outside of the job or held by another instance) are ignored: their
   /// Join says why.
   void heartbeat(const Beat& beat);
   void finish(std::uint64_t rank);
+  bool has_finished(std::uint64_t rank) const;
   void open(Job job);
+  /// Without a host: of a worker that its messenger knows by rank alone, who stands where it was
+  /// last heard of.
   void fail(const WorkerFailure& failure);
   /// The worker went away without a word. Nothing when it has finished.
   void lose(std::uint64_t rank, const std::string& how);
-  /// Declares those lost that have been silent for the deadline; the time of the next look.
+  /// Declares those lost that have been silent for the deadline, or for two of them from the
+  /// beginning on; the time of the next look.
   Clock::time_point find_lost();
   /// The last step that any worker runs: the highest one that has been handed out.
   std::uint64_t request_stop();
@@ -105,6 +118,8 @@ class JobState {
   /// Whether every worker that still runs has been told; one that was never heard of does not know.
   bool everyone_knows_failure() const;
   bool stop_requested() const;
+  /// Of rank 0, in whose process this is.
+  Place coordinator_place() const;
   JobSnapshot snapshot() const;
   int world_size() const { return options_.world_size; }
 
@@ -115,6 +130,7 @@ class JobState {
   WorkerFailure loss_of(const WorkerRecord& worker, const std::string& how) const;
   bool set_failure(const WorkerFailure& failure);
 
+  const Clock::time_point start_ = Clock::now();
   const CoordinatorOptions options_;
   const std::function<void()> changed_;
   mutable std::mutex mutex_;

@@ -133,13 +133,9 @@ void PlanReceiver::conclude(const grpc::Status& status) {
   }();
   if (!expected) {
     const auto job_failure = failure_of(status);
-    state_->set_failure(
-        job_failure
-            ? *job_failure
-            : state_->own_failure(fmt::format("the coordinator at {} is gone ({}); run it "
-                                              "again with --resume",
-                                              state_->options().address, status.error_message()),
-                                  static_cast<int>(ExitCode::kSystem)));
+    state_->set_failure(job_failure ? *job_failure
+                                    : state_->coordinator_loss(
+                                          fmt::format("is gone ({})", status.error_message())));
   }
   const std::lock_guard lock(state_->mutex);
   concluded_ = true;

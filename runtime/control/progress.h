@@ -5,6 +5,9 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
+
+#include "runtime/control/fault.h"
 
 namespace gsplit {
 
@@ -31,6 +34,7 @@ struct Progress {
   std::atomic<Phase> phase{Phase::kStarting};
   std::atomic<std::uint64_t> step{0};
   std::atomic<std::uint64_t> seeds_done{0};
+  std::unique_ptr<Fault> fault;  ///< for tests; of the training thread alone
 };
 
 /// Sets the phase for the lifetime of the scope, then restores the one before; not when an
@@ -38,7 +42,9 @@ struct Progress {
 class PhaseScope {
  public:
   PhaseScope(Progress& progress, Phase phase)
-      : progress_(progress), previous_(progress.phase.exchange(phase)) {}
+      : progress_(progress), previous_(progress.phase.exchange(phase)) {
+    if (progress.fault) progress.fault->enter(phase, progress.step.load());
+  }
   ~PhaseScope() {
     if (std::uncaught_exceptions() == exceptions_) progress_.phase.store(previous_);
   }

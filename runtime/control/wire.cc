@@ -10,6 +10,18 @@ Phase from_wire(v1::Phase phase) {
   return v1::Phase_IsValid(phase) ? static_cast<Phase>(phase) : Phase::kStarting;
 }
 
+v1::Place to_wire(const Place& place) {
+  v1::Place message;
+  message.set_host(place.host);
+  message.set_phase(to_wire(place.phase));
+  message.set_step(place.step);
+  return message;
+}
+
+Place from_wire(const v1::Place& message) {
+  return {.host = message.host(), .phase = from_wire(message.phase()), .step = message.step()};
+}
+
 v1::Failure to_wire(const WorkerFailure& failure) {
   v1::Failure message;
   message.set_rank(static_cast<std::uint32_t>(failure.rank));

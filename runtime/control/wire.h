@@ -17,12 +17,14 @@ v1::Failure to_wire(const WorkerFailure& failure);
 v1::StepPlan to_wire(const StepPlan& plan);
 v1::WorkerStatus to_wire(const WorkerRecord& worker);
 v1::Phase to_wire(Phase phase);
+v1::Place to_wire(const Place& place);
 
 WorkerFailure from_wire(const v1::Failure& failure);
 StepPlan from_wire(const v1::StepPlan& plan);
 /// kStarting for a value that this version does not know.
 Phase from_wire(v1::Phase phase);
 JoinClaim from_wire(const v1::JoinRequest& request);
+Place from_wire(const v1::Place& place);
 Beat from_wire(const v1::HeartbeatRequest& request);
 
 /// The job's failure as the end of a call, and back; nothing when the status says something else.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "comm/world.h"
 #include "runtime/train/weights.h"
 
 namespace gsplit {
@@ -113,7 +114,7 @@ Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, RunDirector
                  .first_step = resumed != nullptr ? resumed->manifest().step + 1 : 1,
                  .epochs = static_cast<std::uint32_t>(
                      (facts.total_steps + facts.steps_per_epoch - 1) / facts.steps_per_epoch)},
-                isatty(STDOUT_FILENO) != 0, log) {
+                isatty(STDOUT_FILENO) != 0 && !under_launcher(), log) {
   if (resumed != nullptr) {
     directory_.continue_after(resumed->manifest().step);
     restore(*resumed);

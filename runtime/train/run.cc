@@ -2,10 +2,12 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 
 #include "comm/world.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/seeds.h"
+#include "runtime/train/supervisor.h"
 #include "runtime/train/worker.h"
 
 namespace gsplit {
@@ -28,25 +30,52 @@ ExitCode run_all(const TrainConfig& config, bool leads, const Log& log, const Ru
   return ExitCode::kDone;
 }
 
+/// MPI's own start and end wait for the other ranks and the launcher without a deadline.
+class LimitedMpiWorld {
+ public:
+  LimitedMpiWorld(std::chrono::milliseconds deadline, Supervisor& supervisor)
+      : supervisor_(supervisor) {
+    const Supervisor::Limit limit(
+        supervisor,
+        "failed in starting at step 0: the ranks did not meet within the deadline; see that all "
+        "of them run, and start the job again",
+        ExitCode::kSystem);
+    world_.emplace(deadline);
+  }
+  ~LimitedMpiWorld() {
+    const Supervisor::Limit limit(supervisor_, "", code);
+    world_.reset();
+  }
+  LimitedMpiWorld(const LimitedMpiWorld&) = delete;
+  LimitedMpiWorld& operator=(const LimitedMpiWorld&) = delete;
+  MpiWorld& operator*() { return *world_; }
+
+  ExitCode code = ExitCode::kSystem;  ///< of the run, which ends with it though MPI may not
+
+ private:
+  Supervisor& supervisor_;
+  std::optional<MpiWorld> world_;
+};
+
 ExitCode run_under_launcher(const TrainConfig& config, const Log& log) {
-  MpiWorld world(config.deadline);
-  return run_all(config, world.communicator().rank() == 0, log, [&](const TrainConfig& one) {
-    Worker worker(one, world.communicator(), world.local_size(), log);
-    try {
-      return worker.run();
-    } catch (const Error& error) {
-      if (worker.speaks()) throw;
-      throw Error(error.code(), "");
-    }
+  Supervisor supervisor({.rank = launcher_rank(), .host = host_name(), .deadline = config.deadline},
+                        log);
+  LimitedMpiWorld world(config.deadline, supervisor);
+  Communicator& communicator = (*world).communicator();
+  const int local_workers = (*world).local_size();
+  world.code = run_all(config, communicator.rank() == 0, log, [&](const TrainConfig& one) {
+    return Worker(one, communicator, local_workers, supervisor, log).run();
   });
+  return world.code;
 }
 
 ExitCode run_rank_threads(const TrainConfig& config, const Log& log) {
+  Supervisor supervisor({.rank = {}, .host = host_name(), .deadline = config.deadline}, log);
   return run_all(config, true, log, [&](const TrainConfig& one) {
     const int workers = one.workers > 0 ? one.workers : num_numa_nodes();
     std::atomic<ExitCode> code{ExitCode::kDone};
     run_local_ranks(workers, one.deadline, [&](Communicator& communicator) {
-      code = Worker(one, communicator, workers, log).run();
+      code = Worker(one, communicator, workers, supervisor, log).run();
     });
     return code.load();
   });

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -19,6 +18,14 @@ namespace gsplit {
 namespace {
 
 constexpr std::uint64_t kDryRunBatches = 8;
+/// For the coordinator to tell a failure to a worker that sees its effects.
+constexpr std::chrono::milliseconds kPatienceForWord{1000};
+
+/// What rank 0 tells the others when they meet.
+struct Meeting {
+  std::array<char, 64> address{};
+  LastWord::Handle word;
+};
 
 PrepareOptions prepare_options(const TrainConfig& config, int workers, int threads) {
   return {.parts = workers,
@@ -97,13 +104,16 @@ Partition open_partition(const TrainConfig& config, const Dataset& dataset,
 }  // namespace
 
 Worker::Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
-               const Log& log)
+               Supervisor& supervisor, const Log& log)
     : config_(config),
       communicator_(communicator),
+      supervisor_(supervisor),
       log_(log),
       backend_(make_cpu_backend(threads_per_worker(config.threads, local_workers))),
       stream_(backend_->memory().create_stream()),
-      early_stopping_(config.early_stop) {}
+      early_stopping_(config.early_stop) {
+  progress_.fault = Fault::from_environment(communicator.rank());
+}
 
 Worker::~Worker() = default;
 
@@ -113,17 +123,13 @@ ExitCode Worker::run() {
     prepare();
     build();
     const ExitCode code = config_.dry_run ? estimate() : train();
-    progress_.phase = Phase::kFinished;
+    const PhaseScope phase(progress_, Phase::kFinished);
+    communicator_.barrier();  // so far everybody listens for failures
     client_->report_finished();
-    communicator_.barrier();  // rank 0 serves until everybody is done
+    communicator_.barrier();  // rank 0 serves until everybody has left
     return code;
   } catch (const CommunicationError& error) {
-    // A peer is gone: whoever caused it knows more than we do, so wait for the coordinator's word.
-    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-    while (client_ && !client_->failure() && std::chrono::steady_clock::now() < patience) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    fail(error.what(), error.code());
+    fail_missing(error);
   } catch (const Error& error) {
     fail(error.what(), error.code());
   } catch (const std::exception& error) {
@@ -134,36 +140,80 @@ ExitCode Worker::run() {
 void Worker::fail(const std::string& message, ExitCode code) {
   if (client_) client_->report_failure(message, static_cast<int>(code));
   communicator_.abort(message);
-  if (coordinator_) coordinator_->linger_after_failure(std::chrono::seconds(2));
-  const std::optional<WorkerFailure> failure = client_ ? client_->failure() : std::nullopt;
-  if (!failure) throw Error(code, message);
-  speaks_ = leads() || failure->rank == communicator_.rank();
-  throw Error(ExitCode{failure->exit_code}, failure->describe());
+  leave({.rank = communicator_.rank(),
+         .host = host_name(),
+         .phase = progress_.phase,
+         .step = progress_.step,
+         .message = message,
+         .exit_code = static_cast<int>(code)});
+}
+
+/// Whoever caused it knows more than we do, so the coordinator has the first word.
+void Worker::fail_missing(const CommunicationError& error) {
+  if (error.peer() < 0) fail(error.what(), error.code());
+  if (client_ && !await_failure(kPatienceForWord) && !error.told_by_peer()) {
+    client_->report_loss(error.peer(), error.what());
+    await_failure(kPatienceForWord);
+  }
+  if (!client_ && error.told_by_peer()) throw Error(error.code(), "");  // the peer speaks
+  communicator_.abort(error.what());
+  leave({.rank = error.peer(),
+         .phase = progress_.phase,
+         .step = progress_.step,
+         .message = std::string("lost: ") + error.what() + "; run it again with --resume"});
+}
+
+/// `failure`: what is known here, unless the coordinator knows more.
+void Worker::leave(const WorkerFailure& failure) {
+  if (coordinator_) coordinator_->linger_after_failure(kPatienceForWord);
+  const std::optional<WorkerFailure> told = client_ ? client_->failure() : std::nullopt;
+  supervisor_.failed(told.value_or(failure));
+  throw Error(ExitCode{told.value_or(failure).exit_code}, "");
+}
+
+bool Worker::await_failure(std::chrono::milliseconds patience) const {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (!client_->failure() && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return client_->failure().has_value();
 }
 
 void Worker::meet() {
-  std::array<char, 64> address{};
+  const PhaseScope phase(progress_, Phase::kStarting);
+  Meeting meeting;
   if (leads()) {
-    check_run_directory(config_.run_dir, config_.overwrite, config_.resume);
-    run_directory_ = std::make_unique<RunDirectory>(config_.run_dir);
     coordinator_ = std::make_unique<Coordinator>(
         CoordinatorOptions{.world_size = communicator_.size(), .deadline = config_.deadline});
-    GSPLIT_CHECK(coordinator_->address().size() < address.size());
-    std::copy(coordinator_->address().begin(), coordinator_->address().end(), address.begin());
+    const std::string& address = coordinator_->address();
+    GSPLIT_CHECK(address.size() < meeting.address.size());
+    std::copy(address.begin(), address.end(), meeting.address.begin());
+    meeting.word = supervisor_.share_word();
   }
-  communicator_.broadcast(std::as_writable_bytes(std::span(address)), 0);
-  coordinator_address_ = address.data();
-  client_ = std::make_unique<CoordinatorClient>(ClientOptions{.address = coordinator_address_,
-                                                              .rank = communicator_.rank(),
-                                                              .world_size = communicator_.size(),
-                                                              .host = host_name(),
-                                                              .device = backend_->describe(),
-                                                              .deadline = config_.deadline},
-                                                progress_);
+  communicator_.broadcast(std::as_writable_bytes(std::span(&meeting, 1)), 0);
+  coordinator_address_ = meeting.address.data();
+  supervisor_.adopt_word(meeting.word);
+  client_ = std::make_unique<CoordinatorClient>(
+      ClientOptions{
+          .address = coordinator_address_,
+          .rank = communicator_.rank(),
+          .world_size = communicator_.size(),
+          .host = host_name(),
+          .device = backend_->describe(),
+          .deadline = config_.deadline,
+          .stop_wanted = &supervisor_.stop_wanted(),
+          .on_failure = [this](const WorkerFailure& failure) { supervisor_.failed(failure); }},
+      progress_);
+  communicator_.barrier();  // who has not come so far is missed within the deadline
+  supervisor_.note_met();
 }
 
 void Worker::prepare() {
   const PhaseScope phase(progress_, Phase::kPartition);
+  if (leads()) {
+    check_run_directory(config_.run_dir, config_.overwrite, config_.resume);
+    run_directory_ = std::make_unique<RunDirectory>(config_.run_dir);
+  }
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
   Planner::check(dataset_.train.nodes.size(), planner_options(config_));
@@ -246,13 +296,14 @@ void Worker::load_initial_weights() {
 }
 
 ExitCode Worker::train() {
+  const PhaseScope phase(progress_, Phase::kWaitingForPlan);  // unless something else is entered
   plans_ = client_->stream_plans(steps_done_ + 1);
   while (!early_stopping_.ended()) {
     const std::optional<StepPlan> plan = next_plan();
     if (!plan) break;
     StepReport own = run_step(*plan);
     own.checkpoint_due = leads() && checkpointer_->minutes_are_over();
-    const std::vector<StepReport> reports = communicator_.all_gather_value(own);
+    const std::vector<StepReport> reports = gather(own);
     const StepReport total = combine(reports);
     check_loss(*plan, total);
     if (recorder_) recorder_->step(*plan, reports);
@@ -312,10 +363,13 @@ StepReport Worker::run_step(const StepPlan& plan) {
   return report;
 }
 
+std::vector<StepReport> Worker::gather(const StepReport& own) {
+  const PhaseScope phase(progress_, Phase::kExchange);
+  return communicator_.all_gather_value(own);
+}
+
 void Worker::check_loss(const StepPlan& plan, const StepReport& total) {
   const PhaseScope phase(progress_, Phase::kCompute);  // for the report of the failure
-  // All workers see the bad loss and one of them tells: the others wait for it to end the job.
-  if (!std::isfinite(total.loss_sum) && !leads()) communicator_.barrier();
   require_finite_loss(plan, total);
 }
 

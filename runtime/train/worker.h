@@ -20,6 +20,7 @@
 #include "runtime/train/evaluator.h"
 #include "runtime/train/lr_schedule.h"
 #include "runtime/train/recorder.h"
+#include "runtime/train/supervisor.h"
 #include "runtime/train/trainer.h"
 
 namespace gsplit {
@@ -27,15 +28,13 @@ namespace gsplit {
 class Worker {
  public:
   /// `local_workers`: workers of this host. References must outlive the worker.
-  Worker(const TrainConfig& config, Communicator& communicator, int local_workers, const Log& log);
+  Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
+         Supervisor& supervisor, const Log& log);
   ~Worker();
 
-  /// The whole run. A failure is reported to the coordinator and to the peers before it is
-  /// rethrown.
+  /// The whole run. A failure is reported to the coordinator, the peers and the supervisor, who
+  /// tells the user, before it is rethrown without a text.
   ExitCode run();
-  /// After run() has thrown: whether this worker is the one that tells the user. Where the failed
-  /// worker can still speak, it does, and rank 0 does.
-  bool speaks() const { return speaks_; }
 
  private:
   bool leads() const { return communicator_.rank() == 0; }
@@ -55,14 +54,21 @@ class Worker {
   ExitCode estimate();
   std::optional<StepPlan> next_plan();
   StepReport run_step(const StepPlan& plan);
+  std::vector<StepReport> gather(const StepReport& own);
   void check_loss(const StepPlan& plan, const StepReport& total);
   void end_epoch(const StepPlan& plan);
   void save_checkpoint();
   std::optional<Scores> evaluate(bool due);
+  /// This worker's own failure, or its report that another one is missing.
   [[noreturn]] void fail(const std::string& message, ExitCode code);
+  [[noreturn]] void fail_missing(const CommunicationError& error);
+  [[noreturn]] void leave(const WorkerFailure& failure);
+  /// Whether the job's failure has become known within the time.
+  bool await_failure(std::chrono::milliseconds patience) const;
 
   const TrainConfig& config_;
   Communicator& communicator_;
+  Supervisor& supervisor_;
   const Log& log_;
   Progress progress_;
   std::unique_ptr<Backend> backend_;
@@ -89,7 +95,6 @@ class Worker {
   std::unique_ptr<Recorder> recorder_;
   LrScheduleOptions lr_schedule_;
   EarlyStopping early_stopping_;
-  bool speaks_ = true;
   std::uint64_t steps_done_ = 0;
   bool evaluated_last_ = false;  // after the last of them
   double plan_wait_s_ = 0;       // of the plan stream so far

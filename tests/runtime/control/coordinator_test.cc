@@ -144,31 +144,6 @@ INSTANTIATE_TEST_SUITE_P(
                 .expected = "rank 1 on host-c is taken by another worker on host-b"}),
     [](const auto& info) { return info.param.name; });
 
-TEST(Coordinator, ASilentWorkerIsLostAfterTheDeadlineAndTheOthersLearnIt) {
-  ControlFixture job(3, kPlan, ControlFixture::kDeadline);
-  const auto first = job.client(0);
-  const auto second = job.client(1);
-  {
-    job.progress(2).phase = Phase::kPartition;
-    const auto vanishing = job.client(2);
-    while (query_status(job.address(), true).find("partition") == std::string::npos) {
-      std::this_thread::yield();
-    }
-  }  // ends without Report, before it has joined
-  const Clock::time_point vanished = Clock::now();
-  for (const CoordinatorClient* client : {first.get(), second.get()}) {
-    const auto failure = await_failure(*client);
-    ASSERT_TRUE(failure);
-    EXPECT_EQ(failure->rank, 2);
-    EXPECT_EQ(failure->describe(),
-              "rank 2 on host-c failed in partition at step 0: lost: no heartbeat for 0.5 s");
-  }
-  EXPECT_LT(seconds_since(vanished), 1.0);
-  EXPECT_GT(seconds_since(vanished), 0.4);
-  EXPECT_THAT(error_of(ExitCode::kSystem, [&] { job.join(*first); }),
-              HasSubstr("rank 2 on host-c"));
-}
-
 TEST(Coordinator, AFinishedWorkerMayGo) {
   ControlFixture job(2, kPlan, ControlFixture::kDeadline);
   const auto stays = job.client(0);
@@ -209,6 +184,7 @@ class WorkerProcess {
     char line[16] = "";
     return std::fgets(line, sizeof(line), output_) != nullptr && std::string(line) == "ready\n";
   }
+  void stop() { ::kill(pid_, SIGSTOP); }
   void kill() {
     if (pid_ <= 0) return;
     ::kill(pid_, SIGKILL);
@@ -220,6 +196,90 @@ class WorkerProcess {
   pid_t pid_ = 0;
   FILE* output_ = nullptr;
 };
+
+TEST(Coordinator, AStoppedProcessIsLostAfterTheDeadlineAndTheOthersLearnIt) {
+  ControlFixture job(3, kPlan, ControlFixture::kDeadline);
+  job.open();
+  WorkerProcess victim(job.address(), 1, 3);
+  const auto first = job.client(0);
+  const auto third = job.client(2);
+  std::thread joining([&] { job.join(*first); });
+  job.join(*third);
+  joining.join();
+  ASSERT_TRUE(victim.await_ready());
+  victim.stop();
+  const Clock::time_point stopped = Clock::now();
+  for (const CoordinatorClient* client : {first.get(), third.get()}) {
+    const auto failure = await_failure(*client);
+    ASSERT_TRUE(failure);
+    EXPECT_THAT(failure->describe(),
+                testing::MatchesRegex("rank 1 on host-b failed in compute at step 1: lost: no "
+                                      "heartbeat for 0\\.[56] s; run it again with --resume"));
+  }
+  EXPECT_LT(seconds_since(stopped), 1.0);
+  EXPECT_GT(seconds_since(stopped), 0.4);
+}
+
+TEST(Coordinator, AWorkerThatNeverComesIsLost) {
+  ControlFixture job(2, kPlan, ControlFixture::kDeadline);
+  const auto present = job.client(0);
+  const auto failure = await_failure(*present);
+  ASSERT_TRUE(failure);
+  EXPECT_THAT(failure->describe(), HasSubstr("rank 1 on an unknown host failed in starting at "
+                                             "step 0: lost: never heard of for 1.0 s"));
+}
+
+TEST(Coordinator, AWorkerThatGoesWithoutAWordIsLostAtOnce) {
+  ControlFixture job(2, kPlan);
+  const auto stays = job.client(0);
+  {
+    job.progress(1).phase = Phase::kPartition;
+    const auto vanishing = job.client(1);
+    while (query_status(job.address(), true).find("partition") == std::string::npos) {
+      std::this_thread::yield();
+    }
+  }  // before it has joined
+  const Clock::time_point vanished = Clock::now();
+  const auto failure = await_failure(*stays);
+  ASSERT_TRUE(failure);
+  EXPECT_LT(seconds_since(vanished), 1.0);
+  EXPECT_EQ(failure->describe(),
+            "rank 1 on host-b failed in partition at step 0: lost: its connection broke; run it "
+            "again with --resume");
+  EXPECT_THAT(error_of(ExitCode::kSystem, [&] { job.join(*stays); }),
+              HasSubstr("rank 1 on host-b"));
+}
+
+TEST(Coordinator, AMissingWorkerIsNamedWhereItWasLastHeardOf) {
+  ControlFixture job(3, kPlan);
+  job.progress(2).phase = Phase::kExchange;
+  job.progress(2).step = 8;
+  const auto messenger = job.client(1);
+  const auto missing = job.client(2);
+  while (query_status(job.address(), true).find("exchange") == std::string::npos) {
+    std::this_thread::yield();
+  }
+  messenger->report_loss(2, "did not take part");
+  const auto failure = await_failure(*messenger);
+  ASSERT_TRUE(failure);
+  EXPECT_THAT(failure->describe(),
+              HasSubstr("rank 2 on host-c failed in exchange at step 8: lost: did not take part"));
+}
+
+TEST(Coordinator, AWorkerThatIsAskedToStopStopsTheJob) {
+  ControlFixture job(2, kPlan);
+  std::atomic<bool> stop_wanted{false};
+  ClientOptions options = job.options(1);
+  options.stop_wanted = &stop_wanted;
+  const auto asked = job.client(options);
+  const auto other = job.client(0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  EXPECT_FALSE(other->stop_requested());
+  stop_wanted = true;
+  const Clock::time_point begin = Clock::now();
+  while (!other->stop_requested() && seconds_since(begin) < 5) std::this_thread::yield();
+  EXPECT_TRUE(other->stop_requested());
+}
 
 TEST(Coordinator, AKilledProcessIsLostAtOnce) {
   ControlFixture job(2, kPlan, std::chrono::seconds(30));
@@ -235,7 +295,8 @@ TEST(Coordinator, AKilledProcessIsLostAtOnce) {
   ASSERT_TRUE(failure);
   EXPECT_LT(seconds_since(killed), 1.0);
   EXPECT_EQ(failure->describe(),
-            "rank 1 on host-b failed in compute at step 1: lost: its connection broke");
+            "rank 1 on host-b failed in compute at step 1: lost: its connection broke; run it "
+            "again with --resume");
   EXPECT_THROW(plans->next(), SystemError);
 }
 
@@ -267,18 +328,33 @@ TEST(Coordinator, AUsageErrorOfOneWorkerIsOneOfAll) {
 
 TEST(Coordinator, WorkersEndWhenItIsGone) {
   ControlFixture job(2, kPlan, ControlFixture::kDeadline);
+  job.progress(0).phase = Phase::kLoading;
+  job.progress(0).step = 5;
   const auto client = job.client(0);
   const Clock::time_point begin = Clock::now();
+  while (query_status(job.address(), true).find("host-a") == std::string::npos) {
+    std::this_thread::yield();
+  }
+  std::atomic<int> calls{0};
+  ClientOptions options = job.options(1);
+  options.on_failure = [&](const WorkerFailure& failure) {
+    EXPECT_EQ(failure.rank, 0);
+    ++calls;
+  };
+  const auto other = job.client(options);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // a few heartbeats
   std::thread waiting([&] {
     const std::string error = error_of(ExitCode::kSystem, [&] { job.join(*client); });
-    EXPECT_THAT(error, HasSubstr("the coordinator at " + job.address() + " does not answer"));
-    EXPECT_THAT(error, HasSubstr("rank 0 on host-a"));
+    EXPECT_THAT(error, HasSubstr("lost: the coordinator at " + job.address()));
+    EXPECT_THAT(error, HasSubstr("rank 0 on host-a failed in loading at step 5"));
   });
   job.destroy_coordinator();
   EXPECT_LT(seconds_since(begin), 1.0);
   waiting.join();
   EXPECT_LT(seconds_since(begin), 1.5);
   EXPECT_TRUE(client->failure());
+  EXPECT_TRUE(await_failure(*other));
+  EXPECT_EQ(calls, 1);
 }
 
 TEST(Coordinator, AClientOfNobodyEndsWithinItsDeadlineAndIsDestroyedPromptly) {
