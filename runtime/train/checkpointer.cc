@@ -4,6 +4,7 @@
 
 #include "graph/sha256.h"
 #include "kernels/base/error.h"
+#include "runtime/train/flag_differences.h"
 #include "runtime/train/weights.h"
 
 namespace gsplit {
@@ -62,7 +63,7 @@ void check_same_run(const TrainConfig& config, const Checkpoint& checkpoint,
         "give the same dataset, or start a new run in another --run-dir");
   }
   for (const FlagDifference& flag :
-       run_changing_differences(from_yaml(manifest.config, origin), config)) {
+       resume_differences(from_yaml(manifest.config, origin), config)) {
     throw UsageError(fmt::format("--resume: --{} {} would change the run, which has {}", flag.name,
                                  flag.now, flag.before),
                      "leave the flag away, or start a new run in another --run-dir");

@@ -4,8 +4,6 @@
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
-#include <map>
-#include <set>
 
 #include "kernels/base/error.h"
 #include "kernels/sampling.h"
@@ -22,17 +20,6 @@ std::int32_t parse_one_fanout(const std::string& text, const std::string& flag) 
                      "give positive integers, or -1 or full for all neighbours, such as 15,10,5");
   }
   return fanout;
-}
-
-using Flags = std::map<std::string, std::string>;
-
-/// The entries of config.yaml.
-Flags flags_of(const TrainConfig& config) {
-  Flags flags;
-  for (const auto& entry : YAML::Load(to_yaml(config))) {
-    flags[entry.first.Scalar()] = entry.second.Scalar();
-  }
-  return flags;
 }
 
 }  // namespace
@@ -177,25 +164,6 @@ std::string to_yaml(const TrainConfig& config) {
   entry("deadline", static_cast<double>(config.deadline.count()) / 1000);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
-}
-
-std::vector<FlagDifference> run_changing_differences(const TrainConfig& before,
-                                                     const TrainConfig& now) {
-  static const std::set<std::string> may_change{
-      "dataset",           "epochs",    "max-steps",  "workers",
-      "threads",           "partition", "eval-every", "eval-fanout",
-      "early-stop",        "deadline",  "keep",       "checkpoint-every-steps",
-      "checkpoint-minutes"};
-  Flags old_flags = flags_of(before), new_flags = flags_of(now);
-  for (const auto& [name, value] : old_flags) new_flags.try_emplace(name, "not given");
-  std::vector<FlagDifference> differences;
-  for (const auto& [name, value] : new_flags) {
-    const std::string old_value = old_flags.try_emplace(name, "not given").first->second;
-    if (old_value != value && !may_change.contains(name)) {
-      differences.push_back({name, old_value, value});
-    }
-  }
-  return differences;
 }
 
 }  // namespace gsplit

@@ -86,17 +86,4 @@ std::string to_yaml(const TrainConfig& config);
 /// Reads it back. UsageError naming `origin` where it is no such file.
 TrainConfig from_yaml(const std::string& yaml, const std::string& origin);
 
-/// A flag whose value differs between two configurations, as config.yaml spells it.
-struct FlagDifference {
-  std::string name;
-  std::string before;
-  std::string now;
-};
-
-/// The flags that change what a run computes and differ. Those that may change on --resume are left
-/// out: where the data lies (its fingerprint is compared elsewhere), how long the run goes on, how
-/// many workers and threads it has, evaluation, early stopping, checkpoints.
-std::vector<FlagDifference> run_changing_differences(const TrainConfig& before,
-                                                     const TrainConfig& now);
-
 }  // namespace gsplit

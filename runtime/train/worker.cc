@@ -10,6 +10,7 @@
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
 #include "runtime/train/dry_run.h"
+#include "runtime/train/flag_differences.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/safetensors.h"
 #include "runtime/train/weights.h"
@@ -206,6 +207,22 @@ void Worker::meet() {
       progress_);
   communicator_.barrier();  // who has not come so far is missed within the deadline
   supervisor_.note_met();
+  require_same_flags();
+}
+
+void Worker::require_same_flags() {
+  const std::string mine = shared_flags(config_);
+  std::string first = mine;
+  std::uint64_t size = first.size();
+  communicator_.broadcast(std::as_writable_bytes(std::span(&size, 1)), 0);
+  first.resize(size);
+  communicator_.broadcast(std::as_writable_bytes(std::span(first)), 0);
+  for (const FlagDifference& flag : rank_differences(first, mine)) {
+    throw UsageError("rank " + std::to_string(communicator_.rank()) + " on " + host_name() +
+                         " was started with --" + flag.name + " " + flag.now + ", rank 0 with " +
+                         flag.before,
+                     "start all ranks with the same flags");
+  }
 }
 
 void Worker::prepare() {

@@ -39,6 +39,8 @@ class Worker {
  private:
   bool leads() const { return communicator_.rank() == 0; }
   void meet();
+  /// All ranks do the same steps only if they were told the same.
+  void require_same_flags();
   void prepare();
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import subprocess
 import unittest
 
 import harness
@@ -250,6 +251,18 @@ class BadInput(harness.Scratch):
         self.refused("feat.npy", ranks=3)
         self.refused("--fanout", arguments=["--fanout", "x"], ranks=2)
         self.refused("--workers", arguments=["--workers", "2"], ranks=2)
+
+    def test_ranks_with_other_flags_are_named(self):
+        command = [harness.GSPLIT, "train", str(self.dataset), "--run-dir", str(self.run_dir), "--fanout", "3,3", "--epochs", "1"]
+        for flags, word in ((["--hidden", "8"], "--hidden 8, rank 0 with 256"), (["--eval-every", "0"], "--eval-every"),
+                            (["--resume"], "--resume true")):
+            with self.subTest(flags=flags):
+                done = subprocess.run([*harness.MPIRUN, "1", *command, ":", *harness.MPIRUN[-1:], "2", *command, *flags],
+                                      env=self.environment(), timeout=60, text=True, capture_output=True, check=False)
+                ours = [line for line in done.stderr.splitlines() if line.startswith("gsplit: ")]
+                self.assertEqual((done.returncode, len(ours)), (2, 1), done.stderr)
+                self.assertIn(word, ours[0])
+                self.assertFalse(self.run_dir.exists())
 
     def test_more_workers_than_nodes(self):
         self.refused("501", arguments=["--workers", "501"])
