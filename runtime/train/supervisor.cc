@@ -134,7 +134,9 @@ void Supervisor::look_at_clock() {
 }
 
 void Supervisor::keep_word() const {
-  if (spoken_ && !word_.is_shared()) std::this_thread::sleep_until(*spoken_ + kHoldName);
+  // Where this process is the whole job there are no others to keep silent.
+  if (options_.rank && spoken_ && !word_.is_shared())
+    std::this_thread::sleep_until(*spoken_ + kHoldName);
 }
 
 void Supervisor::leave(ExitCode code) const {
