@@ -13,9 +13,10 @@ void add_bias(T* row, const T* bias, std::int64_t cols) {
   for (std::int64_t c = 0; c < cols; ++c) row[c] += bias[c];
 }
 
+/// NaN stays, so that a bad loss shows and is not hidden by zeros.
 template <class T>
 void relu(T* row, std::int64_t cols) {
-  for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] > T{0} ? row[c] : T{0};
+  for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] < T{0} ? T{0} : row[c];
 }
 
 template <class T>

@@ -112,8 +112,7 @@ v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   request.set_step(state->progress().step.load());
   request.set_seeds_done(state->progress().seeds_done.load());
   request.set_rss_bytes(resident_bytes());
-  const std::atomic<bool>* const stop_wanted = state->options().stop_wanted;
-  request.set_stop_wanted(stop_wanted != nullptr && stop_wanted->load());
+  if (state->options().stop_reason) request.set_stop_reason(state->options().stop_reason());
   return request;
 }
 

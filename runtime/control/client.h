@@ -27,8 +27,9 @@ struct ClientOptions {
   /// Also the age at most of the phase and step by which a dead worker is named.
   std::chrono::milliseconds heartbeat_interval{200};
   int prefetch = 4;  ///< step plans held ahead
-  /// Once true, the coordinator is asked to stop the job. nullptr, or outlives the client.
-  const std::atomic<bool>* stop_wanted = nullptr;
+  /// Called from a thread of the client. Once it returns a text, why, the coordinator is asked to
+  /// stop the job.
+  std::function<std::string()> stop_reason;
   /// Called at most once, from a thread of the client, when it learns that the job has failed.
   std::function<void(const WorkerFailure&)> on_failure;
 };

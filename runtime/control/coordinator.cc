@@ -60,7 +60,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
                                       const v1::HeartbeatRequest* request,
                                       v1::HeartbeatReply* reply) override {
     job_.heartbeat(from_wire(*request));
-    if (request->stop_wanted()) job_.request_stop();
+    if (!request->stop_reason().empty()) job_.request_stop(request->stop_reason());
     reply->set_stop_requested(job_.stop_requested());
     *reply->mutable_coordinator() = to_wire(job_.coordinator_place());
     if (const auto failure = job_.failure()) {
@@ -91,7 +91,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
 
   grpc::ServerUnaryReactor* Stop(grpc::CallbackServerContext* context, const v1::StopRequest*,
                                  v1::StopReply* reply) override {
-    reply->set_step(job_.request_stop());
+    reply->set_step(job_.request_stop("gsplit stop"));
     return end(context, grpc::Status::OK);
   }
 
@@ -238,6 +238,8 @@ void Coordinator::linger_after_failure(std::chrono::milliseconds patience) const
   }
 }
 
-void Coordinator::request_stop() { impl_->job.request_stop(); }
+void Coordinator::request_stop(const std::string& reason) { impl_->job.request_stop(reason); }
+
+std::string Coordinator::stop_reason() const { return impl_->job.stop_reason(); }
 
 }  // namespace gsplit

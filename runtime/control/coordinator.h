@@ -57,7 +57,10 @@ class Coordinator {
   /// that those who ask by heartbeat hear what happened and not that the coordinator is gone.
   void linger_after_failure(std::chrono::milliseconds patience) const;
   /// Every worker's plans end after the same step, at most the workers' prefetch away.
-  void request_stop();
+  /// `reason`: who asked for it; the first one stands.
+  void request_stop(const std::string& reason);
+  /// Empty while nobody has asked.
+  std::string stop_reason() const;
 
  private:
   struct Impl;

@@ -220,12 +220,13 @@ bool JobState::everyone_knows_failure() const {
   });
 }
 
-std::uint64_t JobState::request_stop() {
+std::uint64_t JobState::request_stop(const std::string& reason) {
   std::uint64_t last_step = 0;
   {
     const std::lock_guard lock(mutex_);
     if (stop_after_) return *stop_after_;
     stop_after_ = last_step = last_sent_;
+    stop_reason_ = reason;
   }
   changed_();
   return last_step;
@@ -255,6 +256,11 @@ std::optional<WorkerFailure> JobState::failure() const {
 bool JobState::stop_requested() const {
   const std::lock_guard lock(mutex_);
   return stop_after_.has_value();
+}
+
+std::string JobState::stop_reason() const {
+  const std::lock_guard lock(mutex_);
+  return stop_reason_;
 }
 
 Place JobState::coordinator_place() const {

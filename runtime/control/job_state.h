@@ -104,8 +104,9 @@ class JobState {
   /// Declares those lost that have been silent for the deadline, or for two of them from the
   /// beginning on; the time of the next look.
   Clock::time_point find_lost();
-  /// The last step that any worker runs: the highest one that has been handed out.
-  std::uint64_t request_stop();
+  /// The last step that any worker runs: the highest one that has been handed out. The first reason
+  /// stands.
+  std::uint64_t request_stop(const std::string& reason);
 
   /// Whether `step` may be sent to a worker whose credit ends with `through`; kSend records that it
   /// is. REQUIRES: the job is open.
@@ -118,6 +119,7 @@ class JobState {
   /// Whether every worker that still runs has been told; one that was never heard of does not know.
   bool everyone_knows_failure() const;
   bool stop_requested() const;
+  std::string stop_reason() const;
   /// Of rank 0, in whose process this is.
   Place coordinator_place() const;
   JobSnapshot snapshot() const;
@@ -137,6 +139,7 @@ class JobState {
   std::optional<Job> job_;
   std::optional<WorkerFailure> failure_;
   std::optional<std::uint64_t> stop_after_;
+  std::string stop_reason_;
   std::uint64_t last_sent_ = 0;
   std::vector<WorkerRecord> workers_;  // by rank
 };

@@ -264,7 +264,7 @@ void Recorder::restore(const Checkpoint& checkpoint) {
   writer.commit(best_manifest());
 }
 
-void Recorder::finish(const std::string& status, const std::optional<Scores>& scores,
+void Recorder::finish(const RunEnd& end, const std::optional<Scores>& scores,
                       ParameterSet& parameters) {
   if (scores) keep_best(epochs_done_, *scores, parameters);
   CheckpointWriter writer(directory_.checkpoints() / "final");
@@ -277,16 +277,18 @@ void Recorder::finish(const std::string& status, const std::optional<Scores>& sc
   checkpoint(steps_done_, "checkpoints/final");
   const double seconds = seconds_since(start_);
   const Scores best = best_ ? best_->scores : Scores{};
-  directory_.event("run_end", Json{{"status", status},
+  directory_.event("run_end", Json{{"status", end.status},
+                                   {"reason", end.reason.empty() ? Json() : Json(end.reason)},
                                    {"best_valid_acc", accuracy_or_null(best.validation)},
                                    {"test_acc", accuracy_or_null(best.test)},
                                    {"epochs", epochs_done_},
                                    {"steps", steps_done_},
                                    {"plan_wait_share", step_s_ > 0 ? plan_wait_s_ / step_s_ : 0},
                                    {"seconds", seconds}});
-  progress_.lasting(fmt::format("{} after {} steps, {:.1f} s: best valid {} {}, test {}; run in {}",
-                                status, steps_done_, seconds, metric_, percent(best.validation),
-                                percent(best.test), directory_.path().string()));
+  progress_.lasting(fmt::format(
+      "{} after {} steps, {:.1f} s: best valid {} {}, test {}; run in {}",
+      end.reason.empty() ? end.status : fmt::format("{} ({})", end.status, end.reason), steps_done_,
+      seconds, metric_, percent(best.validation), percent(best.test), directory_.path().string()));
 }
 
 }  // namespace gsplit

@@ -30,6 +30,12 @@ struct RunFacts {
   std::int64_t num_parameters = 0;
 };
 
+/// How a run has ended.
+struct RunEnd {
+  std::string status;  ///< done, early_stop or stopped
+  std::string reason;  ///< who stopped it; else empty
+};
+
 class Recorder {
  public:
   /// Begins the run in `directory`, or continues it where `resumed` is not null. References must
@@ -42,8 +48,7 @@ class Recorder {
   void epoch(std::uint32_t epoch, const std::optional<Scores>& scores, std::uint64_t peak_rss_bytes,
              ParameterSet& parameters);
   /// End of the run; `scores` where it was never evaluated before.
-  void finish(const std::string& status, const std::optional<Scores>& scores,
-              ParameterSet& parameters);
+  void finish(const RunEnd& end, const std::optional<Scores>& scores, ParameterSet& parameters);
 
   /// Records that a checkpoint was committed under `path`, relative to the run directory.
   void checkpoint(std::uint64_t step, const std::string& path);

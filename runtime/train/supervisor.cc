@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace gsplit {
@@ -53,7 +54,7 @@ std::string job_name(const Supervisor::Options& options) {
 }  // namespace
 
 Supervisor::Supervisor(const Options& options, const Log& log)
-    : options_(options), log_(log), word_(job_name(options)) {
+    : options_(options), log_(log), launcher_(getppid()), word_(job_name(options)) {
   const sigset_t set = signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
@@ -104,14 +105,23 @@ void Supervisor::take_signal(int signal) {
   if (signal == SIGINT && std::exchange(interrupted_, true)) {
     _exit(static_cast<int>(ExitCode::kStopped));
   }
-  if (signal != SIGTERM || !options_.rank) return ask_to_stop();
   const std::lock_guard lock(mutex_);
+  if (signal != SIGTERM || !options_.rank) return ask_to_stop(signal);
   if (!decision_) decision_ = Clock::now() + kListen;
 }
 
-void Supervisor::ask_to_stop() {
-  if (stop_wanted_.exchange(true)) return;
+void Supervisor::ask_to_stop(int signal) {
+  if (!stop_reason_.empty()) return;
+  stop_reason_ = fmt::format("SIG{} to {}", sigabbrev_np(signal), own_place());
+  if (options_.rank && getppid() != launcher_) {
+    stop_reason_ = fmt::format("the launcher of {} has ended", own_place());
+  }
   log_.info("asked to stop: the run ends after the steps under way");
+}
+
+std::string Supervisor::stop_reason() const {
+  const std::lock_guard lock(mutex_);
+  return stop_reason_;
 }
 
 void Supervisor::look_at_clock() {
@@ -126,7 +136,7 @@ void Supervisor::look_at_clock() {
   }
   if (!decision_ || now < *decision_ || failed_) return;
   decision_.reset();
-  if (met_) return ask_to_stop();
+  if (met_) return ask_to_stop(SIGTERM);
   speak(own_place() +
         " failed in starting at step 0: told to end (SIGTERM) before all ranks had met; start the "
         "job again, and if it was not you who ended it, see the launcher's message");

@@ -14,7 +14,6 @@
 // what a rank prints then is lost once the pipe is full, rather than that it waits.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <mutex>
@@ -42,8 +41,9 @@ class Supervisor {
   Supervisor(const Options& options, const Log& log);
   ~Supervisor();
 
-  /// Set by signals; for ClientOptions.
-  const std::atomic<bool>& stop_wanted() const { return stop_wanted_; }
+  /// Why the job is to stop, once a signal has asked for it: "SIGUSR1 to rank 2 on node-7", or
+  /// that the launcher has ended; for ClientOptions. Empty until then.
+  std::string stop_reason() const;
 
   /// The handle of the flag by which the processes of a job agree on who speaks: made by rank 0,
   /// handed to the others over the communicator.
@@ -83,7 +83,8 @@ class Supervisor {
   void watch(const std::stop_token& ending);
   void take_signal(int signal);
   void look_at_clock();
-  void ask_to_stop();
+  /// REQUIRES: mutex_ held.
+  void ask_to_stop(int signal);
   bool was_suspended(Clock::time_point now);
   void speak(const std::string& line);
   void keep_word() const;
@@ -92,10 +93,11 @@ class Supervisor {
 
   const Options options_;
   const Log& log_;
-  std::atomic<bool> stop_wanted_{false};
+  const int launcher_;
   LastWord word_;  // initialised by options_
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  std::string stop_reason_;
   bool met_ = false;
   bool failed_ = false;
   std::optional<Clock::time_point> decision_;  // on a SIGTERM that has come

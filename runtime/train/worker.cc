@@ -202,7 +202,7 @@ void Worker::meet() {
           .host = host_name(),
           .device = backend_->describe(),
           .deadline = config_.deadline,
-          .stop_wanted = &supervisor_.stop_wanted(),
+          .stop_reason = [this] { return supervisor_.stop_reason(); },
           .on_failure = [this](const WorkerFailure& failure) { supervisor_.failed(failure); }},
       progress_);
   communicator_.barrier();  // who has not come so far is missed within the deadline
@@ -338,8 +338,9 @@ ExitCode Worker::finish() {
   save_checkpoint();
   const std::optional<Scores> scores = evaluate(!stopped && !evaluated_last_);
   if (recorder_) {
-    recorder_->finish(stopped ? "stopped" : (early ? "early_stop" : "done"), scores,
-                      trainer_->model().parameters());
+    recorder_->finish({.status = stopped ? "stopped" : (early ? "early_stop" : "done"),
+                       .reason = stopped ? coordinator_->stop_reason() : ""},
+                      scores, trainer_->model().parameters());
   }
   return stopped ? ExitCode::kStopped : ExitCode::kDone;
 }

@@ -68,6 +68,7 @@ class Outcome:
     lines: list  # of stderr, ours
     stderr: str
     status: str | None  # of run_end
+    reason: str | None  # of run_end
     left: dict  # processes still there at the limit
     seconds: float
     last_step: int
@@ -120,7 +121,7 @@ class Job:
         ends = self.events("run_end")
         steps = self.events("step")
         return Outcome(code, [line for line in stderr.splitlines() if line.startswith("gsplit: ")], stderr,
-                       ends[0]["status"] if ends else None, left, seconds, steps[-1]["step"] if steps else 0)
+                       ends[0]["status"] if ends else None, ends[0]["reason"] if ends else None, left, seconds, steps[-1]["step"] if steps else 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +220,11 @@ class Matrix(FaultTest):
         elif expected == "stop":
             self.assert_stopped(outcome)
             if case.target != "mpirun":
-                self.assertEqual(outcome.code, 130)
+                self.assertEqual((outcome.code, outcome.reason.split(" on ")[0]), (130, f"SIG{case.signal} to {case.target}"))
+            elif case.signal == "KILL":
+                self.assertRegex(outcome.reason, r"^the launcher of rank \d on \S+ has ended$")
+            else:
+                self.assertRegex(outcome.reason, rf"^SIG{case.signal} to rank \d on \S+$")
         else:
             self.assertEqual((outcome.left, outcome.lines, outcome.status), ({}, [], "done"), outcome.stderr)
 
@@ -303,7 +308,7 @@ class Stops(FaultTest):
         self.must("stop", job.events("run_start")[0]["coordinator"])
         outcome = job.outcome()
         self.assert_stopped(outcome)
-        self.assertEqual(outcome.code, 130)
+        self.assertEqual((outcome.code, outcome.reason), (130, "gsplit stop"))
 
     def test_rank_threads_stop_in_good_order(self):
         for name in ("USR1", "TERM", "INT"):
@@ -314,6 +319,7 @@ class Stops(FaultTest):
                 outcome = job.outcome()
                 self.assert_stopped(outcome)
                 self.assertEqual((outcome.code, outcome.stderr), (130, ""))
+                self.assertTrue(outcome.reason.startswith(f"SIG{name} to rank 0 on "), outcome.reason)
                 self.assertTrue((job.run_dir / "checkpoints" / "final" / "model.safetensors").exists())
 
     def test_a_second_interrupt_ends_at_once(self):

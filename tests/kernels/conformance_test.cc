@@ -170,6 +170,26 @@ bool kept(const Dropout& dropout, OriginalId node, std::size_t column) {
   return (column % 2 == 0 ? word & 0xFFFFu : word >> 16) >= dropout.threshold();
 }
 
+// A loss that is NaN must show: no activation turns NaN into a number.
+TEST_P(Conformance, ActivationsKeepNaN) {
+  for (Activation activation : {Activation::kNone, Activation::kRelu, Activation::kElu}) {
+    Rows values = random_rows(3, 40);
+    values[1][7] = values[2][39] = std::nan("");
+    const auto backend = make_cpu_backend(1);
+    const auto stream = backend->memory().create_stream();
+    Matrix matrix = to_matrix(values, 40, *backend);
+    backend->dense().bias_activation_dropout(
+        {.values = matrix.view(), .bias = {}, .activation = activation, .dropout = {}, .nodes = {}},
+        *stream);
+    const Rows rows = to_rows(matrix.view());
+    for (std::size_t i = 0; i < 3; ++i) {
+      for (std::size_t c = 0; c < 40; ++c) {
+        EXPECT_EQ(std::isnan(rows[i][c]), std::isnan(values[i][c])) << i << " " << c;
+      }
+    }
+  }
+}
+
 TEST_P(Conformance, BiasActivationDropoutAndItsGradient) {
   constexpr std::size_t kRows = 300, kCols = 45;
   const auto nodes = some_nodes(kRows);

@@ -270,7 +270,7 @@ TEST(Coordinator, AWorkerThatIsAskedToStopStopsTheJob) {
   ControlFixture job(2, kPlan);
   std::atomic<bool> stop_wanted{false};
   ClientOptions options = job.options(1);
-  options.stop_wanted = &stop_wanted;
+  options.stop_reason = [&] { return stop_wanted ? "SIGUSR1 to rank 1" : ""; };
   const auto asked = job.client(options);
   const auto other = job.client(0);
   std::this_thread::sleep_for(std::chrono::milliseconds(60));

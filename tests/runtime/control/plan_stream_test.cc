@@ -133,7 +133,7 @@ TEST(PlanStream, AStopEndsEveryWorkerAfterTheSameStepSoon) {
 
 TEST(PlanStream, AStopBeforeTheFirstStepEndsAtOnce) {
   ControlFixture job(2, {.seed = 5, .batch_size = 10, .epochs = 100});
-  job.coordinator().request_stop();
+  job.coordinator().request_stop("a test");
   job.open();
   run_workers(job, 2, 7, [&](int, CoordinatorClient& client, PlanStream& plans) {
     EXPECT_FALSE(plans.next());
