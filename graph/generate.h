@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 
+#include "graph/synthetic_nodes.h"
+
 namespace gsplit {
 
 /// Degree-corrected stochastic block model (B. Karrer and M. Newman, Phys. Rev. E 83, 016107):
@@ -22,6 +24,8 @@ struct SbmOptions {
   double train_share = 0.10;
   double validation_share = 0.05;
   double test_share = 0.10;
+
+  SplitShares splits() const { return {train_share, validation_share, test_share}; }
 };
 
 /// Writes a dataset to `directory`, which must not exist (UsageError, as for options that no graph
