@@ -12,10 +12,13 @@
 
 namespace gsplit {
 
-/// Nodes of one split with their classes, in the order of the file.
+/// Nodes of one split with their labels, in the order of the file. Of `labels` and `label_rows` the
+/// one of the dataset's task is filled.
 struct LabeledNodes {
   std::vector<std::uint64_t> nodes;  ///< OriginalIds
-  std::vector<std::int32_t> labels;  ///< same length, in [0, num_classes)
+  std::vector<std::int32_t> labels;  ///< multi-class: same length, in [0, num_classes)
+  std::vector<std::uint8_t>
+      label_rows;  ///< multi-label: (nodes, num_classes), row by row, each 0 or 1
 };
 
 /// Owns mappings of the large arrays. Immutable after open(); safe to read from several threads.
@@ -57,6 +60,7 @@ struct DatasetArrays {
   std::uint64_t num_nodes = 0;
   std::uint64_t num_classes = 0;
   LabeledNodes train, validation, test;
+  bool edge_weights = false;  ///< whether edge_weight.npy, (edges), stands beside edges.npy
 };
 
 /// Writes metadata.yaml and the split arrays into `directory`, where edges.npy and feat.npy already

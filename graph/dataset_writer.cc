@@ -9,12 +9,18 @@ namespace {
 
 void write_split(const std::filesystem::path& directory, const std::string& prefix,
                  const LabeledNodes& split) {
-  GSPLIT_CHECK(split.nodes.size() == split.labels.size());
   // 64-bit signed, as GraphBolt's loaders hand them to torch.
   const std::vector<std::int64_t> seeds(split.nodes.begin(), split.nodes.end());
-  const std::vector<std::int64_t> labels(split.labels.begin(), split.labels.end());
   write_npy<std::int64_t>(directory / (prefix + "_seeds.npy"), seeds, {seeds.size()});
-  write_npy<std::int64_t>(directory / (prefix + "_labels.npy"), labels, {labels.size()});
+  const std::filesystem::path file = directory / (prefix + "_labels.npy");
+  if (split.label_rows.empty()) {
+    GSPLIT_CHECK(split.nodes.size() == split.labels.size());
+    const std::vector<std::int64_t> labels(split.labels.begin(), split.labels.end());
+    write_npy<std::int64_t>(file, labels, {labels.size()});
+  } else {
+    write_npy<std::uint8_t>(file, split.label_rows,
+                            {seeds.size(), split.label_rows.size() / seeds.size()});
+  }
 }
 
 YAML::Node numpy_entry(const std::string& path) {
@@ -46,6 +52,11 @@ YAML::Node description_of(const DatasetArrays& arrays) {
   nodes["num"] = arrays.num_nodes;
   root["graph"]["nodes"].push_back(nodes);
   root["graph"]["edges"].push_back(numpy_entry("edges.npy"));
+  if (arrays.edge_weights) {
+    YAML::Node weights = named_entry("weight", "edge_weight.npy");
+    weights["domain"] = "edge";
+    root["graph"]["feature_data"].push_back(weights);
+  }
   YAML::Node features = named_entry("feat", "feat.npy");
   features["domain"] = "node";
   root["feature_data"].push_back(features);
