@@ -33,4 +33,20 @@ struct SbmOptions {
 /// one is never seen. Needs about 16 bytes an undirected edge and 24 a node beside the files.
 void generate_sbm(const SbmOptions& options, const std::filesystem::path& directory, int threads);
 
+/// R-MAT with the parameters of Graph500 (a, b, c, d = .57, .19, .19, .05) and scrambled ids:
+/// directed edges as they fall, self-loops and parallel edges among them. A number of nodes that is
+/// no power of two takes the next one and draws again what falls outside. Classes are of equal size
+/// by in-degree, features and splits as for the block model.
+struct RmatOptions {
+  std::uint64_t nodes = 0;  ///< 2 to 2^32
+  double degree = 0;        ///< directed edges / nodes
+  std::uint64_t features = 0;
+  std::uint64_t classes = 0;
+  std::uint64_t seed = 0;
+  SplitShares splits;
+};
+
+/// As generate_sbm; needs about 32 bytes a node beside the files.
+void generate_rmat(const RmatOptions& options, const std::filesystem::path& directory, int threads);
+
 }  // namespace gsplit
