@@ -138,10 +138,10 @@ class FeatureBlock {
     const auto characters = static_cast<std::uint64_t>(block_.end - block_.begin);
     if (rows_.size() <= characters / (2 * width_)) return false;
     const auto is_short = [this](const char* row) {
-      return count_columns(row, end_of_line(row, block_.end)) != width_;
+      const auto length = static_cast<std::uint64_t>(end_of_line(row, block_.end) + 1 - row);
+      return length < 2 * width_;
     };
-    const auto first = std::find_if(rows_.begin(), rows_.end(), is_short);
-    fault_ = first == rows_.end() ? rows_.front() : *first;
+    fault_ = *std::find_if(rows_.begin(), rows_.end(), is_short);
     return true;
   }
 
