@@ -10,8 +10,10 @@ constexpr std::size_t kBatch = std::size_t{1} << 16;
 
 /// Ordered by destination, then source; the weight has no say.
 struct Edge {
+  static constexpr int kKeys = 2;
   std::uint64_t destination;
   std::uint64_t source;
+  std::uint64_t key(int k) const { return k == 0 ? source : destination; }
   bool operator<(const Edge& other) const {
     return destination != other.destination ? destination < other.destination
                                             : source < other.source;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "graph/import/output_file.h"
+#include "graph/import/radix_sort.h"
 #include "kernels/base/error.h"
 
 namespace gsplit {
@@ -21,7 +22,8 @@ struct SortLimits {
   int threads = 1;
 };
 
-/// Record: trivially copyable, with operator<. Equal records come out in the order they went in, so
+/// Record: trivially copyable, with operator< and the keys of radix_sort.h, which must agree. Equal
+/// records come out in the order they went in, so
 /// that neither memory nor threads change the result. One owner, not thread-safe.
 template <class Record>
 class ExternalSorter {
@@ -32,8 +34,8 @@ class ExternalSorter {
   /// records is raised to that.
   ExternalSorter(std::filesystem::path spill, const SortLimits& limits)
       : spill_path_(std::move(spill)), limits_(limits) {
-    // A stable sort takes half of its input in scratch space.
-    capacity_ = std::max<std::uint64_t>(1024, limits.memory / (sizeof(Record) * 3 / 2));
+    // The sort takes as much again.
+    capacity_ = std::max<std::uint64_t>(1024, limits.memory / (2 * sizeof(Record)));
   }
   ExternalSorter(const ExternalSorter&) = delete;
   ExternalSorter& operator=(const ExternalSorter&) = delete;
@@ -75,11 +77,11 @@ class ExternalSorter {
   struct Head {
     Record record;
     std::size_t run;
-    /// The smallest first, and among equals the run that was filled first.
-    bool operator<(const Head& other) const {
-      if (other.record < record) return true;
-      if (record < other.record) return false;
-      return run > other.run;
+    /// Among equals the run that was filled first comes first.
+    bool comes_before(const Head& other) const {
+      if (record < other.record) return true;
+      if (other.record < record) return false;
+      return run < other.run;
     }
   };
 
@@ -93,12 +95,14 @@ class ExternalSorter {
     const auto chunks = static_cast<std::uint64_t>(limits_.threads);
     const std::uint64_t size = records_.size();
     std::vector<Bounds> bounds(chunks);
+    std::vector<Record> scratch(size);
 #pragma omp parallel for num_threads(limits_.threads) schedule(static)
     for (std::uint64_t c = 0; c < chunks; ++c) {
       bounds[c] = {size / chunks * c + std::min(c, size % chunks),
                    size / chunks * (c + 1) + std::min(c + 1, size % chunks)};
-      std::stable_sort(records_.begin() + static_cast<std::ptrdiff_t>(bounds[c].begin),
-                       records_.begin() + static_cast<std::ptrdiff_t>(bounds[c].end));
+      const std::uint64_t count = bounds[c].end - bounds[c].begin;
+      radix_sort(std::span(records_).subspan(bounds[c].begin, count),
+                 std::span(scratch).subspan(bounds[c].begin, count));
     }
     return bounds;
   }
@@ -142,16 +146,24 @@ class ExternalSorter {
       Head head{{}, r};
       if (pop(runs[r], buffer_records, head.record)) heap.push_back(head);
     }
-    std::make_heap(heap.begin(), heap.end());
+    // Runs of a file may be many: a binary heap with the next record at its front.
+    for (std::size_t i = heap.size(); i-- > 0;) sift_down(heap, i);
     while (!heap.empty()) {
-      std::pop_heap(heap.begin(), heap.end());
-      Head& head = heap.back();
-      emit(head.record);
-      if (pop(runs[head.run], buffer_records, head.record)) {
-        std::push_heap(heap.begin(), heap.end());
-      } else {
+      emit(heap.front().record);
+      if (!pop(runs[heap.front().run], buffer_records, heap.front().record)) {
+        heap.front() = heap.back();
         heap.pop_back();
       }
+      sift_down(heap, 0);
+    }
+  }
+
+  static void sift_down(std::vector<Head>& heap, std::size_t at) {
+    for (std::size_t child = 2 * at + 1; child < heap.size(); child = 2 * at + 1) {
+      if (child + 1 < heap.size() && heap[child + 1].comes_before(heap[child])) ++child;
+      if (heap[at].comes_before(heap[child])) return;
+      std::swap(heap[at], heap[child]);
+      at = child;
     }
   }
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::seconds kBetweenLines{5};
 constexpr std::uint64_t kBytesOnDisk = 12;  // 4 a node id, and the destinations once more
-constexpr std::uint64_t kBytesSorted = 16;  // in memory or spilled
+constexpr std::uint64_t kBytesSorted = 16;  // spilled; in memory twice
 constexpr std::uint64_t kSparsest = 1000;   // ids for each edge
 constexpr std::uint64_t kSmallGraph = std::uint64_t{1} << 20;
 
@@ -92,12 +92,12 @@ void ImportJob::announce_edges(std::uint64_t edges, bool exactly) const {
   // An edge count comes from a file: it may be anything.
   const std::uint64_t rows = std::min(edges, std::uint64_t{1} << 48) * (options_.steps.reverse + 1);
   const std::uint64_t sorted = options_.steps.dedup ? rows * kBytesSorted : 0;
-  const std::uint64_t spilled = sorted > options_.memory ? sorted : 0;
+  const std::uint64_t spilled = 2 * sorted > options_.memory ? sorted : 0;
   const std::uint64_t disk = rows * kBytesOnDisk + spilled;
   const std::uint64_t free = free_disk_bytes(directory_);
   log_.info(fmt::format("{} {} edges: {} of disk of {} free, {} of memory of {} allowed",
                         exactly ? "expect" : "expect about", edges, bytes_text(disk),
-                        bytes_text(free), bytes_text(std::min(sorted, options_.memory)),
+                        bytes_text(free), bytes_text(std::min(2 * sorted, options_.memory)),
                         bytes_text(options_.memory)));
   if (disk <= free) return;
   const std::string need =
