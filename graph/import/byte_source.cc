@@ -6,6 +6,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -289,7 +290,10 @@ ByteSource::ByteSource(const std::filesystem::path& path)
 ByteSource::~ByteSource() = default;
 
 std::span<const char> ByteSource::next() { return reader_->next(); }
-std::uint64_t ByteSource::file_bytes() const { return reader_->file().size(); }
-std::uint64_t ByteSource::consumed() const { return reader_->file().consumed(); }
+double ByteSource::progress() const {
+  const StoredFile& file = reader_->file();
+  return static_cast<double>(file.consumed()) /
+         static_cast<double>(std::max<std::uint64_t>(1, file.size()));
+}
 
 }  // namespace gsplit

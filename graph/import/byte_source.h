@@ -24,8 +24,7 @@ class ByteSource {
   std::span<const char> next();
 
   const std::filesystem::path& path() const { return path_; }
-  std::uint64_t file_bytes() const;  ///< size of the file as stored
-  std::uint64_t consumed() const;    ///< of them, read so far: for progress
+  double progress() const;  ///< share of the file, as stored, that has been read
 
  private:
   class Reader;

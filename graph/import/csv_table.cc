@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "graph/import/npy_stream.h"
+#include "graph/import/progress.h"
 #include "graph/import/text_blocks.h"
 
 namespace gsplit {
@@ -218,8 +219,9 @@ NodeLabels read_csv_labels(const std::filesystem::path& path, std::uint64_t num_
 }
 
 std::uint64_t convert_csv_features(const std::filesystem::path& path, std::uint64_t num_nodes,
-                                   const std::filesystem::path& npy, int threads) {
+                                   const std::filesystem::path& npy, int threads, const Log& log) {
   TextBlocks blocks(path);
+  Progress progress(log, "rows of features");
   NpyStream out(npy);
   std::uint64_t width = 0;
   std::uint64_t rows = 0;
@@ -238,6 +240,7 @@ std::uint64_t convert_csv_features(const std::filesystem::path& path, std::uint6
     rows += parsed.num_rows();
     if (rows > num_nodes) refuse_rows(path, rows, num_nodes);
     out.append(parsed.values());
+    progress.report(rows, blocks.source().progress());
   }
   if (rows < num_nodes) refuse_rows(path, rows, num_nodes);
   out.finish(npy_type_of<float>::value, {num_nodes, width});

@@ -27,6 +27,6 @@ NodeLabels read_csv_labels(const std::filesystem::path& path, std::uint64_t num_
 /// Writes one row a node as (num_nodes, columns) f4 to `npy`; every value must be finite. Returns
 /// the number of columns.
 std::uint64_t convert_csv_features(const std::filesystem::path& path, std::uint64_t num_nodes,
-                                   const std::filesystem::path& npy, int threads);
+                                   const std::filesystem::path& npy, int threads, const Log& log);
 
 }  // namespace gsplit

@@ -24,6 +24,17 @@ std::uint64_t columns_of(const NpyArray& labels) {
   return labels.shape().empty() ? 1 : label_columns(labels, labels.shape()[0]);
 }
 
+/// Classes that no node has count too; of several labels a node each must be there.
+void set_num_classes(ImportJob& job, std::uint64_t stated, std::uint64_t columns) {
+  const std::uint64_t found = job.arrays().num_classes;
+  if (found > stated || (columns > 1 && found != stated)) {
+    throw UsageError((job.options().input / "metadata.yaml").string() + " says num_classes is " +
+                         std::to_string(stated) + ", the labels need " + std::to_string(found),
+                     "correct it or the labels");
+  }
+  job.arrays().num_classes = stated;
+}
+
 void import_csv_edges(ImportJob& job, const DatasetDescription& description) {
   if (description.edge_weights) {
     throw UsageError(description.edge_weights->string() + " would give weights to csv edges",
@@ -63,13 +74,7 @@ void import_graphbolt(ImportJob& job) {
   splits.test = read_split(description.test, labels);
   description.csv_edges ? import_csv_edges(job, description) : import_npy_edges(job, description);
   job.set_splits(labels, splits);
-  if (job.arrays().num_classes > description.num_classes) {
-    throw UsageError((job.options().input / "metadata.yaml").string() + " says num_classes is " +
-                         std::to_string(description.num_classes) + ", the labels need " +
-                         std::to_string(job.arrays().num_classes),
-                     "correct it or the labels");
-  }
-  job.arrays().num_classes = description.num_classes;
+  set_num_classes(job, description.num_classes, labels.columns);
 }
 
 }  // namespace gsplit

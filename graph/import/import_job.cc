@@ -3,40 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "graph/import/edge_writer.h"
 #include "graph/import/output_file.h"
+#include "graph/import/progress.h"
 
 namespace gsplit {
 namespace {
 
-constexpr std::chrono::seconds kBetweenLines{5};
+/// Of a file or directory, also where its path ends with a slash.
+std::string name_of(const std::filesystem::path& input) {
+  const std::filesystem::path path = std::filesystem::absolute(input).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).stem().string();
+}
+
 constexpr std::uint64_t kBytesOnDisk = 12;  // 4 a node id, and the destinations once more
 constexpr std::uint64_t kBytesSorted = 16;  // spilled; in memory twice
 constexpr std::uint64_t kSparsest = 1000;   // ids for each edge
 constexpr std::uint64_t kSmallGraph = std::uint64_t{1} << 20;
-
-/// A line every few seconds.
-class Progress {
- public:
-  explicit Progress(const Log& log) : log_(log) {}
-
-  void report(std::uint64_t edges, double share) {
-    const auto now = Clock::now();
-    if (now - last_ < kBetweenLines) return;
-    last_ = now;
-    log_.info(fmt::format("read {} edges, {:.0f} %, {:.1f} M edges/s", edges, 100 * share,
-                          static_cast<double>(edges) / seconds() / 1e6));
-  }
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  const Log& log_;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point last_ = start_;
-};
 
 void log_totals(const Log& log, const EdgeTotals& totals, double seconds) {
   std::string line = fmt::format("{} edges read, {} written in {:.1f} s, {:.1f} M edges/s",
@@ -75,7 +59,7 @@ ImportJob::ImportJob(const ImportOptions& options, const StagedDirectory& staged
       log_(log),
       directory_(staged.path()),
       scratch_(staged.path() / ".scratch") {
-  arrays_.name = std::filesystem::absolute(options.input).lexically_normal().stem().string();
+  arrays_.name = name_of(options.input);
 }
 
 void ImportJob::announce_files(const std::string& what, std::uint64_t bytes) const {
@@ -109,7 +93,7 @@ void ImportJob::announce_edges(std::uint64_t edges, bool exactly) const {
 
 void ImportJob::import_edges(EdgeReader& reader, std::optional<std::uint64_t> num_nodes) {
   EdgeWriter writer(directory_, scratch_, options_.steps, {options_.memory, options_.threads});
-  Progress progress(log_);
+  Progress progress(log_, "edges");
   for (EdgeBatch batch; reader.next(batch);) {
     writer.add(batch);
     progress.report(writer.totals().read, reader.progress());

@@ -108,7 +108,7 @@ void import_csv(ImportJob& job) {
   const NodeLabels labels = read_csv_labels(csv_in(raw, "node-label"), nodes);
   job.log().info(std::to_string(nodes) + " rows of labels");
   convert_csv_features(csv_in(raw, "node-feat"), nodes, job.directory() / "feat.npy",
-                       job.options().threads);
+                       job.options().threads, job.log());
   const fs::path path = csv_in(raw, "edge");
   TextEdgeReader text(path, {.id_limit = nodes, .comments = false, .weights = false});
   CountedEdges reader(text, path, edges);

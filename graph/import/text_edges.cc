@@ -1,6 +1,5 @@
 #include "graph/import/text_edges.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -110,9 +109,6 @@ bool TextEdgeReader::next(EdgeBatch& batch) {
   return true;
 }
 
-double TextEdgeReader::progress() const {
-  const auto bytes = static_cast<double>(std::max<std::uint64_t>(1, blocks_.source().file_bytes()));
-  return static_cast<double>(blocks_.source().consumed()) / bytes;
-}
+double TextEdgeReader::progress() const { return blocks_.source().progress(); }
 
 }  // namespace gsplit
