@@ -35,11 +35,11 @@ void check_options(const ImportOptions& options) {
 void make_up_nodes(ImportJob& job) {
   const ImportOptions& options = job.options();
   DatasetArrays& arrays = job.arrays();
+  job.announce_files("generated features", arrays.num_nodes * options.features * sizeof(float));
   const std::vector<std::uint32_t> class_of =
       degree_classes(count_in_degrees(NpyArray::open(job.directory() / "edges.npy"),
                                       arrays.num_nodes, options.threads),
                      options.classes, options.seed, options.threads);
-  job.announce_files("generated features", arrays.num_nodes * options.features * sizeof(float));
   write_synthetic_features(
       job.directory() / "feat.npy", class_of,
       {.width = options.features, .classes = options.classes, .seed = options.seed},
@@ -64,6 +64,10 @@ void import_edge_list(ImportJob& job) {
   require(nodes > 0, options.input.string() + " holds no edge", "give a file of edges");
   require(nodes <= kMostNodes, "features and labels of more than 2^32 nodes cannot be generated",
           "number the nodes from 0 without gaps");
+  require(options.classes <= nodes,
+          "--classes is " + std::to_string(options.classes) + ", the graph has " +
+              std::to_string(nodes) + " nodes",
+          "give at most one class a node");
   make_up_nodes(job);
 }
 

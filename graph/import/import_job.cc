@@ -19,7 +19,7 @@ std::string name_of(const std::filesystem::path& input) {
 
 constexpr std::uint64_t kBytesOnDisk = 12;  // 4 a node id, and the destinations once more
 constexpr std::uint64_t kBytesSorted = 16;  // spilled; in memory twice
-constexpr std::uint64_t kSparsest = 1000;   // ids for each edge
+constexpr std::uint64_t kSparsest = 100;    // ids for each edge
 constexpr std::uint64_t kSmallGraph = std::uint64_t{1} << 20;
 
 void log_totals(const Log& log, const EdgeTotals& totals, double seconds) {

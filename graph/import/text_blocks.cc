@@ -27,7 +27,7 @@ bool TextBlocks::next(TextBlock& block) {
     ended_ = more.empty();
     if (ended_ && !buffer_.empty()) buffer_.push_back('\n');
     buffer_.insert(buffer_.end(), more.begin(), more.end());
-    const void* last = ::memrchr(buffer_.data(), '\n', buffer_.size());
+    const void* last = buffer_.empty() ? nullptr : ::memrchr(buffer_.data(), '\n', buffer_.size());
     if (last != nullptr) {
       whole_ = static_cast<std::size_t>(static_cast<const char*>(last) - buffer_.data()) + 1;
     } else if (buffer_.size() > kLongestLine) {

@@ -249,7 +249,7 @@ class Import(harness.Scratch):
 
     def test_flags(self):
         file = self.work / "e.txt"
-        file.write_text("0 1\n")
+        file.write_text("".join(f"{v} {v + 1}\n" for v in range(20)))
         for arguments, word in (
             (["--format", "parquet"], "--format"),
             (["--memory", "1"], "--memory"),
@@ -260,6 +260,7 @@ class Import(harness.Scratch):
             (["--split", "time"], "--split"),
             (["--features-random", "0"], "--features-random"),
             (["--nodes", "1"], "line 1"),
+            (["--classes", "22"], "--classes"),
         ):
             with self.subTest(arguments=arguments):
                 self.refused(word, file, "--format", "edgelist", *arguments)
