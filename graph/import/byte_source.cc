@@ -232,7 +232,7 @@ class ByteSource::Reader {
 
  private:
   struct Chunk {
-    std::vector<char> bytes = std::vector<char>(kChunk);
+    std::vector<char> bytes;  // kChunk, from its first use on
     std::size_t size = 0;
   };
 
@@ -258,6 +258,7 @@ class ByteSource::Reader {
       if (stopped_) return false;
     }
     Chunk& chunk = chunks_[filled_ % kChunks];  // only this thread moves filled_
+    chunk.bytes.resize(kChunk);
     chunk.size = 0;
     while (chunk.size < kChunk) {
       const std::size_t more = decoder_->read(std::span(chunk.bytes).subspan(chunk.size));
