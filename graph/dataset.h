@@ -73,6 +73,7 @@ struct DatasetArrays {
   std::uint64_t num_nodes = 0;
   std::uint64_t num_classes = 0;
   LabeledNodes train, validation, test;
+  bool edge_weights = false;  ///< whether edge_weight.npy, (edges), stands beside edges.npy
 };
 
 /// Writes metadata.yaml and the split arrays into `directory`, where edges.npy and feat.npy already

@@ -93,12 +93,16 @@ class YamlView {
                     "'format: numpy'");
     }
     if (name == "csv") {
-      format.refuse("is csv, which is not readable yet",
-                    "save it as npy, for edges with shape (2, E), and give 'format: numpy'");
+      format.refuse("is csv, which only gsplit import reads, and only for edges",
+                    "run gsplit import --format graphbolt, or save it as npy and give 'format: "
+                    "numpy'");
     }
     if (name != "numpy") format.refuse("is '" + name + "'", "give 'numpy'");
+    return file_path();
+  }
+  std::filesystem::path file_path() const {
     const YamlView path = at("path");
-    if (path.text().empty()) path.refuse("is empty", "name a .npy file");
+    if (path.text().empty()) path.refuse("is empty", "name a file");
     return file_->parent_path() / path.text();
   }
 
@@ -184,14 +188,19 @@ std::optional<SplitFiles> find_split(const YamlView& task, const std::string& ke
   return list ? std::optional(read_split(*list)) : std::nullopt;
 }
 
-DatasetDescription describe(const YamlView& root) {
+void describe_edges(const YamlView& entry, EdgeFormats formats, DatasetDescription& description) {
+  description.csv_edges = formats == EdgeFormats::kNumpyOrCsv && entry.at("format").text() == "csv";
+  description.edges = description.csv_edges ? entry.file_path() : entry.numpy_path();
+}
+
+DatasetDescription describe(const YamlView& root, EdgeFormats formats) {
   DatasetDescription description;
   const auto name = root.find("dataset_name");
   description.name = name ? name->text() : "unnamed";
   const YamlView graph = root.at("graph");
   description.num_nodes = graph.at("nodes").only_untyped_item().at("num").positive_integer(
       std::numeric_limits<std::int64_t>::max());
-  description.edges = graph.at("edges").only_untyped_item().numpy_path();
+  describe_edges(graph.at("edges").only_untyped_item(), formats, description);
   description.features = find_features(root).numpy_path();
   description.edge_weights = find_edge_weights(root);
   const YamlView task = find_task(root);
@@ -216,10 +225,11 @@ std::string read_small_file(const std::filesystem::path& file) {
 
 }  // namespace
 
-DatasetDescription read_dataset_description(const std::filesystem::path& file) {
+DatasetDescription read_dataset_description(const std::filesystem::path& file,
+                                            EdgeFormats formats) {
   const std::string text = read_small_file(file);
   try {
-    return describe(YamlView(YAML::Load(text), file, ""));
+    return describe(YamlView(YAML::Load(text), file, ""), formats);
   } catch (const YAML::Exception& error) {
     throw UsageError(file.string() + " is not valid YAML: " + error.what(), "correct it");
   }

@@ -52,6 +52,11 @@ YAML::Node description_of(const DatasetArrays& arrays) {
   nodes["num"] = arrays.num_nodes;
   root["graph"]["nodes"].push_back(nodes);
   root["graph"]["edges"].push_back(numpy_entry("edges.npy"));
+  if (arrays.edge_weights) {
+    YAML::Node weights = named_entry("weight", "edge_weight.npy");
+    weights["domain"] = "edge";
+    root["graph"]["feature_data"].push_back(weights);
+  }
   YAML::Node features = named_entry("feat", "feat.npy");
   features["domain"] = "node";
   root["feature_data"].push_back(features);

@@ -13,6 +13,7 @@
 #include "graph/generate.h"
 #include "graph/parallel_sort.h"
 #include "graph/staged_directory.h"
+#include "graph/synthetic_nodes.h"
 #include "kernels/base/philox.h"
 
 namespace gsplit {
@@ -21,37 +22,8 @@ namespace {
 constexpr double kParetoExponent = 2.3;  // of the density; the tail falls with 1.3
 constexpr double kShareInside = 0.75;
 constexpr double kHubShare = 1.0 / 30;  // largest expected degree / nodes
-constexpr double kSignal = 0.5;
-constexpr double kNoise = 2.0;
 constexpr std::uint32_t kMaxRounds = 100;
-constexpr std::uint64_t kMaxNodes = std::uint64_t{1} << 32;     // two ids fit a 64-bit key
-constexpr std::uint64_t kMaxFeatures = std::uint64_t{1} << 20;  // Philox counts 4 x 2^20 of them
-
-/// Sub-streams of the generator: the `layer` field of the counter. The numbers are part of the
-/// reproducibility promise.
-enum class SubStream : std::uint32_t {
-  kClassShare = 0,
-  kNode = 1,
-  kInside = 2,
-  kAcross = 3,
-  kCentre = 4,
-  kNoise = 5,
-  kSplit = 6,
-};
-
-DrawKey key_of(std::uint64_t seed, SubStream stream, std::uint32_t round = 0) {
-  return {.seed = seed,
-          .step = round,
-          .purpose = Purpose::kGenerator,
-          .layer = static_cast<std::uint32_t>(stream)};
-}
-
-/// In (0, 1], so that its logarithm is finite.
-double positive_unit(std::uint32_t random) { return (random + 1.0) * 0x1p-32; }
-
-std::uint64_t join(std::uint32_t high, std::uint32_t low) {
-  return (std::uint64_t{high} << 32) | low;
-}
+constexpr std::uint64_t kMaxNodes = std::uint64_t{1} << 32;  // two ids fit a 64-bit key
 
 /// Uniform integer in [0, range) by multiply-high.
 std::uint64_t bounded64(std::uint64_t random, std::uint64_t range) {
@@ -65,7 +37,8 @@ std::vector<std::uint64_t> draw_class_bounds(const SbmOptions& options) {
   std::vector<double> cumulative(options.classes);
   double sum = 0;
   for (std::uint64_t c = 0; c < options.classes; ++c) {
-    const PhiloxBlock random = draw(key_of(options.seed, SubStream::kClassShare), c, 0);
+    const PhiloxBlock random =
+        draw(generator_key(options.seed, GeneratorStream::kClassShare), c, 0);
     sum -= std::log(positive_unit(random.word[0]) * positive_unit(random.word[1]));
     cumulative[c] = sum;
   }
@@ -115,7 +88,7 @@ void draw_nodes(const SbmOptions& options, int threads, NodeTable& table,
                 std::vector<std::uint64_t>& weight) {
   const std::vector<std::uint64_t> bounds = draw_class_bounds(options);
   const double cap = weight_cap(options);
-  const DrawKey key = key_of(options.seed, SubStream::kNode);
+  const DrawKey key = generator_key(options.seed, GeneratorStream::kNode);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (std::uint64_t v = 0; v < options.nodes; ++v) {
     const PhiloxBlock random = draw(key, v, 0);
@@ -201,7 +174,7 @@ std::uint64_t draw_pair(const NodeSampler& nodes, const DrawKey& key, std::uint6
   const std::uint32_t u = nodes.at(bounded64(join(random.word[0], random.word[1]), nodes.total()));
   const NodeSampler::Interval own = nodes.class_of(u);
   const std::uint64_t second = join(random.word[2], random.word[3]);
-  if (key.layer == static_cast<std::uint32_t>(SubStream::kInside)) {
+  if (key.layer == static_cast<std::uint32_t>(GeneratorStream::kInside)) {
     return pair_key(u, nodes.at(own.begin + bounded64(second, own.size)));
   }
   if (own.size == nodes.total()) return pair_key(u, u);  // nobody outside: counts as a self-loop
@@ -223,18 +196,18 @@ std::vector<std::uint64_t> draw_round(const NodeSampler& nodes, const DrawKey& k
 
 /// Exactly `count` distinct pairs, sorted: each round draws what the earlier ones lack.
 std::vector<std::uint64_t> draw_pairs(const SbmOptions& options, const NodeSampler& nodes,
-                                      SubStream stream, std::uint64_t count, int threads) {
+                                      GeneratorStream stream, std::uint64_t count, int threads) {
   std::vector<std::uint64_t> pairs;
   for (std::uint32_t round = 0; pairs.size() < count; ++round) {
     if (round == kMaxRounds) {
       throw UsageError("the graph is too dense: only " + std::to_string(pairs.size()) + " of " +
                            std::to_string(count) + " pairs " +
-                           (stream == SubStream::kInside ? "within" : "between") +
+                           (stream == GeneratorStream::kInside ? "within" : "between") +
                            " classes could be placed",
                        "lower --degree or --classes, or raise --nodes");
     }
-    const std::vector<std::uint64_t> drawn =
-        draw_round(nodes, key_of(options.seed, stream, round), count - pairs.size(), threads);
+    const std::vector<std::uint64_t> drawn = draw_round(
+        nodes, generator_key(options.seed, stream, round), count - pairs.size(), threads);
     std::vector<std::uint64_t> merged;
     merged.reserve(pairs.size() + drawn.size());
     std::set_union(pairs.begin(), pairs.end(), drawn.begin(), drawn.end(),
@@ -256,9 +229,9 @@ std::vector<std::uint64_t> draw_edges(const SbmOptions& options, const NodeTable
           ? pairs
           : static_cast<std::uint64_t>(std::llround(static_cast<double>(pairs) * kShareInside));
   std::vector<std::uint64_t> edges =
-      draw_pairs(options, nodes, SubStream::kInside, inside, threads);
+      draw_pairs(options, nodes, GeneratorStream::kInside, inside, threads);
   const std::vector<std::uint64_t> across =
-      draw_pairs(options, nodes, SubStream::kAcross, pairs - inside, threads);
+      draw_pairs(options, nodes, GeneratorStream::kAcross, pairs - inside, threads);
   edges.insert(edges.end(), across.begin(), across.end());
   std::inplace_merge(edges.begin(), edges.begin() + static_cast<std::ptrdiff_t>(inside),
                      edges.end());
@@ -282,97 +255,8 @@ void write_edges(const std::filesystem::path& path, const std::vector<std::uint6
   file.close();
 }
 
-/// Standard normal variates number 0.. of `who` (G. Box and M. Muller, Ann. Math. Stat. 29, 1958).
-void draw_normals(const DrawKey& key, std::uint64_t who, std::span<float> out) {
-  for (std::size_t i = 0; i < out.size(); i += 4) {
-    const PhiloxBlock random = draw(key, who, static_cast<std::uint32_t>(i / 4));
-    float normal[4];
-    for (int pair = 0; pair < 4; pair += 2) {
-      const double radius = std::sqrt(-2 * std::log(positive_unit(random.word[pair])));
-      const double angle = 2 * std::numbers::pi * unit_interval(random.word[pair + 1]);
-      normal[pair] = static_cast<float>(radius * std::cos(angle));
-      normal[pair + 1] = static_cast<float>(radius * std::sin(angle));
-    }
-    std::copy_n(normal, std::min<std::size_t>(4, out.size() - i),
-                out.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-}
-
-void write_features(const std::filesystem::path& path, const SbmOptions& options,
-                    const std::vector<std::uint32_t>& class_of, int threads) {
-  const std::size_t width = options.features;
-  std::vector<float> centres(options.classes * width);
-  for (std::uint64_t c = 0; c < options.classes; ++c) {
-    draw_normals(key_of(options.seed, SubStream::kCentre), c,
-                 std::span(centres).subspan(c * width, width));
-  }
-  NpyWriter file(path, npy_type_of<float>::value, {options.nodes, width});
-  const auto features = file.as<float>();
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (std::uint64_t v = 0; v < options.nodes; ++v) {
-    const auto row = features.subspan(v * width, width);
-    draw_normals(key_of(options.seed, SubStream::kNoise), v, row);
-    const float* centre = &centres[class_of[v] * width];
-    for (std::size_t f = 0; f < width; ++f) {
-      row[f] = static_cast<float>(kSignal) * centre[f] + static_cast<float>(kNoise) * row[f];
-    }
-  }
-  file.close();
-}
-
-std::uint64_t share_of(std::uint64_t nodes, double share) {
-  return static_cast<std::uint64_t>(std::llround(static_cast<double>(nodes) * share));
-}
-
-/// The nodes of keys[begin, begin + count), ascending, with their classes.
-LabeledNodes label_nodes(std::span<const std::uint64_t> keys,
-                         const std::vector<std::uint32_t>& class_of) {
-  LabeledNodes split;
-  for (const std::uint64_t key : keys) split.nodes.push_back(key & 0xFFFFFFFFu);
-  std::sort(split.nodes.begin(), split.nodes.end());
-  for (const std::uint64_t node : split.nodes) {
-    split.labels.push_back(static_cast<std::int32_t>(class_of[node]));
-  }
-  return split;
-}
-
-/// Cuts a random order of the nodes, by a random key each, into the three splits.
-void draw_splits(const SbmOptions& options, const std::vector<std::uint32_t>& class_of, int threads,
-                 DatasetArrays& arrays) {
-  std::vector<std::uint64_t> keys(options.nodes);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (std::uint64_t v = 0; v < options.nodes; ++v) {
-    const PhiloxBlock random = draw(key_of(options.seed, SubStream::kSplit), v, 0);
-    keys[v] = join(random.word[0], static_cast<std::uint32_t>(v));
-  }
-  parallel_sort(keys, threads);
-  std::span<const std::uint64_t> rest(keys);
-  const auto take = [&](double share) {
-    const std::size_t count = std::min<std::size_t>(share_of(options.nodes, share), rest.size());
-    const auto taken = rest.first(count);
-    rest = rest.subspan(count);
-    return label_nodes(taken, class_of);
-  };
-  arrays.train = take(options.train_share);
-  arrays.validation = take(options.validation_share);
-  arrays.test = take(options.test_share);
-}
-
 void require(bool holds, const std::string& fault, const std::string& remedy) {
   if (!holds) throw UsageError(fault, remedy);
-}
-
-void check_shares(const SbmOptions& options) {
-  double sum = 0;
-  for (const double share : {options.train_share, options.validation_share, options.test_share}) {
-    require(share >= 0 && share <= 1, "a split's share is not in [0, 1]",
-            "correct --train-share, --validation-share or --test-share");
-    sum += share;
-  }
-  require(sum <= 1 + 1e-9, "the splits' shares sum to " + std::to_string(sum),
-          "lower --train-share, --validation-share or --test-share");
-  require(share_of(options.nodes, options.train_share) > 0, "no node would be a training node",
-          "raise --train-share or --nodes");
 }
 
 void check_options(const SbmOptions& options) {
@@ -381,13 +265,13 @@ void check_options(const SbmOptions& options) {
   require(options.degree > 0 && options.degree < static_cast<double>(options.nodes),
           "--degree is " + std::to_string(options.degree),
           "give a number above 0 and below --nodes");
-  require(options.features >= 1 && options.features <= kMaxFeatures,
+  require(options.features >= 1 && options.features <= kMaxSyntheticFeatures,
           "--features is " + std::to_string(options.features),
-          "give 1 to " + std::to_string(kMaxFeatures));
+          "give 1 to " + std::to_string(kMaxSyntheticFeatures));
   require(options.classes >= 1 && options.classes <= options.nodes &&
               options.classes <= std::numeric_limits<std::int32_t>::max(),
           "--classes is " + std::to_string(options.classes), "give 1 to --nodes");
-  check_shares(options);
+  check_split_shares(options.nodes, options.splits());
 }
 
 }  // namespace
@@ -402,9 +286,11 @@ void generate_sbm(const SbmOptions& options, const std::filesystem::path& direct
   } else {
     write_edges<std::int64_t>(staged.path() / "edges.npy", pairs, threads);
   }
-  write_features(staged.path() / "feat.npy", options, table.class_of, threads);
+  write_synthetic_features(
+      staged.path() / "feat.npy", table.class_of,
+      {.width = options.features, .classes = options.classes, .seed = options.seed}, threads);
   DatasetArrays arrays{.name = "sbm", .num_nodes = options.nodes, .num_classes = options.classes};
-  draw_splits(options, table.class_of, threads, arrays);
+  split_by_class(table.class_of, options.splits(), options.seed, threads, arrays);
   write_dataset_metadata(staged.path(), arrays);
   staged.commit();
 }

@@ -213,8 +213,11 @@ void check_size(const NpyHeader& header, std::span<const std::byte> data,
          "copy or write it again");
 }
 
-/// Magic, version 1.0, length and header, padded so that the data are aligned.
-std::string make_header(NpyType type, const std::vector<std::uint64_t>& shape) {
+}  // namespace
+
+std::string NpyType::name() const { return kind + std::to_string(bytes); }
+
+std::string npy_header(NpyType type, const std::vector<std::uint64_t>& shape) {
   const std::string order = type.bytes == 1 ? "|" : "<";
   std::string dictionary = "{'descr': '" + order + type.name() +
                            "', 'fortran_order': False, 'shape': " + shape_text(shape) + ", }";
@@ -229,20 +232,16 @@ std::string make_header(NpyType type, const std::vector<std::uint64_t>& shape) {
   return header + dictionary;
 }
 
-}  // namespace
-
-std::string NpyType::name() const { return kind + std::to_string(bytes); }
-
-NpyArray NpyArray::open(const std::filesystem::path& path) {
+NpyArray NpyArray::open(const std::filesystem::path& path, const std::filesystem::path& shown_as) {
   NpyArray array;
-  array.path_ = path;
+  array.path_ = shown_as;
   array.file_ = MappedFile::open(path);
-  const Sections sections = split_file(array.file_.bytes(), path);
-  NpyHeader header = HeaderParser(sections.header, path).parse();
-  check_size(header, sections.data, path);
+  const Sections sections = split_file(array.file_.bytes(), shown_as);
+  NpyHeader header = HeaderParser(sections.header, shown_as).parse();
+  check_size(header, sections.data, shown_as);
   // The format promises alignment; as<T>() relies on it.
   if (reinterpret_cast<std::uintptr_t>(sections.data.data()) % header.type.bytes != 0) {
-    refuse(path, "holds unaligned data");
+    refuse(shown_as, "holds unaligned data");
   }
   array.type_ = header.type;
   array.shape_ = std::move(header.shape);
@@ -268,7 +267,7 @@ NpyWriter::NpyWriter(const std::filesystem::path& path, NpyType type,
     : type_(type) {
   const auto bytes = array_bytes(type, shape);
   GSPLIT_CHECK(bytes && *bytes <= std::numeric_limits<std::int64_t>::max());
-  const std::string header = make_header(type, shape);
+  const std::string header = npy_header(type, shape);
   file_ = MappedFile::create(path, header.size() + *bytes);
   std::memcpy(file_.writable_bytes().data(), header.data(), header.size());
   data_ = file_.writable_bytes().subspan(header.size());

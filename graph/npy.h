@@ -72,7 +72,9 @@ class NpyArray {
  public:
   NpyArray() = default;
   /// Throws UsageError naming the file and what is wrong with it.
-  static NpyArray open(const std::filesystem::path& path);
+  static NpyArray open(const std::filesystem::path& path) { return open(path, path); }
+  /// The same, for a file that stands for another: `shown_as` is what messages and path() name.
+  static NpyArray open(const std::filesystem::path& path, const std::filesystem::path& shown_as);
 
   const std::filesystem::path& path() const { return path_; }
   NpyType type() const { return type_; }
@@ -125,6 +127,10 @@ class NpyArray {
   std::vector<std::uint64_t> shape_;
   std::span<const std::byte> data_;
 };
+
+/// What stands before the data in a file of this type and shape: magic, version 1.0, length,
+/// header, padded to a multiple of 64 bytes.
+std::string npy_header(NpyType type, const std::vector<std::uint64_t>& shape);
 
 /// A new array, mapped for writing in place; fill bytes(), then close(), which flushes it. The data
 /// starts at a multiple of 64 bytes.

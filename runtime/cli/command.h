@@ -16,6 +16,7 @@ namespace gsplit {
 using Action = std::function<ExitCode()>;
 
 void add_generate_command(CLI::App& app, Action& action);
+void add_import_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_partition_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);

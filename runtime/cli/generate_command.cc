@@ -23,12 +23,25 @@ struct GenerateFlags {
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
 
+RmatOptions rmat_of(const SbmOptions& options) {
+  return {.nodes = options.nodes,
+          .degree = options.degree,
+          .features = options.features,
+          .classes = options.classes,
+          .seed = options.seed,
+          .splits = options.splits()};
+}
+
 ExitCode generate(const GenerateFlags& flags) {
-  if (flags.kind != "sbm") {
-    throw UsageError("--kind " + flags.kind + " is not available", "available: sbm");
+  if (flags.kind != "sbm" && flags.kind != "rmat") {
+    throw UsageError("--kind " + flags.kind + " is not available", "available: sbm, rmat");
   }
   const auto start = std::chrono::steady_clock::now();
-  generate_sbm(flags.sbm, flags.out, flags.threads);
+  if (flags.kind == "rmat") {
+    generate_rmat(rmat_of(flags.sbm), flags.out, flags.threads);
+  } else {
+    generate_sbm(flags.sbm, flags.out, flags.threads);
+  }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::cout << fmt::format("wrote {}: {} nodes of degree {:g}, {} features, {} classes, {:.1f} s\n",
                            flags.out, flags.sbm.nodes, flags.sbm.degree, flags.sbm.features,
@@ -44,7 +57,9 @@ void add_generate_command(CLI::App& app, Action& action) {
   // A negative number would wrap to a large one.
   const CLI::Range positive(std::int64_t{1}, std::numeric_limits<std::int64_t>::max());
   CLI::App* command = app.add_subcommand("generate", "Write a synthetic dataset");
-  command->add_option("--kind", flags->kind, "sbm: degree-corrected stochastic block model");
+  command->add_option("--kind", flags->kind,
+                      "sbm: degree-corrected stochastic block model; rmat: R-MAT with Graph500's "
+                      "parameters, directed, classes by in-degree");
   command->add_option("--nodes", flags->sbm.nodes, "Number of nodes")->required()->check(positive);
   command->add_option("--degree", flags->sbm.degree, "Directed edges / nodes")->required();
   command->add_option("--features", flags->sbm.features, "Floats a node")

@@ -51,6 +51,7 @@ int run(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   gsplit::Action action;
   gsplit::add_generate_command(app, action);
+  gsplit::add_import_command(app, action);
   gsplit::add_inspect_command(app, action);
   gsplit::add_partition_command(app, action);
   gsplit::add_train_command(app, action);

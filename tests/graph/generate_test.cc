@@ -236,5 +236,108 @@ TEST_F(SbmTest, NeverWritesIntoWhatExists) {
   EXPECT_NO_THROW(open_dataset(directory_ / "g"));
 }
 
+class RmatTest : public SbmTest {
+ protected:
+  static RmatOptions options() {
+    return {.nodes = 5000,
+            .degree = 16,
+            .features = 3,
+            .classes = 4,
+            .seed = 5,
+            .splits = {.train = 1, .validation = 0, .test = 0}};
+  }
+  Dataset generate_rmat_in(const std::string& name, const RmatOptions& options, int threads = 2) {
+    generate_rmat(options, directory_ / name, threads);
+    return open_dataset(directory_ / name);
+  }
+  static std::vector<std::uint32_t> in_degrees(const Dataset& dataset) {
+    return count_in_degrees(dataset.edges, dataset.num_nodes, 2);
+  }
+};
+
+TEST_F(RmatTest, HasTheEdgesAskedForWithinTheNodes) {
+  for (const std::uint64_t nodes : {2ull, 3ull, 4096ull, 4097ull, 5000ull}) {
+    RmatOptions of = options();
+    of.nodes = nodes;
+    of.classes = 2;
+    const Dataset dataset = generate_rmat_in("g" + std::to_string(nodes), of);
+    EXPECT_EQ(dataset.num_edges, nodes * 16);
+    EXPECT_NO_THROW(validate_arrays(dataset, 2));
+  }
+}
+
+TEST_F(RmatTest, QuadrantsHaveTheSharesOfGraph500) {
+  // Two nodes: one level, so the edge is the quadrant; which node is the low one is scrambled.
+  RmatOptions of = options();
+  of.nodes = 2;
+  of.degree = 100000;
+  of.classes = 1;
+  double share[2][2] = {};
+  for (const auto& [u, v] : edges_of(generate_rmat_in("g", of))) share[u][v] += 1 / 200000.0;
+  const int low = share[0][0] > share[1][1] ? 0 : 1;
+  EXPECT_NEAR(share[low][low], 0.57, 0.005);
+  EXPECT_NEAR(share[low][1 - low], 0.19, 0.005);
+  EXPECT_NEAR(share[1 - low][low], 0.19, 0.005);
+  EXPECT_NEAR(share[1 - low][1 - low], 0.05, 0.005);
+}
+
+TEST_F(RmatTest, IsSkewedAndIdsTellNothing) {
+  const std::vector<std::uint32_t> degrees = in_degrees(generate_rmat_in("g", options()));
+  std::vector<std::uint32_t> sorted = degrees;
+  std::sort(sorted.begin(), sorted.end());
+  EXPECT_GT(sorted.back(), 40 * 16);
+  EXPECT_LT(sorted[2500], 8u) << "the median lies far below the mean";
+  double low_half = 0;
+  for (std::size_t v = 0; v < 2500; ++v) low_half += degrees[v] / 80000.0;
+  EXPECT_NEAR(low_half, 0.5, 0.15);
+}
+
+TEST_F(RmatTest, ClassesAreOfEqualSizeAndRiseWithTheInDegree) {
+  const Dataset dataset = generate_rmat_in("g", options());
+  const std::vector<std::uint32_t> degrees = in_degrees(dataset);
+  std::vector<std::uint32_t> least(4, ~0u), most(4, 0);
+  std::vector<int> size(4);
+  for (std::size_t v = 0; v < 5000; ++v) {
+    const auto c = static_cast<std::size_t>(dataset.train.labels[v]);
+    least[c] = std::min(least[c], degrees[v]);
+    most[c] = std::max(most[c], degrees[v]);
+    ++size[c];
+  }
+  for (std::size_t c = 0; c < 4; ++c) EXPECT_NEAR(size[c], 1250, 125);
+  for (std::size_t c = 1; c < 4; ++c) EXPECT_LE(most[c - 1], least[c]);
+}
+
+TEST_F(RmatTest, TheSameFilesForAnyThreadsAndOthersForAnotherSeed) {
+  generate_rmat_in("one", options(), 1);
+  generate_rmat_in("three", options(), 3);
+  RmatOptions other = options();
+  other.seed = 6;
+  generate_rmat_in("other", other);
+  for (const char* name : {"edges.npy", "feat.npy", "train_seeds.npy", "train_labels.npy"}) {
+    EXPECT_EQ(read_file(directory_ / "one" / name), read_file(directory_ / "three" / name)) << name;
+  }
+  EXPECT_NE(read_file(directory_ / "one" / "edges.npy"),
+            read_file(directory_ / "other" / "edges.npy"));
+}
+
+TEST_F(RmatTest, RefusesWhatCannotBe) {
+  const auto refusal_of = [&](auto change) {
+    RmatOptions of = options();
+    change(of);
+    try {
+      generate_rmat_in("refused", of);
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_THAT(refusal_of([](RmatOptions& o) { o.nodes = 1; }), HasSubstr("--nodes"));
+  EXPECT_THAT(refusal_of([](RmatOptions& o) { o.degree = 0; }), HasSubstr("--degree"));
+  EXPECT_THAT(refusal_of([](RmatOptions& o) { o.classes = 5001; }), HasSubstr("--classes"));
+  EXPECT_THAT(refusal_of([](RmatOptions& o) { o.features = 0; }), HasSubstr("--features"));
+  EXPECT_THAT(refusal_of([](RmatOptions& o) { o.splits.train = 0; }), HasSubstr("--train-share"));
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "refused"));
+}
+
 }  // namespace
 }  // namespace gsplit
