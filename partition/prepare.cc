@@ -18,6 +18,7 @@
 #include "partition/quality.h"
 #include "partition/shard_writer.h"
 #include "partition/simple_partitioners.h"
+#include "partition/stream_partitioner.h"
 
 namespace gsplit {
 namespace {
@@ -25,8 +26,9 @@ namespace {
 /// Part of every cache key: to be raised when the same options give other files.
 constexpr int kCacheVersion = 1;
 
-constexpr std::array<std::pair<std::string_view, PartitionMethod>, 4> kMethods{
+constexpr std::array<std::pair<std::string_view, PartitionMethod>, 5> kMethods{
     {{"metis", PartitionMethod::kMetis},
+     {"stream", PartitionMethod::kStream},
      {"random", PartitionMethod::kRandom},
      {"range", PartitionMethod::kRange},
      {"file", PartitionMethod::kFile}}};
@@ -128,6 +130,10 @@ Assignment assign_parts(const CscView& graph, const PresampleCounts& counts,
   switch (options.method) {
     case PartitionMethod::kMetis:
       return metis_partition(
+          graph, counts,
+          {.parts = options.parts, .seed = options.seed, .threads = options.threads});
+    case PartitionMethod::kStream:
+      return stream_partition(
           graph, counts,
           {.parts = options.parts, .seed = options.seed, .threads = options.threads});
     case PartitionMethod::kRandom:

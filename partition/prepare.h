@@ -12,7 +12,7 @@
 
 namespace gsplit {
 
-enum class PartitionMethod : std::uint8_t { kMetis, kRandom, kRange, kFile };
+enum class PartitionMethod : std::uint8_t { kMetis, kStream, kRandom, kRange, kFile };
 
 /// "metis", ...; UsageError for an unknown name. "auto" is kMetis.
 PartitionMethod partition_method_from_name(const std::string& name);
