@@ -12,7 +12,7 @@
 //
 // Memory beside the CSC and its counts, in bytes a node: 12 for loads, 20 for the drawn
 // out-neighbours, 16 for the clusters, 4 for each part up to 16 parts, and 2 for the result; while
-// clusters are made 28 more; a cluster takes some tens of bytes and up to 2 KiB in step 2. No array
+// clusters are made 28 more, in step 2 32 to 64 more; a cluster takes some tens of bytes. No array
 // has an entry for each edge. Time: about 20 passes over the edges, whatever the graph.
 //
 // Only in-edges are at hand. In step 1 out-edges are told by a few drawn ones. From step 3 on, up

@@ -22,6 +22,8 @@ struct UnitGraph::Trial {
 
 UnitGraph::UnitGraph(const WeightedGraph& graph, const NodeUnits& units, int threads)
     : units_(units), neighbors_(units.size()) {
+  const std::size_t most =
+      std::clamp<std::size_t>(graph.csc.num_nodes() / units.size(), 2, kMaxNeighbors);
 #pragma omp parallel num_threads(threads)
   {
     LabelWeights weights;
@@ -40,7 +42,7 @@ UnitGraph::UnitGraph(const WeightedGraph& graph, const NodeUnits& units, int thr
       std::sort(row.begin(), row.end(), [](const Neighbor& a, const Neighbor& b) {
         return a.weight != b.weight ? a.weight > b.weight : a.unit < b.unit;
       });
-      if (row.size() > kNeighbors) row.resize(kNeighbors);
+      if (row.size() > most) row.resize(most);
       row.shrink_to_fit();
     }
   }

@@ -18,9 +18,9 @@ namespace gsplit {
 
 class UnitGraph {
  public:
-  /// Heaviest neighbours that a unit keeps, which bounds the memory to 16 x 2 x kNeighbors bytes a
-  /// unit.
-  static constexpr std::size_t kNeighbors = 64;
+  /// A unit keeps its heaviest in-neighbours: as many as it has nodes on average, 2 to this number.
+  /// With the reverse edges that takes 32 bytes a node, 64 where units are hardly more than nodes.
+  static constexpr std::size_t kMaxNeighbors = 64;
 
   /// One pass over the edges. Keeps a reference to `units`.
   UnitGraph(const WeightedGraph& graph, const NodeUnits& units, int threads);
