@@ -22,7 +22,7 @@ namespace gsplit {
 struct PartitionInfo {
   int format_version = 2;
   int num_parts = 1;
-  std::string method;  ///< metis, random, range, file, or "none" for one part
+  std::string method;  ///< metis, stream, random, range, file, or "none" for one part
   std::string dataset_name;
   std::string dataset_fingerprint;  ///< content_fingerprint of the dataset it was made from
   std::uint64_t seed = 0;

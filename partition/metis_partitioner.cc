@@ -151,7 +151,7 @@ std::vector<idx_t> run_metis(SymmetricGraph& graph, NodeWeights& weights,
   throw SystemError(fmt::format("METIS {} on {} nodes and {} edges",
                                 status == METIS_ERROR_MEMORY ? "ran out of memory" : "failed",
                                 nodes, graph.adjncy.size() / 2),
-                    "free memory or choose --method random, range or file");
+                    "free memory or choose --method stream");
 }
 
 }  // namespace
@@ -163,7 +163,7 @@ void check_metis_limits(std::uint64_t nodes, std::uint64_t entries) {
       fmt::format("the symmetrised graph has {} nodes and {} adjacency entries (2 an edge), but "
                   "METIS's 32-bit integers end at {} and {}",
                   nodes, entries, kMaxSum / 2, kMaxSum),
-      "choose --method random, range or file");
+      "choose --method stream");
 }
 
 SymmetricGraph symmetrize(const CscView& graph, std::span<const std::uint16_t> edge_samples,

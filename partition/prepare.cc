@@ -13,11 +13,13 @@
 #include "graph/sha256.h"
 #include "graph/staged_directory.h"
 #include "partition/cache.h"
+#include "partition/metis_memory.h"
 #include "partition/metis_partitioner.h"
 #include "partition/presample.h"
 #include "partition/quality.h"
 #include "partition/shard_writer.h"
 #include "partition/simple_partitioners.h"
+#include "partition/stream_partitioner.h"
 
 namespace gsplit {
 namespace {
@@ -25,8 +27,10 @@ namespace {
 /// Part of every cache key: to be raised when the same options give other files.
 constexpr int kCacheVersion = 3;
 
-constexpr std::array<std::pair<std::string_view, PartitionMethod>, 4> kMethods{
-    {{"metis", PartitionMethod::kMetis},
+constexpr std::array<std::pair<std::string_view, PartitionMethod>, 6> kMethods{
+    {{"auto", PartitionMethod::kAuto},
+     {"metis", PartitionMethod::kMetis},
+     {"stream", PartitionMethod::kStream},
      {"random", PartitionMethod::kRandom},
      {"range", PartitionMethod::kRange},
      {"file", PartitionMethod::kFile}}};
@@ -130,8 +134,14 @@ Csc cached_csc(const Job& job) {
 Assignment assign_parts(const CscView& graph, const PresampleCounts& counts,
                         const PrepareOptions& options) {
   switch (options.method) {
+    case PartitionMethod::kAuto:
+      break;  // decided before
     case PartitionMethod::kMetis:
       return metis_partition(
+          graph, counts,
+          {.parts = options.parts, .seed = options.seed, .threads = options.threads});
+    case PartitionMethod::kStream:
+      return stream_partition(
           graph, counts,
           {.parts = options.parts, .seed = options.seed, .threads = options.threads});
     case PartitionMethod::kRandom:
@@ -142,6 +152,29 @@ Assignment assign_parts(const CscView& graph, const PresampleCounts& counts,
       return read_assignment(options.assignment, graph.num_nodes(), options.parts);
   }
   throw InternalError("internal error: a partition method without an implementation");
+}
+
+/// The method to use: what auto stands for is decided, METIS is refused where it does not fit.
+PartitionMethod decided_method(const CscView& graph, const PrepareOptions& options,
+                               const Log& log) {
+  const bool automatic = options.method == PartitionMethod::kAuto;
+  if (options.parts == 1 || !(automatic || options.method == PartitionMethod::kMetis)) {
+    return options.method;
+  }
+  constexpr double kGiB = 1 << 30;
+  const MetisEstimate estimate = estimate_metis(graph);
+  const std::uint64_t memory = options.memory ? *options.memory : available_memory();
+  const bool fits = metis_fits(estimate, memory);
+  const std::string needs = fmt::format(
+      "METIS would need about {:.2f} GiB for {} nodes and {} undirected edges; {:.2f} GiB are "
+      "available and its integers end at 2^30 edges",
+      static_cast<double>(estimate.bytes) / kGiB, estimate.nodes, estimate.edges,
+      static_cast<double>(memory) / kGiB);
+  if (!automatic && !fits) {
+    throw UsageError(needs, "choose --partition stream (gsplit partition: --method stream)");
+  }
+  if (automatic) log.info(fmt::format("auto takes {}: {}", fits ? "metis" : "stream", needs));
+  return fits ? PartitionMethod::kMetis : PartitionMethod::kStream;
 }
 
 struct PartitionedGraph {
@@ -182,9 +215,12 @@ PartitionInfo partition_info(const Job& job) {
 }
 
 /// Fills `directory`, which exists and is empty.
-void build_partition(const Job& job, const std::filesystem::path& directory) {
+void build_partition(const Job& asked, const std::filesystem::path& directory) {
   const Stopwatch watch;
-  const Csc csc = cached_csc(job);
+  const Csc csc = cached_csc(asked);
+  PrepareOptions options = asked.options;
+  options.method = decided_method(csc.view(), options, asked.log);
+  const Job job{asked.dataset, options, asked.fingerprint, asked.log};
   PartitionedGraph partitioned = partition_graph(csc.view(), job);
   write_shards({job.dataset, csc.view(), partitioned.assignment}, partition_info(job), directory,
                job.options.threads);
@@ -204,13 +240,11 @@ Partition open_whole(const std::filesystem::path& directory) {
 }  // namespace
 
 PartitionMethod partition_method_from_name(const std::string& name) {
-  if (name == "auto") return PartitionMethod::kMetis;
   for (const auto& [known, method] : kMethods) {
     if (name == known) return method;
   }
-  throw UsageError(name == "stream" ? "--method stream is not available in this version"
-                                    : "--method " + name + " is unknown",
-                   "choose auto, metis, random, range or file");
+  throw UsageError("--method " + name + " is unknown",
+                   "choose auto, metis, stream, random, range or file");
 }
 
 void write_partition(const Dataset& dataset, const PrepareOptions& options,

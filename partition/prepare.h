@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,20 +13,23 @@
 
 namespace gsplit {
 
-enum class PartitionMethod : std::uint8_t { kMetis, kRandom, kRange, kFile };
+enum class PartitionMethod : std::uint8_t { kAuto, kMetis, kStream, kRandom, kRange, kFile };
 
-/// "metis", ...; UsageError for an unknown name. "auto" is kMetis.
+/// "auto", "metis", ...; UsageError for an unknown name. kAuto becomes kMetis where METIS fits
+/// (metis_memory.h), else kStream, when a partition is made.
 PartitionMethod partition_method_from_name(const std::string& name);
 
 struct PrepareOptions {
   int parts = 1;
-  PartitionMethod method = PartitionMethod::kMetis;
+  PartitionMethod method = PartitionMethod::kAuto;
   std::filesystem::path
       assignment;  ///< kFile: .npy of integers (num_nodes), part of each OriginalId
   std::vector<std::int32_t> fanout{15, 10, 5};
   std::uint32_t batch_size = 1024;  ///< of the presample
   std::uint64_t seed = 0;
   int threads = 1;
+  /// Bytes that METIS may take; nothing: available_memory().
+  std::optional<std::uint64_t> memory;
 };
 
 /// The cache folder: $GSPLIT_CACHE, else $XDG_CACHE_HOME/gsplit, else ~/.cache/gsplit. Created if
@@ -35,14 +39,14 @@ std::filesystem::path cache_directory();
 /// Writes a partition directory (partition.json, train_seeds.npy, quality.json, part-*/) to `out`,
 /// which must not exist: made under a name that begins with a dot, then renamed. The dataset is
 /// validated as far as it is read. One part needs no partitioner and no presample. Throws
-/// UsageError for bad data or options.
+/// UsageError for bad data or options, and for kMetis where METIS does not fit.
 void write_partition(const Dataset& dataset, const PrepareOptions& options,
                      const std::filesystem::path& out, const Log& log);
 
 /// The partition for these options from the cache, made first where it is missing: by one process
 /// under a lock, while others wait. The key covers the dataset (content, sizes, times; not the
 /// path), all options that matter and the format version. An entry found damaged is made again with
-/// a warning.
+/// a warning. kAuto decides once: the entry stays, so that all processes take the same.
 Partition prepare_partition(const Dataset& dataset, const PrepareOptions& options, const Log& log);
 
 }  // namespace gsplit

@@ -40,7 +40,9 @@ void add_partition_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("partition", "Cut a dataset into shards");
   command->add_option("dataset", flags->dataset, "Dataset directory")->required();
   command->add_option("--parts", flags->options.parts, "Number of parts")->required();
-  command->add_option("--method", flags->method, "auto (metis), metis, random, range or file");
+  command->add_option("--method", flags->method,
+                      "auto (metis where memory suffices, else stream), metis, stream, random, "
+                      "range or file");
   command->add_option("--assignment", flags->options.assignment,
                       "With --method file: .npy of integers, the part of each node");
   command->add_option("--fanout", flags->fanout,

@@ -31,7 +31,7 @@ void check_partition(const std::string& partition) {
     partition_method_from_name(partition);
   } catch (const UsageError&) {
     throw UsageError("--partition " + partition + " is neither a directory nor a method",
-                     "choose auto, metis, random, range, or what gsplit partition wrote");
+                     "choose auto, metis, stream, random, range, or what gsplit partition wrote");
   }
 }
 
@@ -170,8 +170,10 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("--seeds", config.seeds,
                  "runs, with seeds from --seed on, in RUN_DIR/seed-K; prints mean and deviation")
       ->check(CLI::Range(1u, 1u << 20));
-  app.add_option("--partition", config.partition,
-                 "auto, metis, random, range, or a directory made by gsplit partition");
+  app.add_option(
+      "--partition", config.partition,
+      "auto (metis where memory suffices, else stream), metis, stream, random, range, or a "
+      "directory made by gsplit partition");
   app.add_option("--workers", config.workers, "rank threads of one process; 0: one per NUMA node")
       ->check(CLI::Range(0, 1024));
   app.add_option("--threads", config.threads, "per worker; 0: cores / workers of this host")

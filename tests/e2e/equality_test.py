@@ -29,7 +29,7 @@ class Blocks(harness.Scratch):
         reference = self.dump("--workers", 1)
         self.assertGreater(reference.count(b"\n"), 600)
         for workers in (2, 3, 4, 8):
-            for method in ("metis", "random", "range"):
+            for method in ("metis", "stream", "random", "range"):
                 self.assertEqual(self.dump("--workers", workers, "--partition", method), reference, (workers, method))
         for ranks in (1, 2, 4):
             self.assertEqual(self.dump(ranks=ranks), reference, ranks)

@@ -312,12 +312,50 @@ TEST_F(Prepare, DescribesWhatItMade) {
 }
 
 TEST_F(Prepare, FilesDoNotDependOnThreads) {
-  for (const PartitionMethod method : {PartitionMethod::kMetis, PartitionMethod::kRandom}) {
+  for (const PartitionMethod method :
+       {PartitionMethod::kMetis, PartitionMethod::kStream, PartitionMethod::kRandom}) {
     PrepareOptions one = options(4, method), four = one;
     one.threads = 1;
     four.threads = 4;
     EXPECT_EQ(contents(written(one)), contents(written(four)));
   }
+}
+
+TEST_F(Prepare, AutoTakesMetisWhereItFitsElseStream) {
+  std::string told;
+  const Log log{.info_sink = [&](const std::string& line) { told += line + '\n'; },
+                .warning_sink = {}};
+  const auto made = [&](std::uint64_t memory) {
+    PrepareOptions automatic = options(3, PartitionMethod::kAuto);
+    automatic.memory = memory;
+    const fs::path out = new_directory();
+    write_partition(dataset(), automatic, out, log);
+    return Partition::open(out);
+  };
+  const Partition ample = made(std::uint64_t{1} << 30), scarce = made(1 << 16);
+  EXPECT_EQ(ample.info().method, "metis");
+  EXPECT_EQ(scarce.info().method, "stream");
+  EXPECT_NE(told.find("auto takes metis"), std::string::npos) << told;
+  EXPECT_NE(told.find("auto takes stream: METIS would need about"), std::string::npos) << told;
+  EXPECT_EQ(contents(scarce.directory()), contents(written(options(3, PartitionMethod::kStream))));
+}
+
+TEST_F(Prepare, MetisByNameIsRefusedWhereItDoesNotFit) {
+  PrepareOptions metis = options(3, PartitionMethod::kMetis);
+  metis.memory = 1 << 16;
+  const fs::path out = new_directory();
+  const std::string text = refusal([&] { write_partition(dataset(), metis, out, {}); });
+  EXPECT_NE(text.find("METIS would need about"), std::string::npos) << text;
+  EXPECT_NE(text.find("--partition stream"), std::string::npos) << text;
+  EXPECT_FALSE(fs::exists(out));
+}
+
+TEST_F(Prepare, AutoKeepsWhatItDecidedFirst) {
+  PrepareOptions automatic = options(2, PartitionMethod::kAuto);
+  automatic.memory = 1 << 16;
+  EXPECT_EQ(prepare_partition(dataset(), automatic, {}).info().method, "stream");
+  automatic.memory = std::uint64_t{1} << 30;
+  EXPECT_EQ(prepare_partition(dataset(), automatic, {}).info().method, "stream");
 }
 
 TEST_F(Prepare, HalfPrecisionFeaturesStayHalf) {
@@ -371,13 +409,14 @@ TEST_F(Prepare, RefusesBadOptions) {
   expect_nothing_half_made();
 }
 
-TEST(PartitionMethod, StreamIsRefusedWithTheAlternatives) {
-  EXPECT_EQ(partition_method_from_name("auto"), PartitionMethod::kMetis);
+TEST(PartitionMethod, UnknownNamesAreRefusedWithTheAlternatives) {
+  EXPECT_EQ(partition_method_from_name("auto"), PartitionMethod::kAuto);
+  EXPECT_EQ(partition_method_from_name("stream"), PartitionMethod::kStream);
   EXPECT_EQ(partition_method_from_name("range"), PartitionMethod::kRange);
-  for (const std::string name : {"stream", "louvain"}) {
+  for (const std::string name : {"streams", "louvain"}) {
     const std::string text = refusal([&] { partition_method_from_name(name); });
     EXPECT_NE(text.find(name), std::string::npos) << text;
-    EXPECT_NE(text.find("auto, metis, random, range or file"), std::string::npos) << text;
+    EXPECT_NE(text.find("auto, metis, stream, random, range or file"), std::string::npos) << text;
   }
 }
 
