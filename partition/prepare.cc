@@ -237,6 +237,27 @@ Partition open_whole(const std::filesystem::path& directory) {
   return partition;
 }
 
+std::filesystem::path partition_path(const Job& job, const PrepareOptions& options) {
+  return cache_path("partition", dataset_key(job.dataset, job.fingerprint) + options_key(options));
+}
+
+/// The entry of auto where it was made by the method that is asked for: the same partition.
+std::optional<Partition> made_by_auto(const Job& job) {
+  const PartitionMethod method = job.options.method;
+  if (method != PartitionMethod::kMetis && method != PartitionMethod::kStream) return std::nullopt;
+  PrepareOptions automatic = job.options;
+  automatic.method = PartitionMethod::kAuto;
+  const std::filesystem::path path = partition_path(job, automatic);
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  try {
+    Partition partition = open_whole(path);
+    if (partition.info().method == method_name(job.options)) return partition;
+  } catch (const UsageError&) {
+    // Damaged: the one that is asked for is made.
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 PartitionMethod partition_method_from_name(const std::string& name) {
@@ -258,8 +279,10 @@ void write_partition(const Dataset& dataset, const PrepareOptions& options,
 Partition prepare_partition(const Dataset& dataset, const PrepareOptions& options, const Log& log) {
   check_options(dataset, options);
   const Job job{dataset, options, content_fingerprint(dataset), log};
-  const std::filesystem::path path =
-      cache_path("partition", dataset_key(dataset, job.fingerprint) + options_key(options));
+  const std::filesystem::path path = partition_path(job, options);
+  if (!std::filesystem::exists(path)) {
+    if (std::optional<Partition> same = made_by_auto(job)) return *std::move(same);
+  }
   const CacheEntry<Partition> entry{
       .open = open_whole,
       .build = [&](const std::filesystem::path& directory) { build_partition(job, directory); }};

@@ -250,6 +250,9 @@ void Worker::prepare() {
   }
   job_ = client_->join(GSPLIT_VERSION, fingerprint_);
   if (!leads()) open(Log{});
+  // A run goes on with what `auto` chose once.
+  const PartitionInfo& info = partition_.info();
+  if (config_.partition == "auto" && info.num_parts > 1) config_.partition = info.method;
 }
 
 void Worker::find_beginning() {

@@ -68,7 +68,7 @@ class Worker {
   /// Whether the job's failure has become known within the time.
   bool await_failure(std::chrono::milliseconds patience) const;
 
-  const TrainConfig& config_;
+  TrainConfig config_;  // with what `auto` has become
   Communicator& communicator_;
   Supervisor& supervisor_;
   const Log& log_;

@@ -302,12 +302,13 @@ class Rules(Resume):
             self.assert_same_run(run_dir / f"seed-{seed}", expected / f"seed-{seed}")
 
     def test_manifest_says_what_it_holds(self):
-        run_dir = self.train(self.dataset, *RUN, "--epochs", 2)
+        run_dir = self.train(self.dataset, *RUN, "--epochs", 2, "--workers", 2)
         manifest = json.loads((run_dir / "checkpoints" / "step-16" / "manifest.json").read_text(encoding="utf-8"))
         self.assertEqual(manifest["step"], 16)
         self.assertEqual(manifest["epoch"], 2)
         self.assertEqual(set(manifest["files"]), {"model.safetensors", "optimizer.safetensors", "best.safetensors"})
         self.assertIn("lr: 0.01\n", manifest["config"])
+        self.assertIn("partition: metis\n", manifest["config"])  # what auto has chosen
         start = harness.events(run_dir, "run_start")[0]
         self.assertEqual(manifest["dataset_fingerprint"], start["dataset_fingerprint"])
         said = json.loads(self.must("inspect", run_dir / "checkpoints" / "step-16", "--json", "--verify").stdout)

@@ -321,6 +321,18 @@ TEST_F(Prepare, FilesDoNotDependOnThreads) {
   }
 }
 
+TEST_F(Prepare, WhatAutoHasMadeIsNotMadeAgainByName) {
+  PrepareOptions automatic = options(3, PartitionMethod::kAuto);
+  automatic.memory = 1 << 16;
+  const Partition first = prepare_partition(dataset(), automatic, {});
+  EXPECT_EQ(first.info().method, "stream");
+  const auto by_name = [&](PartitionMethod method) {
+    return prepare_partition(dataset(), options(3, method), {}).directory();
+  };
+  EXPECT_EQ(by_name(PartitionMethod::kStream), first.directory());
+  EXPECT_NE(by_name(PartitionMethod::kMetis), first.directory());
+}
+
 TEST_F(Prepare, AutoTakesMetisWhereItFitsElseStream) {
   std::string told;
   const Log log{.info_sink = [&](const std::string& line) { told += line + '\n'; },
