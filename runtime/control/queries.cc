@@ -86,7 +86,7 @@ std::string request_stop(const std::string& address) {
   set_timeout(context);
   v1::StopReply reply;
   require_answer(make_stub(address)->Stop(&context, {}, &reply), address);
-  return fmt::format("stopping: every worker ends after step {}", reply.step());
+  return fmt::format("stopping: every worker ends after step {} at the latest", reply.step());
 }
 
 }  // namespace gsplit

@@ -22,6 +22,7 @@ StepReport combine(std::span<const StepReport> workers) {
     total.predictions += worker.predictions;
     total.learning_rate = worker.learning_rate;
     total.checkpoint_due |= worker.checkpoint_due;
+    total.stop |= worker.stop;
     total.bad_layer = std::min(total.bad_layer, worker.bad_layer);
   }
   return total;

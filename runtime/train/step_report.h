@@ -34,12 +34,13 @@ struct StepReport {
   double comm_s = 0;       ///< shuffles and gradient all-reduce
   double plan_wait_s = 0;  ///< waiting for the coordinator's plan
   bool checkpoint_due = false;  ///< by the clock of rank 0
+  bool stop = false;            ///< the worker knows that the job is to stop
 
   /// Of reports over all workers: the loss of the global batch. 0 where nothing has a weight.
   double mean_loss() const { return loss_weight > 0 ? loss_sum / loss_weight : 0; }
 };
 
-/// Sums of the counts, maxima of the times; due where any worker says so.
+/// Sums of the counts, maxima of the times; due and to stop where any worker says so.
 StepReport combine(std::span<const StepReport> workers);
 
 }  // namespace gsplit

@@ -116,7 +116,7 @@ void Supervisor::ask_to_stop(int signal) {
   if (options_.rank && getppid() != launcher_) {
     stop_reason_ = fmt::format("the launcher of {} has ended", own_place());
   }
-  log_.info("asked to stop: the run ends after the steps under way");
+  log_.info("asked to stop: the run ends after the step under way");
 }
 
 std::string Supervisor::stop_reason() const {

@@ -323,6 +323,7 @@ ExitCode Worker::train() {
     if (!plan) break;
     StepReport own = run_step(*plan);
     own.checkpoint_due = leads() && checkpointer_->minutes_are_over();
+    own.stop = client_->stop_requested() || !supervisor_.stop_reason().empty();
     const std::vector<StepReport> reports = gather(own);
     const StepReport total = combine(reports);
     check_loss(*plan, total);
@@ -330,22 +331,34 @@ ExitCode Worker::train() {
     steps_done_ = plan->step;
     if (plan->last_of_epoch) end_epoch(*plan);
     if (total.checkpoint_due || checkpointer_->due(steps_done_)) save_checkpoint();
+    if (total.stop) break;
   }
   return finish();
 }
 
 ExitCode Worker::finish() {
   const bool early = steps_done_ < job_.total_steps;
-  // The coordinator ends the streams of all workers after the same step.
+  // All know it alike: from the reports of the last step, or because the coordinator has ended the
+  // plans of all workers after the same step.
   const bool stopped = early && !early_stopping_.ended();
+  const std::string reason = stopped ? stop_reason() : "";
   save_checkpoint();
   const std::optional<Scores> scores = evaluate(!stopped && !evaluated_last_);
   if (recorder_) {
-    recorder_->finish({.status = stopped ? "stopped" : (early ? "early_stop" : "done"),
-                       .reason = stopped ? coordinator_->stop_reason() : ""},
-                      scores, trainer_->model().parameters());
+    recorder_->finish(
+        {.status = stopped ? "stopped" : (early ? "early_stop" : "done"), .reason = reason}, scores,
+        trainer_->model().parameters());
   }
   return stopped ? ExitCode::kStopped : ExitCode::kDone;
+}
+
+std::string Worker::stop_reason() {
+  const std::string mine = supervisor_.stop_reason();
+  for (const auto& bytes : communicator_.all_gather_v(std::as_bytes(std::span(mine)))) {
+    if (bytes.empty()) continue;
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+  return coordinator_ ? coordinator_->stop_reason() : "";
 }
 
 void Worker::save_checkpoint() {

@@ -60,6 +60,8 @@ class Worker {
   void check_loss(const StepPlan& plan, const StepReport& total);
   void end_epoch(const StepPlan& plan);
   void save_checkpoint();
+  /// Collective: a signal to one of the workers, else what the coordinator was told (rank 0).
+  std::string stop_reason();
   std::optional<Scores> evaluate(bool due);
   /// This worker's own failure, or its report that another one is missing.
   [[noreturn]] void fail(const std::string& message, ExitCode code);

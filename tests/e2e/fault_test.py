@@ -221,6 +221,8 @@ class Matrix(FaultTest):
             self.assert_stopped(outcome)
             if case.target != "mpirun":
                 self.assertEqual((outcome.code, outcome.reason.split(" on ")[0]), (130, f"SIG{case.signal} to {case.target}"))
+                if case.signal == "USR1" and case.phase in ("sampling", "exchange", "compute"):
+                    self.assertLessEqual(outcome.last_step, STEP + 1)  # the step under way, or the signal came at its end
             elif case.signal == "KILL":
                 self.assertRegex(outcome.reason, r"^the launcher of rank \d on \S+ has ended$")
             else:
