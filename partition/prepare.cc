@@ -25,7 +25,7 @@ namespace gsplit {
 namespace {
 
 /// Part of every cache key: to be raised when the same options give other files.
-constexpr int kCacheVersion = 3;
+constexpr int kCacheVersion = 4;
 
 constexpr std::array<std::pair<std::string_view, PartitionMethod>, 6> kMethods{
     {{"auto", PartitionMethod::kAuto},
