@@ -124,7 +124,7 @@ Csc cached_csc(const Job& job) {
           [&](const std::filesystem::path& path) {
             const Stopwatch watch;
             validate_arrays(dataset, job.options.threads);  // nothing is kept of a bad dataset
-            build_csc(dataset, path, job.options.threads);
+            build_csc(dataset, path, {.threads = job.options.threads});
             job.log.info(fmt::format("sorted {} edges by destination in {:.1f} s",
                                      dataset.num_edges, watch.seconds()));
           }};
