@@ -2,22 +2,21 @@
 #include <cstring>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/widen.h"
 
 namespace gsplit::cpu {
 namespace {
 
 constexpr std::int64_t kGrain = 512;  // rows per chunk
 
-float widen(Half x) { return to_float(x); }
-float widen(float x) { return x; }
-double widen(double x) { return x; }
-
 template <class From, class To>
 void copy_row(const From* from, To* to, std::int64_t cols) {
   if constexpr (std::is_same_v<From, To>) {
     std::memcpy(to, from, static_cast<std::size_t>(cols) * sizeof(To));
+  } else if constexpr (sizeof(From) == 2 && std::is_same_v<To, float>) {
+    widen(from, to, cols);
   } else {
-    for (std::int64_t c = 0; c < cols; ++c) to[c] = static_cast<To>(widen(from[c]));
+    for (std::int64_t c = 0; c < cols; ++c) to[c] = static_cast<To>(widened(from[c]));
   }
 }
 
