@@ -109,6 +109,9 @@ class Training(harness.Scratch):
             curve = harness.losses(self.train(dataset, *fixed, "--workers", workers))
             for ours, theirs in zip(curve, reference, strict=True):
                 self.assertLess(abs(ours - theirs), 1e-9)
+        for choice in ("always", "never"):  # where rows come from changes nothing
+            self.assertEqual(harness.losses(self.train(dataset, *fixed, "--workers", 1, "--read-ahead", choice)),
+                             reference)
         others = harness.losses(self.train(self.generate("other"), *fixed, "--workers", 1))
         self.assertNotEqual(others, reference, "rounded features give another curve")
 
