@@ -102,6 +102,9 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
              "row: shift all features to a smallest value of 0, rows to a sum of 1, as PyG");
   app.add_option("--input-dropout", config.input_dropout, "of input features")
       ->check(CLI::Range(0.0, 0.999));
+  add_choice(app, "--read-ahead", config.read_ahead, {"auto", "always", "never"},
+             "ask the disk for a step's feature rows together; auto: where features are more than "
+             "half of the available memory");
   add_choice(app, "--edge-weights", config.edge_weights, {"auto", "none"},
              "auto: sage and gcn use those of the dataset where it has some; none: all weigh 1");
   add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},

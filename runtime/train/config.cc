@@ -76,6 +76,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("residual", config.residual);
     read("normalize-features", config.normalize_features);
     read("input-dropout", config.input_dropout);
+    read("read-ahead", config.read_ahead);
     read("edge-weights", config.edge_weights);
     read("batch-size", config.batch_size);
     read("epochs", config.epochs);
@@ -134,6 +135,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("residual", config.residual);
   entry("normalize-features", config.normalize_features);
   entry("input-dropout", config.input_dropout);
+  entry("read-ahead", config.read_ahead);
   entry("edge-weights", config.edge_weights);
   entry("batch-size", config.batch_size);
   entry("epochs", config.epochs);

@@ -32,7 +32,10 @@ struct TrainConfig {
   bool residual = false;
   std::string normalize_features = "none";  ///< none or row
   double input_dropout = 0;                 ///< of input rows
-  std::string edge_weights = "auto";        ///< auto: where model and dataset have them; or none
+  /// auto: where the features of all workers are more than half of the available memory; or always,
+  /// never
+  std::string read_ahead = "auto";
+  std::string edge_weights = "auto";  ///< auto: where model and dataset have them; or none
 
   std::uint32_t batch_size = 1024;  ///< seeds of one step over all workers
   std::uint32_t epochs = 10;

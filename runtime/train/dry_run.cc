@@ -22,7 +22,8 @@ std::uint64_t matrix_bytes(std::int64_t rows, std::int64_t cols, DType dtype) {
   return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols) * size_of(dtype);
 }
 
-/// Full-neighbour evaluation holds the input and the output of one layer; features are mapped.
+/// Full-neighbour evaluation holds the input and the output of one layer, in files where they do
+/// not fit the memory; features are mapped.
 std::uint64_t evaluation_bytes(Model& model, std::size_t nodes, DType dtype) {
   std::uint64_t largest = 0;
   for (std::size_t l = 0; l < model.num_layers(); ++l) {

@@ -80,7 +80,8 @@ Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputR
       model_(model),
       sampler_(sampler),
       context_(context),
-      loss_(shard, {}, context) {}
+      loss_(shard, {}, context),
+      layer_memory_(context.memory(), {.local_workers = options.local_workers}) {}
 
 Matrix Evaluator::embeddings() {
   GSPLIT_CHECK(model_.num_layers() >= 2);
@@ -88,7 +89,7 @@ Matrix Evaluator::embeddings() {
   const std::vector<LocalId> everyone = all_nodes(shard_);
   Matrix hidden;
   for (std::size_t l = 0; l + 1 < model_.num_layers(); ++l) {
-    hidden = infer_layer(l, hidden, everyone);
+    hidden = infer_layer(l, hidden, everyone, layer_memory_);
   }
   return hidden;
 }
@@ -99,12 +100,12 @@ Matrix Evaluator::logits(std::span<const LocalId> nodes) {
 
 Matrix Evaluator::logits(std::span<const LocalId> nodes, const Matrix& embeddings) {
   const PhaseScope phase(context_.progress, Phase::kEvaluation);
-  return infer_layer(model_.num_layers() - 1, embeddings, nodes);
+  return infer_layer(model_.num_layers() - 1, embeddings, nodes, context_.memory());
 }
 
 Matrix Evaluator::infer_layer(std::size_t layer, const Matrix& input,
-                              std::span<const LocalId> nodes) {
-  Matrix output(context_.memory(), model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
+                              std::span<const LocalId> nodes, Memory& memory) {
+  Matrix output(memory, model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
                 model_.conv(layer).out_width());
   for_pieces(nodes, chunk_ends(nodes, shard_.topology()), context_.communicator,
              [&](std::size_t begin, std::span<const LocalId> piece) {

@@ -10,6 +10,7 @@
 #include "graph/shard.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/input_rows.h"
+#include "runtime/train/layer_memory.h"
 #include "runtime/train/task_loss.h"
 #include "sampler/split_sampler.h"
 
@@ -33,6 +34,7 @@ struct Scores {
 struct EvaluatorOptions {
   std::vector<std::int32_t> fanout;  ///< nearest the seeds first; empty: all neighbours
   std::uint64_t seed = 0;            ///< of the draws; every evaluation draws the same
+  int local_workers = 1;             ///< of this host, among whom its memory is divided
 };
 
 /// Every public function is collective.
@@ -43,7 +45,7 @@ class Evaluator {
             SplitSampler& sampler, Context& context);
 
   /// Full-neighbour outputs of the last hidden layer, of all own nodes by LocalId: (nodes, hidden).
-  /// REQUIRES: the model has two layers or more.
+  /// REQUIRES: the model has two layers or more; the matrix does not outlive the evaluator.
   Matrix embeddings();
   /// Full-neighbour logits of `nodes` (own, distinct), in their order: (nodes, classes).
   Matrix logits(std::span<const LocalId> nodes);
@@ -54,7 +56,9 @@ class Evaluator {
   Scores scores();
 
  private:
-  Matrix infer_layer(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes);
+  /// The output of one layer for `nodes`, in `memory`.
+  Matrix infer_layer(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
+                     Memory& memory);
   void infer_chunk(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
                    MatrixView output);
   Matrix sampled_logits(std::span<const LocalId> nodes);
@@ -68,6 +72,7 @@ class Evaluator {
   SplitSampler& sampler_;
   Context& context_;
   TaskLoss loss_;  // without class weights
+  LayerMemory layer_memory_;
 };
 
 }  // namespace gsplit

@@ -114,8 +114,8 @@ void for_each_shard(const TrainedModel& model, const InferenceSource& source, Bo
     Trainer trainer(model.training, shard, model.partition.info().bounds,
                     static_cast<std::int64_t>(model.partition.info().num_classes), context);
     load_weights(model.weights, trainer.model().parameters());
-    Evaluator evaluator({}, shard, trainer.input_rows(), trainer.model(), trainer.sampler(),
-                        context);
+    Evaluator evaluator({.local_workers = source.workers}, shard, trainer.input_rows(),
+                        trainer.model(), trainer.sampler(), context);
     body(shard, evaluator, communicator.rank());
   });
 }

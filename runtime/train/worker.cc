@@ -108,6 +108,7 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, int local_
                Supervisor& supervisor, const Log& log)
     : config_(config),
       communicator_(communicator),
+      local_workers_(local_workers),
       supervisor_(supervisor),
       log_(log),
       backend_(make_cpu_backend(threads_per_worker(config.threads, local_workers))),
@@ -276,8 +277,9 @@ void Worker::build() {
                                                  trainer_->optimizer_state(), *context_);
   restore();
   evaluator_ = std::make_unique<Evaluator>(
-      EvaluatorOptions{.fanout = config_.eval_fanout, .seed = config_.seed}, shard_,
-      trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
+      EvaluatorOptions{
+          .fanout = config_.eval_fanout, .seed = config_.seed, .local_workers = local_workers_},
+      shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, communicator_);
   }

@@ -72,6 +72,7 @@ class Worker {
 
   TrainConfig config_;  // with what `auto` has become
   Communicator& communicator_;
+  int local_workers_;
   Supervisor& supervisor_;
   const Log& log_;
   Progress progress_;

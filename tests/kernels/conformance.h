@@ -108,6 +108,34 @@ class Conformance : public testing::TestWithParam<DType> {
     }
   }
 
+  /// Rows of `stored`, repeated over odd and even widths, gather to their exact values.
+  template <class T>
+  void check_widening(const std::vector<T>& stored, const std::vector<double>& meaning) {
+    for (const std::size_t cols : {1, 4, 7, 64, 101}) {
+      const std::size_t count = 40;
+      std::vector<T> table(count * cols);
+      for (std::size_t i = 0; i < table.size(); ++i) table[i] = stored[i % stored.size()];
+      std::vector<RowIndex> rows;
+      Rows expected;
+      for (int i = 0; i < 1500; ++i) {
+        rows.push_back(static_cast<RowIndex>(random_() % count));
+        expected.emplace_back(cols);
+        for (std::size_t c = 0; c < cols; ++c) {
+          expected.back()[c] = meaning[(rows.back() * cols + c) % stored.size()];
+        }
+      }
+      const ConstMatrixView source{
+          table.data(), dtype_of<T>::value, static_cast<std::int64_t>(count),
+          static_cast<std::int64_t>(cols), static_cast<std::int64_t>(cols)};
+      check(expected, [&](Backend& backend, Stream& stream) {
+        Matrix to(backend.memory(), dtype(), 1500, static_cast<std::int64_t>(cols));
+        backend.sparse().gather_rows({source, rows, to.view()}, stream);
+        EXPECT_EQ(to_rows(to.view()), expected) << "widening is exact";
+        return to;
+      });
+    }
+  }
+
   /// In [0, 2), a tenth of them 0.
   std::vector<float> random_weights(std::size_t edges) {
     std::vector<float> weights(edges);

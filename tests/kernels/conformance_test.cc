@@ -56,13 +56,15 @@ TEST_P(Conformance, GatherRows) {
 }
 
 TEST_P(Conformance, GatherRowsWidensHalf) {
-  const std::vector<Half> half{{0x3C00}, {0xC000}, {0x3555}, {0x0001}};  // 1, -2, about 1/3, 2^-24
-  const std::vector<RowIndex> rows{1, 0};
-  check({{to_float(half[2]), to_float(half[3])}, {1, -2}}, [&](Backend& backend, Stream& stream) {
-    Matrix to(backend.memory(), dtype(), 2, 2);
-    backend.sparse().gather_rows({{half.data(), DType::kF16, 2, 2, 2}, rows, to.view()}, stream);
-    return to;
-  });
+  // 1, -2, 2^-24, -(1 - 2^-10) 2^-14, 65504, about 1/3
+  check_widening<Half>({{0x3C00}, {0xC000}, {0x0001}, {0x83FF}, {0x7BFF}, {0x3555}},
+                       {1, -2, 0x1p-24, -0x3FFp-24, 65504, 0x555p-12});
+}
+
+TEST_P(Conformance, GatherRowsWidensBFloat16) {
+  // 1, -2, 2^-133, -(1 - 2^-7) 2^-126, about 2^128, about 1/3
+  check_widening<BFloat16>({{0x3F80}, {0xC000}, {0x0001}, {0x807F}, {0x7F7F}, {0x3EAB}},
+                           {1, -2, 0x1p-133, -0x7Fp-133, 0xFFp+120, 0xABp-9});
 }
 
 TEST_P(Conformance, ScaleRows) {

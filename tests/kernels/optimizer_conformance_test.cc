@@ -142,6 +142,8 @@ TEST(Smallest, OfHalvesAndOfNothing) {
   const auto stream = backend->memory().create_stream();
   const std::vector<Half> half{{0x3C00}, {0xC000}, {0x3555}, {0x0001}};  // 1, -2, about 1/3, 2^-24
   EXPECT_EQ(backend->dense().smallest({half.data(), DType::kF16, 2, 2, 2}, *stream), -2);
+  const std::vector<BFloat16> brain{{0x3F80}, {0xC040}, {0x3EAB}, {0x0001}};  // 1, -3, 1/3, 2^-133
+  EXPECT_EQ(backend->dense().smallest({brain.data(), DType::kBF16, 2, 2, 2}, *stream), -3);
   EXPECT_EQ(backend->dense().smallest({}, *stream), std::numeric_limits<double>::infinity());
 }
 
