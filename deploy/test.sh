@@ -2,7 +2,8 @@
 # Builds and checks everything: format, layers, tests. Exits non-zero when anything fails.
 #
 #   deploy/test.sh          at most 15 minutes from a cold start on 2 cores
-#   deploy/test.sh --full   the whole matrix of faults; also under AddressSanitizer and UBSan, and, where clang with OpenMP is, ThreadSanitizer
+#   deploy/test.sh --full   the whole matrix of faults; also under AddressSanitizer and UBSan, and, where clang with OpenMP is,
+#                           under ThreadSanitizer and the fuzz targets for a while
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
@@ -66,6 +67,13 @@ test_tsan() (
   build_and_test tsan
 )
 
+# The inputs lie on a tmpfs where there is one: a target writes thousands of files a second.
+test_fuzz() (
+  if [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
+  export ASAN_OPTIONS=quarantine_size_mb=16
+  cmake --preset fuzz -DPython3_EXECUTABLE="$python" && cmake --build --preset fuzz --parallel "$jobs" && run_tests fuzz
+)
+
 have_clang_openmp() {
   echo 'int main() {}' | clang++ -fopenmp -x c++ - -o /dev/null 2>/dev/null
 }
@@ -102,8 +110,10 @@ if $full; then
   check "Tests under AddressSanitizer and UBSan" test_asan
   if have_clang_openmp; then
     check "Tests under ThreadSanitizer" test_tsan
+    check "Fuzz targets" test_fuzz
   else
     skip "Tests under ThreadSanitizer" "clang++ with OpenMP is missing (Debian: clang libomp-dev)"
+    skip "Fuzz targets" "clang++ with OpenMP is missing (Debian: clang libomp-dev)"
   fi
 fi
 summary

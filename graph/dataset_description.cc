@@ -7,13 +7,12 @@
 #include <limits>
 #include <vector>
 
-#include "graph/mapped_file.h"
+#include "graph/small_file.h"
 #include "kernels/base/error.h"
 
 namespace gsplit {
 namespace {
 
-constexpr std::size_t kLargestFile = std::size_t{1} << 20;
 constexpr const char* kSpecification = "see GraphBolt's OnDiskDataset specification";
 
 /// A node of the YAML tree that knows where it stands, so that every refusal can say so. A null
@@ -212,22 +211,11 @@ DatasetDescription describe(const YamlView& root, EdgeFormats formats) {
   return description;
 }
 
-std::string read_small_file(const std::filesystem::path& file) {
-  const MappedFile mapped = MappedFile::open(file);
-  const auto bytes = mapped.bytes();
-  if (bytes.size() > kLargestFile) {
-    throw UsageError(file.string() + " has " + std::to_string(bytes.size()) +
-                         " bytes, more than a description needs",
-                     kSpecification);
-  }
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace
 
 DatasetDescription read_dataset_description(const std::filesystem::path& file,
                                             EdgeFormats formats) {
-  const std::string text = read_small_file(file);
+  const std::string text = read_small_file(file, kMostYamlBytes);
   try {
     return describe(YamlView(YAML::Load(text), file, ""), formats);
   } catch (const YAML::Exception& error) {

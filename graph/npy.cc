@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr std::size_t kDataAlignment = 64;
+constexpr std::size_t kMostDimensions = 64;  // as NumPy
 constexpr const char* kSaveAgain =
     "write it again with numpy.save(path, numpy.ascontiguousarray(a))";
 
@@ -99,6 +100,7 @@ class HeaderParser {
     std::vector<std::uint64_t> shape;
     expect('(');
     while (!accept(')')) {
+      if (shape.size() == kMostDimensions) malformed();
       shape.push_back(parse_dimension());
       if (!accept(',')) {
         expect(')');

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "graph/features.h"
+#include "graph/json_input.h"
+#include "graph/small_file.h"
 
 namespace gsplit {
 namespace {
@@ -50,6 +52,14 @@ NpyArray open_indptr(const std::filesystem::path& path, std::uint64_t nodes, std
   return array;
 }
 
+/// Of an array that may be large; 0 of an empty one.
+template <class T>
+std::uint64_t largest_of(std::span<const T> values) {
+  T largest = 0;
+  for (const T value : values) largest = std::max(largest, value);
+  return largest;
+}
+
 NpyArray open_indices(const std::filesystem::path& path, std::uint64_t num_nodes) {
   NpyArray array = NpyArray::open(path);
   if (num_nodes <= std::numeric_limits<std::uint32_t>::max()) {
@@ -58,14 +68,26 @@ NpyArray open_indices(const std::filesystem::path& path, std::uint64_t num_nodes
     array.as<std::uint64_t>();
   }
   require_shape(array, {array.num_elements()});
+  const std::uint64_t largest = array.type().bytes == 4 ? largest_of(array.as<std::uint32_t>())
+                                                        : largest_of(array.as<std::uint64_t>());
+  if (array.num_elements() > 0 && largest >= num_nodes) {
+    refuse(path,
+           "holds node " + std::to_string(largest) + ", there are " + std::to_string(num_nodes));
+  }
   return array;
+}
+
+/// Without a repetition.
+template <class T>
+bool is_ascending(std::span<const T> values) {
+  return std::adjacent_find(values.begin(), values.end(), std::greater_equal<>()) == values.end();
 }
 
 NpyArray open_original_ids(const std::filesystem::path& path, std::uint64_t nodes,
                            std::uint64_t num_nodes) {
   NpyArray array = open_column<std::uint64_t>(path, nodes);
   const auto ids = array.as<std::uint64_t>();
-  if (!std::is_sorted(ids.begin(), ids.end()) || (!ids.empty() && ids.back() >= num_nodes)) {
+  if (!is_ascending(ids) || (!ids.empty() && ids.back() >= num_nodes)) {
     refuse(path, "does not hold ascending ids below " + std::to_string(num_nodes));
   }
   return array;
@@ -81,9 +103,22 @@ NpyArray open_features(const std::filesystem::path& path, std::uint64_t nodes,
   return array;
 }
 
+NpyArray open_classes(const std::filesystem::path& path, std::uint64_t nodes,
+                      std::uint64_t num_classes) {
+  NpyArray array = open_column<std::int32_t>(path, nodes);
+  const auto bad = [num_classes](std::int32_t label) {
+    return label < -1 || label >= static_cast<std::int64_t>(num_classes);
+  };
+  const auto labels = array.as<std::int32_t>();
+  if (std::any_of(labels.begin(), labels.end(), bad)) {
+    refuse(path, "holds labels that are not from -1 to " + std::to_string(num_classes - 1));
+  }
+  return array;
+}
+
 NpyArray open_labels(const std::filesystem::path& path, std::uint64_t nodes,
                      const PartitionInfo& info) {
-  if (info.task == Task::kMultiClass) return open_column<std::int32_t>(path, nodes);
+  if (info.task == Task::kMultiClass) return open_classes(path, nodes, info.num_classes);
   NpyArray array = NpyArray::open(path);
   const auto labels = array.as<std::uint8_t>();
   require_shape(array, {nodes, info.num_classes});
@@ -98,9 +133,7 @@ NpyArray open_split(const std::filesystem::path& path, std::uint64_t nodes) {
   NpyArray array = NpyArray::open(path);
   const auto ids = array.as<std::uint32_t>();
   require_shape(array, {ids.size()});
-  const bool ascending =
-      std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>()) == ids.end();
-  if (!ascending || (!ids.empty() && ids.back() >= nodes)) {
+  if (!is_ascending(ids) || (!ids.empty() && ids.back() >= nodes)) {
     refuse(path, "does not hold ascending local ids below " + std::to_string(nodes));
   }
   return array;
@@ -115,6 +148,9 @@ std::span<const Id> ids_of(const NpyArray& array) {
 }
 
 void check_info(const PartitionInfo& info, const std::filesystem::path& file) {
+  if (info.num_classes < 1 || info.num_classes > std::numeric_limits<std::int32_t>::max()) {
+    refuse(file, "has " + std::to_string(info.num_classes) + " classes");
+  }
   const std::vector<std::uint64_t>& bounds = info.bounds;
   if (info.num_parts < 1 || bounds.size() != static_cast<std::size_t>(info.num_parts) + 1 ||
       bounds.front() != 0 || bounds.back() != info.num_nodes) {
@@ -135,25 +171,59 @@ Task task_from_name(const std::string& name, const std::filesystem::path& file) 
   refuse(file, "has the unknown task " + name);
 }
 
+/// The fields of partition.json.
+class Fields {
+ public:
+  Fields(const nlohmann::json& json, const std::filesystem::path& file)
+      : json_(json), file_(file) {}
+
+  std::string text(const char* key) const { return at(key).get<std::string>(); }
+  bool flag(const char* key) const { return at(key).get<bool>(); }
+  template <class T>
+  T number(const char* key) const {
+    return number_of<T>(at(key), key);
+  }
+  template <class T>
+  std::vector<T> numbers(const char* key) const {
+    std::vector<T> list;
+    if (!at(key).is_array()) refuse(file_, std::string("is damaged: ") + key + " is no list");
+    for (const nlohmann::json& entry : at(key)) list.push_back(number_of<T>(entry, key));
+    return list;
+  }
+
+ private:
+  const nlohmann::json& at(const char* key) const { return json_.at(key); }
+  template <class T>
+  T number_of(const nlohmann::json& json, const char* key) const {
+    const auto number = whole_number<T>(json);
+    if (!number) refuse(file_, std::string("is damaged: ") + key + " is no integer of its range");
+    return *number;
+  }
+
+  const nlohmann::json& json_;
+  const std::filesystem::path& file_;
+};
+
 PartitionInfo from_json(const nlohmann::json& json, const std::filesystem::path& file) {
+  const Fields fields(json, file);
   PartitionInfo info;
-  info.format_version = json.at("format_version").get<int>();
-  info.num_parts = json.at("num_parts").get<int>();
-  info.method = json.at("method").get<std::string>();
-  info.dataset_name = json.at("dataset_name").get<std::string>();
-  info.dataset_fingerprint = json.at("dataset_fingerprint").get<std::string>();
-  info.seed = json.at("seed").get<std::uint64_t>();
-  info.fanout = json.at("fanout").get<std::vector<std::int32_t>>();
-  info.num_nodes = json.at("num_nodes").get<std::uint64_t>();
-  info.num_edges = json.at("num_edges").get<std::uint64_t>();
-  info.num_classes = json.at("num_classes").get<std::uint64_t>();
-  info.task = task_from_name(json.at("task").get<std::string>(), file);
-  info.feature_width = json.at("feature_width").get<std::uint64_t>();
-  info.edge_weights = json.at("edge_weights").get<bool>();
-  info.num_train = json.at("num_train").get<std::uint64_t>();
-  info.num_validation = json.at("num_validation").get<std::uint64_t>();
-  info.num_test = json.at("num_test").get<std::uint64_t>();
-  info.bounds = json.at("bounds").get<std::vector<std::uint64_t>>();
+  info.format_version = fields.number<int>("format_version");
+  info.num_parts = fields.number<int>("num_parts");
+  info.method = fields.text("method");
+  info.dataset_name = fields.text("dataset_name");
+  info.dataset_fingerprint = fields.text("dataset_fingerprint");
+  info.seed = fields.number<std::uint64_t>("seed");
+  info.fanout = fields.numbers<std::int32_t>("fanout");
+  info.num_nodes = fields.number<std::uint64_t>("num_nodes");
+  info.num_edges = fields.number<std::uint64_t>("num_edges");
+  info.num_classes = fields.number<std::uint64_t>("num_classes");
+  info.task = task_from_name(fields.text("task"), file);
+  info.feature_width = fields.number<std::uint64_t>("feature_width");
+  info.edge_weights = fields.flag("edge_weights");
+  info.num_train = fields.number<std::uint64_t>("num_train");
+  info.num_validation = fields.number<std::uint64_t>("num_validation");
+  info.num_test = fields.number<std::uint64_t>("num_test");
+  info.bounds = fields.numbers<std::uint64_t>("bounds");
   return info;
 }
 
@@ -178,11 +248,11 @@ nlohmann::ordered_json to_json(const PartitionInfo& info) {
 }
 
 nlohmann::json parse_file(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  if (!stream) {
+  std::error_code unreadable;
+  if (!std::filesystem::exists(file, unreadable)) {
     throw UsageError("cannot open " + file.string(), "give a directory made by gsplit partition");
   }
-  nlohmann::json json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  auto json = parse_json<nlohmann::json>(read_small_file(file, kMostJsonBytes));
   if (!json.is_object()) refuse(file, "is not a JSON object");
   return json;
 }

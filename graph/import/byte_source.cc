@@ -17,7 +17,6 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "kernels/base/error.h"
 
@@ -27,6 +26,8 @@ namespace {
 constexpr std::size_t kStored = std::size_t{1} << 18;
 constexpr std::size_t kChunk = std::size_t{1} << 20;
 constexpr std::size_t kChunks = 4;
+
+using Buffer = std::unique_ptr<char[]>;  // not zeroed: small files are many
 
 /// The file as stored.
 class StoredFile {
@@ -103,7 +104,7 @@ class PlainDecoder : public Decoder {
 
 class GzipDecoder : public Decoder {
  public:
-  explicit GzipDecoder(StoredFile& file) : file_(file), stored_(kStored) {
+  explicit GzipDecoder(StoredFile& file) : file_(file) {
     GSPLIT_CHECK(inflateInit2(&stream_, 15 + 16) == Z_OK);  // 16: gzip, not zlib
   }
   ~GzipDecoder() override { inflateEnd(&stream_); }
@@ -123,8 +124,8 @@ class GzipDecoder : public Decoder {
 
  private:
   bool refill() {
-    stream_.avail_in = static_cast<uInt>(file_.read(stored_));
-    stream_.next_in = reinterpret_cast<Bytef*>(stored_.data());
+    stream_.avail_in = static_cast<uInt>(file_.read({stored_.get(), kStored}));
+    stream_.next_in = reinterpret_cast<Bytef*>(stored_.get());
     return stream_.avail_in > 0;
   }
   void inflate_some() {
@@ -139,15 +140,14 @@ class GzipDecoder : public Decoder {
   }
 
   StoredFile& file_;
-  std::vector<char> stored_;
+  Buffer stored_ = std::make_unique_for_overwrite<char[]>(kStored);
   z_stream stream_{};
   bool inside_member_ = false;
 };
 
 class ZstdDecoder : public Decoder {
  public:
-  explicit ZstdDecoder(StoredFile& file)
-      : file_(file), stored_(kStored), stream_(ZSTD_createDStream()) {
+  explicit ZstdDecoder(StoredFile& file) : file_(file), stream_(ZSTD_createDStream()) {
     if (stream_ == nullptr) throw SystemError("no memory for a zstd decompressor");
   }
   ~ZstdDecoder() override { ZSTD_freeDStream(stream_); }
@@ -168,7 +168,7 @@ class ZstdDecoder : public Decoder {
 
  private:
   bool refill() {
-    input_ = {stored_.data(), file_.read(stored_), 0};
+    input_ = {stored_.get(), file_.read({stored_.get(), kStored}), 0};
     return input_.size > 0;
   }
   void decode_some(ZSTD_outBuffer& decoded) {
@@ -182,7 +182,7 @@ class ZstdDecoder : public Decoder {
   }
 
   StoredFile& file_;
-  std::vector<char> stored_;
+  Buffer stored_ = std::make_unique_for_overwrite<char[]>(kStored);
   ZSTD_DStream* stream_;
   ZSTD_inBuffer input_{nullptr, 0, 0};
   bool inside_frame_ = false;
@@ -225,14 +225,14 @@ class ByteSource::Reader {
     }
     lent_ = true;
     const Chunk& chunk = chunks_[taken_ % kChunks];
-    return {chunk.bytes.data(), chunk.size};
+    return {chunk.bytes.get(), chunk.size};
   }
 
   const StoredFile& file() const { return file_; }
 
  private:
   struct Chunk {
-    std::vector<char> bytes;  // kChunk, from its first use on
+    Buffer bytes;  // kChunk, from its first use on
     std::size_t size = 0;
   };
 
@@ -258,10 +258,11 @@ class ByteSource::Reader {
       if (stopped_) return false;
     }
     Chunk& chunk = chunks_[filled_ % kChunks];  // only this thread moves filled_
-    chunk.bytes.resize(kChunk);
+    if (!chunk.bytes) chunk.bytes = std::make_unique_for_overwrite<char[]>(kChunk);
     chunk.size = 0;
     while (chunk.size < kChunk) {
-      const std::size_t more = decoder_->read(std::span(chunk.bytes).subspan(chunk.size));
+      const std::size_t more =
+          decoder_->read({chunk.bytes.get() + chunk.size, kChunk - chunk.size});
       if (more == 0) break;
       chunk.size += more;
     }

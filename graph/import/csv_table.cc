@@ -15,7 +15,6 @@
 namespace gsplit {
 namespace {
 
-constexpr std::uint64_t kMostColumns = std::uint64_t{1} << 20;
 constexpr const char* kRemedy = "give a csv of numbers, one row a node, without a header";
 
 const char* end_of_line(const char* at, const char* end) {

@@ -12,8 +12,6 @@
 namespace gsplit {
 namespace {
 
-constexpr std::uint64_t kMostColumns = std::uint64_t{1} << 32;
-
 NpyArray extract(const ImportJob& job, const NpzArchive& archive, const std::string& name) {
   return archive.extract(name, job.scratch() / (name + ".npy"));
 }

@@ -11,6 +11,9 @@
 
 namespace gsplit {
 
+/// Of a row that is taken apart in memory; more are taken for damage.
+inline constexpr std::uint64_t kMostColumns = std::uint64_t{1} << 20;
+
 /// A class a node, or several labels that hold or not.
 struct NodeLabels {
   static constexpr std::int32_t kNone = -1;           ///< in `classes`: unlabelled

@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 20;
 constexpr std::uint64_t kMostDeflated = 1032;  // deflate's largest ratio: 258 bytes for 2 bits
-constexpr const char* kAgain = "copy or download it again";
 
 struct CloseMember {
   void operator()(zip_file_t* member) const { zip_fclose(member); }
@@ -28,6 +27,11 @@ struct NpzArchive::Handle {
 
 NpzArchive::NpzArchive(const std::filesystem::path& path)
     : path_(path), handle_(std::make_unique<Handle>()) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored)) {
+    throw UsageError(path.string() + " is not a regular file",
+                     "name a file");  // a pipe would be waited for
+  }
   int code = 0;
   handle_->zip = zip_open(path.c_str(), ZIP_RDONLY, &code);
   if (handle_->zip != nullptr) return;
@@ -41,8 +45,9 @@ NpzArchive::NpzArchive(const std::filesystem::path& path)
 
 NpzArchive::~NpzArchive() = default;
 
-void NpzArchive::refuse(const std::string& name, const std::string& fault) const {
-  throw UsageError(path_.string() + " member " + name + ".npy " + fault, kAgain);
+void NpzArchive::refuse(const std::string& name, const std::string& fault,
+                        const std::string& remedy) const {
+  throw UsageError(path_.string() + " member " + name + ".npy " + fault, remedy);
 }
 
 bool NpzArchive::has(const std::string& name) const {
@@ -61,6 +66,11 @@ std::uint64_t NpzArchive::stated_bytes(const std::string& name) const {
   if (zip_stat(handle_->zip, (name + ".npy").c_str(), 0, &status) != 0 ||
       (status.valid & ZIP_STAT_SIZE) == 0 || (status.valid & ZIP_STAT_COMP_SIZE) == 0) {
     refuse(name, "is missing or has no size");
+  }
+  // Others that libzip knows need memory as the archive says, and reach any size.
+  if ((status.valid & ZIP_STAT_COMP_METHOD) == 0 ||
+      (status.comp_method != ZIP_CM_STORE && status.comp_method != ZIP_CM_DEFLATE)) {
+    refuse(name, "is neither stored nor deflated", "write it again with numpy.savez");
   }
   if (status.size / kMostDeflated > status.comp_size) {
     refuse(name, "states " + std::to_string(status.size) + " bytes, more than " +

@@ -25,14 +25,15 @@ class NpzArchive {
   std::uint64_t stated_bytes(const std::string& name) const;
 
   /// Inflates a member into `file`, through a buffer of fixed size, and maps it. Refused: a member
-  /// that is not there, is encrypted, fails its checksum, is longer or shorter than the archive
-  /// states, or states a size that deflate cannot reach. SystemError where `file` cannot be
-  /// written.
+  /// that is not there, is encrypted, is neither stored nor deflated, fails its checksum, is longer
+  /// or shorter than the archive states, or states a size that deflate cannot reach. SystemError
+  /// where `file` cannot be written.
   NpyArray extract(const std::string& name, const std::filesystem::path& file) const;
 
  private:
   struct Handle;
-  [[noreturn]] void refuse(const std::string& name, const std::string& fault) const;
+  [[noreturn]] void refuse(const std::string& name, const std::string& fault,
+                           const std::string& remedy = "copy or download it again") const;
 
   std::filesystem::path path_;
   std::unique_ptr<Handle> handle_;

@@ -1,18 +1,23 @@
 #include "kernels/base/error.h"
 
-#include <algorithm>
-
 namespace gsplit {
 namespace {
 
+constexpr std::size_t kLongest = 4096;
+
+/// A part of a message may come from a damaged file: no line breaks, nothing that a terminal would
+/// obey, and never longer than a screen.
 std::string one_line(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+  for (char& c : text) {
+    if (c == '\n' || c == '\r' || c == '\t') c = ' ';
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
   return text;
 }
 
 std::string sentence(const std::string& what, const std::string& remedy) {
-  return one_line(remedy.empty() ? what : what + "; " + remedy);
+  return remedy.empty() ? one_line(what) : one_line(what) + "; " + one_line(remedy);
 }
 
 }  // namespace

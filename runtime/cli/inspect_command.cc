@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,7 +12,9 @@
 
 #include "graph/dataset.h"
 #include "graph/degree_statistics.h"
+#include "graph/json_input.h"
 #include "graph/shard.h"
+#include "graph/small_file.h"
 #include "graph/verify.h"
 #include "runtime/cli/command.h"
 #include "runtime/train/checkpoint.h"
@@ -69,8 +70,7 @@ Json describe_dataset(const InspectFlags& flags) {
 }
 
 Json read_quality(const Path& file) {
-  std::ifstream in(file);
-  Json quality = Json::parse(in, nullptr, false);
+  Json quality = parse_json<Json>(read_small_file(file, kMostJsonBytes));
   if (quality.is_discarded()) {
     throw UsageError(file.string() + " is not valid JSON", "partition again");
   }

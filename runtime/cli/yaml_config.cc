@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "comm/world.h"
+#include "graph/small_file.h"
 #include "kernels/base/error.h"
 
 namespace gsplit {
@@ -58,7 +59,7 @@ std::optional<std::string> config_to_resume(const std::vector<std::string>& argu
 std::vector<std::string> flags_in(const std::string& file) {
   YAML::Node root;
   try {
-    root = YAML::LoadFile(file);
+    root = YAML::Load(read_small_file(file, kMostYamlBytes));
   } catch (const YAML::Exception& error) {
     throw UsageError("--config " + file + ": " + error.what(), "give a YAML file");
   }

@@ -73,11 +73,18 @@ BlockDump::BlockDump(const std::filesystem::path& path, const Shard& shard,
                      Communicator& communicator)
     : path_(path), shard_(shard), communicator_(communicator) {
   if (communicator.rank() != 0) return;
-  file_.open(path, std::ios::trunc);
+  draft_ = path;
+  draft_.replace_filename("." + path.filename().string());
+  file_.open(draft_, std::ios::trunc);
   if (!file_) {
     throw UsageError("--dump-blocks " + path.string() + " cannot be written",
                      "choose a file that can");
   }
+}
+
+BlockDump::~BlockDump() {
+  std::error_code ignored;
+  if (!draft_.empty()) std::filesystem::remove(draft_, ignored);
 }
 
 void BlockDump::write(std::uint64_t step, const MiniBatch& batch) {
@@ -90,6 +97,15 @@ void BlockDump::write(std::uint64_t step, const MiniBatch& batch) {
   if (communicator_.rank() != 0) return;
   file_ << lines_of(step, gathered) << std::flush;
   if (!file_) throw SystemError("cannot write " + path_.string(), "check free space");
+}
+
+void BlockDump::commit() {
+  if (draft_.empty()) return;
+  file_.close();
+  std::error_code error;
+  if (file_) std::filesystem::rename(draft_, path_, error);
+  if (!file_ || error) throw SystemError("cannot write " + path_.string(), "check free space");
+  draft_.clear();
 }
 
 }  // namespace gsplit

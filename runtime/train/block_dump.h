@@ -15,13 +15,21 @@ namespace gsplit {
 
 class BlockDump {
  public:
-  /// Rank 0 writes `path`; the others only take part. Throws UsageError when it cannot be written.
+  /// Rank 0 writes the file, beside `path` under a name that begins with a dot; the others only
+  /// take part. Throws UsageError when it cannot be written.
   BlockDump(const std::filesystem::path& path, const Shard& shard, Communicator& communicator);
+  BlockDump(const BlockDump&) = delete;
+  BlockDump& operator=(const BlockDump&) = delete;
+  /// Removes what was not committed.
+  ~BlockDump();
   /// Collective: appends the lines of one step.
   void write(std::uint64_t step, const MiniBatch& batch);
+  /// Ends the file and gives it its name. Throws SystemError.
+  void commit();
 
  private:
   std::filesystem::path path_;
+  std::filesystem::path draft_;  // empty on other ranks, and once committed
   const Shard& shard_;
   Communicator& communicator_;
   std::ofstream file_;

@@ -5,8 +5,10 @@
 #include <system_error>
 #include <utility>
 
+#include "graph/json_input.h"
 #include "graph/mapped_file.h"
 #include "graph/sha256.h"
+#include "graph/small_file.h"
 #include "kernels/base/error.h"
 #include "runtime/train/text_file.h"
 
@@ -24,6 +26,11 @@ constexpr const char* kStepPrefix = "step-";
   throw UsageError(file.string() + " " + fault, "use another checkpoint");
 }
 
+void require_there(const fs::path& file) {
+  std::error_code unreadable;
+  if (!fs::exists(file, unreadable)) refuse(file, "is missing");
+}
+
 std::string checksum_of(const Json& manifest) {
   const std::string text = manifest.dump();
   return sha256_hex(std::as_bytes(std::span(text)));
@@ -31,8 +38,8 @@ std::string checksum_of(const Json& manifest) {
 
 /// Parses the manifest and takes its checksum out.
 Json read_manifest(const fs::path& file) {
-  if (!fs::exists(file)) refuse(file, "is missing");
-  Json json = Json::parse(read_text(file), nullptr, false);
+  require_there(file);
+  Json json = parse_json<Json>(read_small_file(file, kMostJsonBytes));
   if (!json.is_object()) refuse(file, "is damaged: it is no JSON object");
   if (json.value("format_version", Json()) != kFormatVersion) {
     refuse(file, "has a format version that this gsplit does not read");
@@ -44,7 +51,7 @@ Json read_manifest(const fs::path& file) {
 }
 
 void verify_file(const fs::path& file, const Json& expected) {
-  if (!fs::exists(file)) refuse(file, "is missing");
+  require_there(file);
   const MappedFile mapped = MappedFile::open(file);
   if (expected.at("bytes") != mapped.bytes().size() ||
       expected.at("sha256") != sha256_hex(mapped.bytes())) {
@@ -105,11 +112,15 @@ Checkpoint Checkpoint::open(const fs::path& directory) {
   Checkpoint checkpoint;
   checkpoint.directory_ = directory;
   try {
-    checkpoint.manifest_ = {.step = json.at("step").get<std::uint64_t>(),
-                            .epoch = json.at("epoch").get<std::uint32_t>(),
+    const auto step = whole_number<std::uint64_t>(json.at("step"));
+    const auto epoch = whole_number<std::uint32_t>(json.at("epoch"));
+    if (!step || !epoch) refuse(file, "is damaged: step or epoch is no number");
+    checkpoint.manifest_ = {.step = *step,
+                            .epoch = *epoch,
                             .config = json.at("config").get<std::string>(),
                             .dataset_fingerprint = json.at("dataset_fingerprint"),
                             .state = json.at("state")};
+    if (!json.at("files").is_object()) refuse(file, "is damaged: files is no JSON object");
     for (const auto& [name, expected] : json.at("files").items()) {
       if (name != fs::path(name).filename()) refuse(file, "names a file outside");
       verify_file(directory / name, expected);

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+
+#include "graph/json_input.h"
+#include "graph/small_file.h"
 
 namespace gsplit {
 namespace {
@@ -40,9 +42,13 @@ std::string mebibytes(std::uint64_t bytes) {
 
 /// quality.json's shuffle_rows; nothing where there is no such file.
 std::string expected_shuffle(const std::filesystem::path& partition) {
-  std::ifstream in(partition / "quality.json");
-  const auto json = nlohmann::json::parse(in, nullptr, false);
-  if (!json.is_object() || !json.contains("shuffle_rows")) return "unknown";
+  const std::filesystem::path file = partition / "quality.json";
+  std::error_code unreadable;
+  if (!std::filesystem::is_regular_file(file, unreadable)) return "unknown";
+  const auto json = parse_json<nlohmann::json>(read_small_file(file, kMostJsonBytes));
+  if (!json.is_object() || !json.contains("shuffle_rows") || !json["shuffle_rows"].is_number()) {
+    return "unknown";
+  }
   return fmt::format("{:.0f} rows", json["shuffle_rows"].get<double>());
 }
 

@@ -107,7 +107,6 @@ Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, RunDirector
                    const Checkpoint* resumed, const Log& log)
     : config_(config),
       facts_(facts),
-      log_(log),
       metric_(metric_of(facts.task)),
       directory_(directory),
       progress_({.total_steps = facts.total_steps,
@@ -117,7 +116,12 @@ Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, RunDirector
                 isatty(STDOUT_FILENO) != 0 && !under_launcher(), log) {
   if (resumed != nullptr) {
     directory_.continue_after(resumed->manifest().step);
-    restore(*resumed);
+    try {
+      restore(*resumed);
+    } catch (const Json::exception& error) {
+      throw UsageError(resumed->directory().string() + " cannot be resumed from: " + error.what(),
+                       "remove it, and the one before it is used");
+    }
   } else if (config.resume) {
     directory_.start_again();
   } else {

@@ -85,7 +85,6 @@ class Recorder {
 
   const TrainConfig& config_;
   const RunFacts facts_;
-  const Log& log_;
   const char* metric_;  // what the accuracies are
   RunDirectory& directory_;
   ProgressLine progress_;

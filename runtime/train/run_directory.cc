@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "graph/json_input.h"
 #include "kernels/base/error.h"
 #include "runtime/train/checkpoint.h"
 #include "runtime/train/text_file.h"
@@ -33,13 +34,15 @@ double now() {
 }
 
 /// Whether an event belongs to what a run does after `step`: a later step or the end. A line that
-/// a sudden death has cut short does, too.
+/// a sudden death has cut short, or whose step is none, does, too.
 bool comes_after(const std::string& line, std::uint64_t step) {
-  const auto event = nlohmann::json::parse(line, nullptr, false);
+  const auto event = parse_json<nlohmann::json>(line);
   if (!event.is_object()) return true;
-  const std::string name = event.value("event", "");
-  if (name == "run_end" || event.value("path", "") == "checkpoints/final") return true;
-  return event.value("step", std::uint64_t{0}) > step;
+  if (text_or(event, "event", "") == "run_end") return true;
+  if (text_or(event, "path", "") == "checkpoints/final") return true;
+  if (!event.contains("step")) return false;
+  const auto its_step = whole_number<std::uint64_t>(event["step"]);
+  return !its_step || *its_step > step;
 }
 
 /// events.jsonl cut in two.

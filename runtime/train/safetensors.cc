@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "graph/json_input.h"
 #include "kernels/base/error.h"
 
 namespace gsplit {
@@ -38,23 +39,54 @@ std::uint64_t expected_bytes(const std::filesystem::path& path, const std::strin
   return bytes;
 }
 
+template <class T>
+std::vector<T> integers_of(const std::filesystem::path& path, const std::string& name,
+                           const Json& entry, const char* key) {
+  const auto list = entry.find(key);
+  if (list == entry.end() || !list->is_array()) refuse(path, name + " has no list " + key);
+  std::vector<T> integers;
+  for (const Json& json : *list) {
+    const auto number = whole_number<T>(json);
+    if (!number) refuse(path, name + " has a " + key + " that is not of integers");
+    integers.push_back(*number);
+  }
+  return integers;
+}
+
 Tensor parse_tensor(const std::filesystem::path& path, const std::string& name, const Json& entry,
                     std::span<const std::byte> data) {
+  if (!entry.is_object()) refuse(path, "the header entry of " + name + " is no JSON object");
   Tensor tensor;
-  std::array<std::uint64_t, 2> offsets{};
-  try {
-    tensor.dtype = entry.at("dtype").get<std::string>();
-    tensor.shape = entry.at("shape").get<std::vector<std::int64_t>>();
-    offsets = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
-  } catch (const Json::exception&) {
-    refuse(path, "the header entry of " + name + " lacks dtype, shape or data_offsets");
-  }
-  const auto [begin, end] = offsets;
+  tensor.dtype = text_or(entry, "dtype", "");
+  tensor.shape = integers_of<std::int64_t>(path, name, entry, "shape");
+  const auto offsets = integers_of<std::uint64_t>(path, name, entry, "data_offsets");
+  if (offsets.size() != 2) refuse(path, name + " has no two data_offsets");
+  const std::uint64_t begin = offsets[0];
+  const std::uint64_t end = offsets[1];
   if (begin > end || end > data.size() || end - begin != expected_bytes(path, name, tensor)) {
     refuse(path, name + " does not lie inside the file as its shape says");
   }
   tensor.data = data.subspan(begin, end - begin);
   return tensor;
+}
+
+/// The format wants all of the data to be of tensors, none of it of two.
+void check_layout(const std::filesystem::path& path, const std::map<std::string, Tensor>& tensors,
+                  std::span<const std::byte> data) {
+  std::vector<std::pair<std::size_t, std::size_t>> places;
+  for (const auto& [name, tensor] : tensors) {
+    const auto begin = static_cast<std::size_t>(tensor.data.data() - data.data());
+    places.emplace_back(begin, begin + tensor.data.size());
+  }
+  std::sort(places.begin(), places.end());
+  std::size_t at = 0;
+  for (const auto& [begin, end] : places) {
+    if (begin != at)
+      refuse(path, "the tensors overlap or leave a hole at byte " + std::to_string(at));
+    at = end;
+  }
+  if (at != data.size())
+    refuse(path, std::to_string(data.size() - at) + " bytes belong to no tensor");
 }
 
 /// The header with offsets, padded with spaces to a multiple of 8 as the format asks.
@@ -86,13 +118,14 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
     refuse(path, "the header is longer than the file");
   }
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + sizeof(header_size);
-  const Json header = Json::parse(text, text + header_size, nullptr, false);
+  const auto header = parse_json<Json>({text, header_size});
   if (!header.is_object()) refuse(path, "the header is no JSON object");
   const auto data = bytes.subspan(sizeof(header_size) + header_size);
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
     result.tensors_[name] = parse_tensor(path, name, entry, data);
   }
+  check_layout(path, result.tensors_, data);
   return result;
 }
 

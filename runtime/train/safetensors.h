@@ -24,8 +24,8 @@ struct Tensor {
 class SafetensorsFile {
  public:
   /// Throws UsageError naming the file and the fault: truncated, overlapping or out-of-range
-  /// offsets, sizes that do not fit the shape, a header that is no JSON object or longer than 100
-  /// MB.
+  /// offsets, holes between tensors, sizes that do not fit the shape, a header that is no JSON
+  /// object or longer than 100 MB.
   static SafetensorsFile open(const std::filesystem::path& path);
   const std::map<std::string, Tensor>& tensors() const { return tensors_; }
   /// UsageError when the file has no such tensor.

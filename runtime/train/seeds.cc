@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "graph/json_input.h"
 #include "graph/task.h"
 #include "runtime/train/run_directory.h"
 
@@ -24,11 +25,11 @@ TestScore test_score(const std::filesystem::path& run_dir) {
   std::ifstream events(run_dir / "events.jsonl");
   TestScore score;
   for (std::string line; std::getline(events, line);) {
-    const auto event = nlohmann::json::parse(line, nullptr, false);
+    const auto event = parse_json<nlohmann::json>(line);
     if (!event.is_object()) continue;
-    const std::string name = event.value("event", "");
-    if (name == "run_start") score.metric = event.value("metric", score.metric);
-    if (name == "run_end" && event["test_acc"].is_number()) {
+    const std::string name = text_or(event, "event", "");
+    if (name == "run_start") score.metric = text_or(event, "metric", score.metric);
+    if (name == "run_end" && event.contains("test_acc") && event["test_acc"].is_number()) {
       score.value = event["test_acc"].get<double>();
     }
   }

@@ -1,5 +1,7 @@
 #include "runtime/train/weights.h"
 
+#include <cstring>
+
 #include "kernels/base/error.h"
 #include "runtime/train/checkpoint.h"
 
@@ -36,8 +38,11 @@ void load_tensors(const SafetensorsFile& file, const ParameterSet& parameters, M
       using T = decltype(type);
       T* const out = parameters.part_of(flat, {i}).template row<T>(0);
       const auto copy_from = [&](auto stored) {
-        const auto* from = reinterpret_cast<const decltype(stored)*>(tensor.data.data());
-        for (std::int64_t e = 0; e < parameter.size(); ++e) out[e] = static_cast<T>(from[e]);
+        const std::byte* from = tensor.data.data();  // at any address: the format aligns nothing
+        for (std::int64_t e = 0; e < parameter.size(); ++e, from += sizeof(stored)) {
+          std::memcpy(&stored, from, sizeof(stored));
+          out[e] = static_cast<T>(stored);
+        }
       };
       if (tensor.dtype == "F64") {
         copy_from(double{});

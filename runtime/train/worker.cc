@@ -345,6 +345,7 @@ ExitCode Worker::finish() {
   const bool stopped = early && !early_stopping_.ended();
   const std::string reason = stopped ? stop_reason() : "";
   save_checkpoint();
+  if (dump_) dump_->commit();
   const std::optional<Scores> scores = evaluate(!stopped && !evaluated_last_);
   if (recorder_) {
     recorder_->finish(

@@ -17,6 +17,11 @@ TEST(Error, IsOneLineWithRemedyAndCode) {
   EXPECT_EQ(SystemError("x").code(), ExitCode::kSystem);
 }
 
+TEST(Error, ShowsNothingThatATerminalWouldObeyAndIsNeverLong) {
+  EXPECT_STREQ(UsageError("dtype \x1b[2J\tof\x7f").what(), "dtype ?[2J of?");
+  EXPECT_EQ(std::string(UsageError(std::string(100'000, 'a'), "b").what()).size(), 4096 + 6);
+}
+
 TEST(Error, CheckNamesTheCondition) {
   const int two = 2;
   EXPECT_NO_THROW(GSPLIT_CHECK(two == 2));
