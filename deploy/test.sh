@@ -99,6 +99,11 @@ check "Format" check_format
 check "Layers" "$python" tests/check_layers.py
 check "Tests" test_release
 if $full; then
+  if [ -n "$(find_cuda)" ]; then
+    check "gpu-on-cpu's own tests" tests/gpu_on_cpu/test.sh
+  else
+    skip "gpu-on-cpu's own tests" "no CUDA toolkit (deploy/install.sh --cuda)"
+  fi
   check "Tests under AddressSanitizer and UBSan" test_asan
   if have_clang_openmp; then
     check "Tests under ThreadSanitizer" test_tsan
