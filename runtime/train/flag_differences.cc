@@ -33,10 +33,19 @@ std::vector<FlagDifference> differences(const std::string& before, const std::st
 }  // namespace
 
 std::vector<FlagDifference> resume_differences(const TrainConfig& before, const TrainConfig& now) {
-  static const Names may_change{"dataset",           "epochs",      "max-steps",
-                                "workers",           "threads",     "partition",
-                                "eval-every",        "eval-fanout", "early-stop",
-                                "deadline",          "keep",        "checkpoint-every-steps",
+  static const Names may_change{"dataset",
+                                "epochs",
+                                "max-steps",
+                                "workers",
+                                "threads",
+                                "partition",
+                                "device",
+                                "eval-every",
+                                "eval-fanout",
+                                "early-stop",
+                                "deadline",
+                                "keep",
+                                "checkpoint-every-steps",
                                 "checkpoint-minutes"};
   return differences(to_yaml(before), to_yaml(now), may_change);
 }

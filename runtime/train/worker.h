@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/host_route.h"
 #include "graph/dataset.h"
 #include "graph/shard.h"
 #include "kernels/base/log.h"
@@ -16,6 +17,7 @@
 #include "runtime/train/block_dump.h"
 #include "runtime/train/checkpointer.h"
 #include "runtime/train/config.h"
+#include "runtime/train/device.h"
 #include "runtime/train/early_stopping.h"
 #include "runtime/train/evaluator.h"
 #include "runtime/train/lr_schedule.h"
@@ -27,8 +29,8 @@ namespace gsplit {
 
 class Worker {
  public:
-  /// `local_workers`: workers of this host. References must outlive the worker.
-  Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
+  /// `config`: with its device settled. References must outlive the worker.
+  Worker(const TrainConfig& config, Communicator& communicator, const WorkerPlace& place,
          Supervisor& supervisor, const Log& log);
   ~Worker();
 
@@ -75,8 +77,9 @@ class Worker {
   Supervisor& supervisor_;
   const Log& log_;
   Progress progress_;
-  std::unique_ptr<Backend> backend_;
+  WorkerDevice device_;
   std::unique_ptr<Stream> stream_;
+  HostRoute row_traffic_;
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
   std::unique_ptr<CoordinatorClient> client_;
