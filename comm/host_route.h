@@ -16,6 +16,7 @@ class HostRoute final : public DeviceCommunicator {
 
   void exchange(const Exchange& args, Stream& stream) override;
   void all_reduce_sum(MatrixView data, Stream& stream) override;
+  std::uint64_t bytes_sent() const override { return communicator_.bytes_sent(); }
 
  private:
   Communicator& communicator_;

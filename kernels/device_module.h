@@ -7,7 +7,9 @@
 // the C++ library compares types by name. It stays loaded until the process ends.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +17,9 @@
 #include "kernels/backend.h"
 
 namespace gsplit {
+
+class DeviceCommunicator;  // comm/device_communicator.h, one floor up: shared pointers take it as
+                           // it is
 
 struct DeviceInfo {
   std::string name;    ///< "NVIDIA H100 80GB HBM3"
@@ -31,8 +36,19 @@ struct DeviceReport {
   int driver = 0;
   int runtime = 0;
   int cublas = 0;
+  int nccl = 0;  ///< 22809 is 2.28.9
   std::vector<DeviceInfo> devices;
   std::string problem;  ///< why there are no devices; empty where there are
+};
+
+/// One rank of several that exchange GPU to GPU.
+struct PeerOptions {
+  int rank = 0;
+  int size = 1;
+  std::vector<std::byte> meeting;  ///< rank 0's make_meeting(), which all must have
+  std::chrono::milliseconds deadline{30000};
+  /// Asked while waiting for peers, by the thread that waits; may be empty.
+  std::function<bool()> job_has_failed;
 };
 
 class DeviceModule {
@@ -42,6 +58,14 @@ class DeviceModule {
   /// The backend of device number `device` of this process. Must be made by the thread that will
   /// use it. Throws SystemError where CUDA refuses.
   virtual std::unique_ptr<Backend> make_backend(int device) const = 0;
+  /// Where ranks find each other; made by rank 0.
+  virtual std::vector<std::byte> make_meeting() const = 0;
+  /// Collective: returns when all ranks have met, each with a GPU of its own; throws
+  /// CommunicationError after the deadline. `backend` and `stream` are of this module and must
+  /// outlive it.
+  virtual std::shared_ptr<DeviceCommunicator> make_communicator(const PeerOptions& options,
+                                                                Backend& backend,
+                                                                Stream& stream) const = 0;
 };
 
 /// Returns null where `version` is not the module's own.

@@ -1,12 +1,26 @@
 #include "kernels/cuda/memory.h"
 
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "kernels/base/size_class.h"
 #include "kernels/cuda/check.h"
 
 namespace gsplit::cuda {
+namespace {
+
+constexpr std::chrono::microseconds kPollPause{20};
+
+/// Host memory that CUDA does not know.
+bool is_ordinary(const void* address) {
+  cudaPointerAttributes attributes{};
+  check(cudaPointerGetAttributes(&attributes, address), "asking what a pointer is");
+  return attributes.type == cudaMemoryTypeUnregistered;
+}
+
+}  // namespace
 
 CudaStream::CudaStream() {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
@@ -14,7 +28,15 @@ CudaStream::CudaStream() {
 
 CudaStream::~CudaStream() { cudaStreamDestroy(stream_); }
 
-void CudaStream::synchronize() { check(cudaStreamSynchronize(stream_), "work on the GPU"); }
+void CudaStream::synchronize() {
+  while (watch_) {
+    const cudaError_t status = cudaStreamQuery(stream_);
+    if (status != cudaErrorNotReady) return check(status, "work on the GPU");
+    watch_();
+    std::this_thread::sleep_for(kPollPause);
+  }
+  check(cudaStreamSynchronize(stream_), "work on the GPU");
+}
 
 PinnedMemory::~PinnedMemory() {
   for (const auto& [data, block] : blocks_) {
@@ -122,9 +144,27 @@ std::unique_ptr<Stream> CudaMemory::create_stream() {
   return std::make_unique<CudaStream>();
 }
 
+// Ordinary host memory goes by way of our page-locked memory and never to CUDA itself, which would
+// wait for the stream inside the call: behind a collective that a dead peer never ends.
 void CudaMemory::copy(void* destination, const void* source, std::size_t bytes, Stream& stream) {
   if (bytes == 0) return;
   make_current();
+  if (is_ordinary(source)) {
+    Buffer<std::byte> staged(pinned_, bytes);
+    std::memcpy(staged.data(), source, bytes);
+    queue_copy(destination, staged.data(), bytes, stream);
+  } else if (is_ordinary(destination)) {
+    Buffer<std::byte> staged(pinned_, bytes);
+    queue_copy(staged.data(), source, bytes, stream);
+    stream.synchronize();
+    std::memcpy(destination, staged.data(), bytes);
+  } else {
+    queue_copy(destination, source, bytes, stream);
+  }
+}
+
+void CudaMemory::queue_copy(void* destination, const void* source, std::size_t bytes,
+                            Stream& stream) {
   check(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDefault, raw(stream)),
         "copying to or from the GPU");
   pinned_.mark_use(source, raw(stream));

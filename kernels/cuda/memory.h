@@ -10,6 +10,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <functional>
 #include <map>
 #include <unordered_map>
 #include <vector>
@@ -24,11 +25,14 @@ class CudaStream final : public Stream {
   ~CudaStream() override;
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
+  /// With a watch, polls and asks it between two looks: what it throws ends the waiting.
   void synchronize() override;
   cudaStream_t get() const { return stream_; }
+  void set_watch(std::function<void()> watch) { watch_ = std::move(watch); }
 
  private:
   cudaStream_t stream_ = nullptr;
+  std::function<void()> watch_;
 };
 
 /// REQUIRES: the stream is one of this module's.
@@ -94,6 +98,8 @@ class CudaMemory final : public Memory {
 
  private:
   void give_back_free_blocks();
+  /// Between this memory and itself or page-locked memory.
+  void queue_copy(void* destination, const void* source, std::size_t bytes, Stream& stream);
 
   int device_;
   PinnedMemory& pinned_;

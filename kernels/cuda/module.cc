@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/nccl.h"
 
 namespace gsplit::cuda {
 namespace {
@@ -57,6 +58,7 @@ class Module final : public DeviceModule {
     cudaDriverGetVersion(&report.driver);
     cudaRuntimeGetVersion(&report.runtime);
     report.cublas = CUBLAS_VERSION;
+    report.nccl = nccl_version();
     if (status != cudaSuccess || devices == 0) {
       cudaGetLastError();
       report.problem = why_none(status, report.driver);
@@ -70,6 +72,12 @@ class Module final : public DeviceModule {
 
   std::unique_ptr<Backend> make_backend(int device) const override {
     return cuda::make_backend(device);
+  }
+  std::vector<std::byte> make_meeting() const override { return cuda::make_meeting(); }
+  std::shared_ptr<DeviceCommunicator> make_communicator(const PeerOptions& options,
+                                                        Backend& backend,
+                                                        Stream& stream) const override {
+    return make_nccl_communicator(options, backend, stream);
   }
 };
 

@@ -1,7 +1,9 @@
 #include "runtime/train/device.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "comm/host_route.h"
 #include "kernels/device_module.h"
 #include "runtime/train/resources.h"
 
@@ -14,6 +16,16 @@ constexpr const char* kCuda = "cuda";
 
 std::string number_of(std::size_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
+/// Everybody's text, by rank.
+std::vector<std::string> gather_texts(const std::string& mine, Communicator& communicator) {
+  std::vector<std::string> texts;
+  for (const std::vector<std::byte>& text :
+       communicator.all_gather_v(std::as_bytes(std::span(mine)))) {
+    texts.emplace_back(reinterpret_cast<const char*>(text.data()), text.size());
+  }
+  return texts;
 }
 
 }  // namespace
@@ -53,11 +65,24 @@ void settle_device(TrainConfig& config, const std::vector<std::string>& refusals
   config.device = kCpu;
 }
 
-std::vector<std::string> gather_refusals(const std::string& mine, Communicator& communicator) {
-  std::vector<std::string> refusals;
-  for (const std::vector<std::byte>& text :
-       communicator.all_gather_v(std::as_bytes(std::span(mine)))) {
-    refusals.emplace_back(reinterpret_cast<const char*>(text.data()), text.size());
+std::string gpu_of(const WorkerPlace& place) {
+  const DeviceReport report = open_device_module().module->report();
+  const auto number = static_cast<std::size_t>(place.local_rank) % report.devices.size();
+  return host_name() + " " + report.devices[number].pci_id;
+}
+
+std::vector<std::string> gather_refusals(const TrainConfig& config, const WorkerPlace& place,
+                                         Communicator& communicator) {
+  const std::string mine = config.device == kCpu ? "" : why_not_cuda(config, 1);
+  std::vector<std::string> refusals = gather_texts(mine, communicator);
+  const bool refused = std::any_of(refusals.begin(), refusals.end(),
+                                   [](const std::string& text) { return !text.empty(); });
+  if (config.device == kCpu || refused) return refusals;
+  std::vector<std::string> gpus = gather_texts(gpu_of(place), communicator);
+  std::sort(gpus.begin(), gpus.end());
+  const auto shared = std::adjacent_find(gpus.begin(), gpus.end());
+  if (shared != gpus.end()) {
+    refusals.front() = "there are more workers than GPUs: two would share " + *shared;
   }
   return refusals;
 }
@@ -68,8 +93,26 @@ WorkerDevice::WorkerDevice(const TrainConfig& config, const WorkerPlace& place) 
     host_ = make_cpu_backend(threads);
     return;
   }
-  gpu_ = open_device_module().module->make_backend(place.local_rank);
+  gpu_ = open_device_module().module->make_backend(place.local_rank % num_gpus());
   host_ = make_cpu_backend(threads, gpu_->pinned());
+}
+
+std::shared_ptr<DeviceCommunicator> WorkerDevice::connect(Communicator& communicator,
+                                                          Stream& stream,
+                                                          std::chrono::milliseconds deadline,
+                                                          std::function<bool()> job_has_failed) {
+  if (!gpu_ || communicator.size() == 1) {
+    return std::make_shared<HostRoute>(communicator, compute());
+  }
+  const DeviceModule& module = *open_device_module().module;
+  const std::vector<std::byte> mine =
+      communicator.rank() == 0 ? module.make_meeting() : std::vector<std::byte>{};
+  return module.make_communicator({.rank = communicator.rank(),
+                                   .size = communicator.size(),
+                                   .meeting = communicator.all_gather_v(mine).front(),
+                                   .deadline = deadline,
+                                   .job_has_failed = std::move(job_has_failed)},
+                                  *gpu_, stream);
 }
 
 }  // namespace gsplit

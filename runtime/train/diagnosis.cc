@@ -98,9 +98,10 @@ std::string as_text(const Diagnosis& found) {
                   found.host, found.cores, found.numa_nodes, gibibytes(found.memory_bytes),
                   gibibytes(found.available_bytes));
   text += "mpi      " + found.mpi + "\n";
-  text += found.module.empty() ? "module   none: " + gpus.problem + "\n"
-                               : fmt::format("module   {} (CUDA {}, cuBLAS {})\n", found.module,
-                                             version_text(gpus.runtime), gpus.cublas);
+  text += found.module.empty()
+              ? "module   none: " + gpus.problem + "\n"
+              : fmt::format("module   {} (CUDA {}, cuBLAS {}, NCCL {})\n", found.module,
+                            version_text(gpus.runtime), gpus.cublas, gpus.nccl);
   text += fmt::format("driver   CUDA {}\n", version_text(gpus.driver));
   for (std::size_t i = 0; i < gpus.devices.size(); ++i) {
     const DeviceInfo& gpu = gpus.devices[i];
@@ -129,6 +130,7 @@ std::string as_json(const Diagnosis& found) {
              {{"driver", gpus.driver},
               {"runtime", gpus.runtime},
               {"cublas", gpus.cublas},
+              {"nccl", gpus.nccl},
               {"problem", gpus.problem.empty() ? Json() : Json(gpus.problem)}}},
             {"gpus", Json::array()},
             {"device", found.device},

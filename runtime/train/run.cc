@@ -63,9 +63,9 @@ class LimitedMpiWorld {
 /// it to leave.
 void settle_with_all(TrainConfig& config, MpiWorld& world, const Log& log) {
   Communicator& communicator = world.communicator();
-  const std::string mine = config.device == "cpu" ? "" : why_not_cuda(config, world.local_size());
+  const WorkerPlace place{world.local_rank(), world.local_size()};
   try {
-    settle_device(config, gather_refusals(mine, communicator), log);
+    settle_device(config, gather_refusals(config, place, communicator), log);
   } catch (const CommunicationError& error) {
     if (error.told_by_peer()) throw UsageError("");
     throw;

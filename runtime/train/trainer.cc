@@ -156,9 +156,9 @@ void Trainer::reduce_gradients(StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kAllReduce);
   const Stopwatch watch(report.comm_s);
   const MatrixView gradients = model_.parameters().gradients();
-  const std::uint64_t before = context_.communicator.bytes_sent();
+  const std::uint64_t before = context_.row_traffic.bytes_sent();
   context_.row_traffic.all_reduce_sum(gradients, context_.stream);
-  report.allreduce_bytes = context_.communicator.bytes_sent() - before;
+  report.allreduce_bytes = context_.row_traffic.bytes_sent() - before;
 }
 
 }  // namespace gsplit

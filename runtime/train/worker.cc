@@ -112,7 +112,6 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
       log_(log),
       device_(config, place),
       stream_(device_.compute().memory().create_stream()),
-      row_traffic_(communicator, device_.compute()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
 }
@@ -152,7 +151,10 @@ void Worker::fail(const std::string& message, ExitCode code) {
 
 /// Whoever caused it knows more than we do, so the coordinator has the first word.
 void Worker::fail_missing(const CommunicationError& error) {
-  if (error.peer() < 0) fail(error.what(), error.code());
+  // NCCL cannot tell who is missing; the coordinator can.
+  if (error.peer() < 0 && !(client_ && await_failure(kPatienceForWord))) {
+    fail(error.what(), error.code());
+  }
   if (client_ && !await_failure(kPatienceForWord) && !error.told_by_peer()) {
     client_->report_loss(error.peer(), error.what());
     await_failure(kPatienceForWord);
@@ -269,8 +271,10 @@ void Worker::find_beginning() {
 void Worker::build() {
   shard_ = Shard::open(partition_, communicator_.rank());
   lr_schedule_ = lr_schedule(config_, job_);
+  row_traffic_ = device_.connect(communicator_, *stream_, config_.deadline,
+                                 [this] { return client_->failure().has_value(); });
   context_.emplace(Context{
-      device_.compute(), device_.host(), *stream_, communicator_, row_traffic_, progress_, {}});
+      device_.compute(), device_.host(), *stream_, communicator_, *row_traffic_, progress_, {}});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);

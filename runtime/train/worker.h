@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/host_route.h"
 #include "graph/dataset.h"
 #include "graph/shard.h"
 #include "kernels/base/log.h"
@@ -79,7 +78,6 @@ class Worker {
   Progress progress_;
   WorkerDevice device_;
   std::unique_ptr<Stream> stream_;
-  HostRoute row_traffic_;
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
   std::unique_ptr<CoordinatorClient> client_;
@@ -92,6 +90,7 @@ class Worker {
       plans_;  // open until the end: a worker that dies with it is missed at once
 
   Shard shard_;
+  std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
   std::optional<Context> context_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;

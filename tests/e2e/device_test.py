@@ -1,6 +1,7 @@
 """Training on GPUs against training on the CPU; on a real GPU, or under tests/gpu_on_cpu/gpu-on-cpu."""
 
 import json
+import os
 import unittest
 
 import accuracy_test
@@ -85,6 +86,26 @@ class Refusals(OnDevice):
             run_dir = self.train(self.dataset, *SMALL, "--max-steps", 1, "--eval-every", 0, "--workers", 1, *flags)
             self.assertIn("cpu", harness.events(run_dir, "run_start")[0]["device"])
             self.assertIn("device: cpu", (run_dir / "config.yaml").read_text(encoding="utf-8"))
+
+
+class Deaths(OnDevice):
+    """A rank that dies while the others wait for it on their GPUs: they end within the deadline, with one line that
+    names it."""
+
+    def test_are_named_by_the_survivors(self):
+        deadline = 6
+        for phase in ("exchange", "all-reduce", "compute"):
+            for signal in ("KILL", "STOP"):
+                os.environ["GSPLIT_FAULT"] = f"rank=1,phase={phase},step=3,signal={signal},after=0.5"
+                try:
+                    done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / f"dies-{phase}-{signal}",
+                                       "--device", "cuda", "--eval-every", 0, "--deadline", deadline, *SMALL, ranks=3)
+                finally:
+                    del os.environ["GSPLIT_FAULT"]
+                self.assertNotEqual(done.returncode, 0)
+                lines = [line for line in done.stderr.splitlines() if line.startswith("gsplit:")]
+                self.assertEqual(len(lines), 1, done.stderr)
+                self.assertRegex(lines[0], rf"rank 1 on .* in {phase} at step 3")
 
 
 class Resume(OnDevice):
