@@ -82,6 +82,7 @@ check_device_code() {
   fi
   if have_gpu; then check "Device tests on the GPU" test_on_gpus; fi
   check "Device tests under gpu-on-cpu" test_without_gpu
+  check "Planted bugs are caught" tests/kernels/must_fail.py build/release
   $full || return 0
   local setting
   for setting in LAZY=1 ASYNC=1 SEED=1 SEED=2 RACECHECK=1 LEAKCHECK=1; do
