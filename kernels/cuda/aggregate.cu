@@ -110,11 +110,6 @@ __global__ void destination_scales(const RowIndex* indptr, std::int64_t rows, bo
   scales[i] = static_cast<T>(scale);
 }
 
-template <class T>
-const T* data_or_null(std::span<const T> values) {
-  return values.empty() ? nullptr : values.data();
-}
-
 /// (rows), or empty where all are 1.
 template <class T>
 Buffer<T> scales_of(std::span<const RowIndex> indptr, const AggregateOptions& options,

@@ -82,6 +82,16 @@ inline __device__ std::int64_t index_of_thread() {
   return std::int64_t{blockIdx.x} * kBlock + threadIdx.x;
 }
 
+/// An element of a storage type in the type of its arithmetic.
+__device__ inline float widen(Half x) { return __half2float(__ushort_as_half(x.bits)); }
+__device__ inline float widen(float x) { return x; }
+__device__ inline double widen(double x) { return x; }
+
+template <class T>
+const T* data_or_null(std::span<const T> values) {
+  return values.empty() ? nullptr : values.data();
+}
+
 /// A matrix as kernels see it.
 template <class T>
 struct Rows {

@@ -38,9 +38,4 @@ LossSums add_up(std::int64_t rows, const Queue& queue, Launch launch) {
   return total;
 }
 
-template <class T>
-const T* data_or_null(std::span<const T> values) {
-  return values.empty() ? nullptr : values.data();
-}
-
 }  // namespace gsplit::cuda

@@ -19,17 +19,13 @@ __global__ void normalize_rows_kernel(Rows<T> matrix, std::int64_t rows, std::in
   for (std::int64_t c = threadIdx.x; c < cols; c += kWarp) row[c] /= divisor;
 }
 
-__device__ double widen(Half x) { return __half2float(__ushort_as_half(x.bits)); }
-__device__ double widen(float x) { return x; }
-__device__ double widen(double x) { return x; }
-
 template <class T>
 __global__ void chunk_minima(Rows<const T> matrix, std::int64_t rows, std::int64_t cols,
                              double* minima) {
   const std::int64_t begin = blockIdx.x * kChunk, end = min(begin + kChunk, rows * cols);
   double least = std::numeric_limits<double>::infinity();
   for (std::int64_t k = begin + threadIdx.x; k < end; k += kBlock) {
-    least = fmin(least, widen(matrix.row(k / cols)[k % cols]));
+    least = fmin(least, double{widen(matrix.row(k / cols)[k % cols])});
   }
   least = block_reduce(least, [](double a, double b) { return fmin(a, b); });
   if (threadIdx.x == 0) minima[blockIdx.x] = least;

@@ -5,10 +5,6 @@
 namespace gsplit::cuda {
 namespace {
 
-__device__ float widen(Half x) { return __half2float(__ushort_as_half(x.bits)); }
-__device__ float widen(float x) { return x; }
-__device__ double widen(double x) { return x; }
-
 /// destination[i] = source[rows[i]], or source[i] without rows; added where kAdd says so.
 struct RowCopy {
   const RowIndex* from = nullptr;  ///< (count) row of the source; null: i
