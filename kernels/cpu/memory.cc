@@ -3,13 +3,13 @@
 // each. What lies idle is bounded by what was once in use: an evaluation asks for many sizes once.
 #include <sys/mman.h>
 
-#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/base/size_class.h"
 #include "kernels/cpu/ops.h"
 
 namespace gsplit::cpu {
@@ -17,12 +17,6 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-/// Rounds up to one of eight sizes per power of two, so that at most an eighth is wasted.
-std::size_t size_class(std::size_t bytes) {
-  const std::size_t step = std::max(kAlignment, std::bit_floor(bytes) / 8);
-  return (bytes + step - 1) / step * step;
-}
 
 class HostStream final : public Stream {
  public:

@@ -74,12 +74,11 @@ void add_choice(CLI::App& app, const std::string& flag, std::string& target,
 
 /// Flags of the contract that have one value so far; kept so that scripts may spell it out.
 struct FixedFlags {
-  std::string mode = "split", device = "auto", sampler = "uniform", route = "pull";
+  std::string mode = "split", sampler = "uniform", route = "pull";
 };
 
 void add_fixed(CLI::App& app, FixedFlags& fixed) {
   add_choice(app, "--mode", fixed.mode, {"split"}, "how a mini-batch is spread over workers");
-  add_choice(app, "--device", fixed.device, {"auto", "cpu"}, "where workers compute");
   add_choice(app, "--sampler", fixed.sampler, {"uniform"}, "neighbour sampler");
   add_choice(app, "--route", fixed.route, {"auto", "pull"}, "what the shuffle sends");
 }
@@ -177,7 +176,10 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "--partition", config.partition,
       "auto (metis where memory suffices, else stream), metis, stream, random, range, or a "
       "directory made by gsplit partition");
-  app.add_option("--workers", config.workers, "rank threads of one process; 0: one per NUMA node")
+  add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
+             "where workers compute; auto: one GPU each where there are enough, else the CPU");
+  app.add_option("--workers", config.workers,
+                 "rank threads of one process; 0: one per GPU, or per NUMA node on the CPU")
       ->check(CLI::Range(0, 1024));
   app.add_option("--threads", config.threads, "per worker; 0: cores / workers of this host")
       ->check(CLI::Range(0, 4096));

@@ -26,9 +26,9 @@ void exchange_rows(const MatrixView& from, const std::vector<std::size_t>& send_
                    Context& context) {
   const PhaseScope phase(context.progress, Phase::kExchange);
   const Stopwatch watch(context.shuffle.seconds);
-  context.stream.synchronize();
-  context.communicator.exchange(
-      {bytes_of(from), in_bytes(send_counts, from), bytes_of(to), in_bytes(receive_counts, to)});
+  context.row_traffic.exchange(
+      {bytes_of(from), in_bytes(send_counts, from), bytes_of(to), in_bytes(receive_counts, to)},
+      context.stream);
   context.shuffle.bytes += bytes_of(from).size();
   context.shuffle.bytes_pull += static_cast<std::uint64_t>(from.rows * from.cols) * sizeof(float);
 }

@@ -56,6 +56,7 @@ struct TrainConfig {
   std::string class_weights = "none";
   std::uint64_t seed = 0;
 
+  std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node

@@ -4,6 +4,8 @@
 #include <numeric>
 #include <utility>
 
+#include "sampler/device_batch.h"
+
 namespace gsplit {
 namespace {
 
@@ -66,10 +68,6 @@ std::vector<RowIndex> rows_of(std::span<const LocalId> split, std::span<const Lo
   return rows;
 }
 
-std::span<const RowIndex> as_rows(std::span<const LocalId> nodes) {
-  return {reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size()};
-}
-
 }  // namespace
 
 Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputRows& input,
@@ -120,21 +118,23 @@ void Evaluator::infer_chunk(std::size_t layer, const Matrix& input, std::span<co
                             MatrixView output) {
   const MiniBatch batch =
       sampler_.sample(nodes, {.fanouts = {kFullFanout}, .for_backward = false}, context_.stream);
-  const SampledLayer& sampled = batch.layers.front();
+  const DeviceBatch on_device(batch, context_.memory(), context_.stream);
+  const SampledLayer& sampled = on_device.get().layers.front();
   Matrix sources(context_.memory(), model_.options().dtype, sampled.block.num_sources(),
                  layer == 0 ? input_.width() : input.cols());
   const MatrixView own = sources.view().slice(0, sampled.block.num_own);
   if (layer == 0) {
     input_.load(batch.nodes.span(), own);
   } else {
-    context_.backend.sparse().gather_rows({input.view(), as_rows(batch.nodes.span()), own},
-                                          context_.stream);
+    context_.backend.sparse().gather_rows(
+        {input.view(), as_rows(on_device.get().nodes.span()), own}, context_.stream);
   }
-  const std::vector<OriginalId> ids = original_ids_of(batch, shard_);
+  const std::vector<OriginalId> host_ids = original_ids_of(batch, shard_);
+  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
   model_.infer_layer(layer,
                      {.sampled = sampled,
-                      .nodes = batch.nodes.span(),
-                      .original_ids = ids,
+                      .nodes = on_device.get().nodes.span(),
+                      .original_ids = ids.span(),
                       .key = {},
                       .training = false},
                      std::move(sources), output, context_);
@@ -164,12 +164,15 @@ void Evaluator::sampled_batch(std::span<const LocalId> nodes, MatrixView output)
                        .key = key,
                        .for_backward = false},
                       context_.stream);
+  const DeviceBatch on_device(batch, context_.memory(), context_.stream);
   const Block& block = batch.layers.front().block;
   Matrix input(context_.memory(), model_.options().dtype, block.num_sources(), input_.width());
   input_.load(batch.nodes.span(), input.view().slice(0, block.num_own));
-  const std::vector<OriginalId> ids = original_ids_of(batch, shard_);
+  const std::vector<OriginalId> host_ids = original_ids_of(batch, shard_);
+  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
   ForwardState state;
-  const Matrix logits = model_.forward({batch, ids, key, false}, std::move(input), state, context_);
+  const Matrix logits =
+      model_.forward({on_device.get(), ids.span(), key, false}, std::move(input), state, context_);
   context_.memory().copy(output.data, logits.view().data, logits.bytes(), context_.stream);
 }
 
@@ -191,8 +194,10 @@ std::vector<Score> Evaluator::scores(const std::vector<std::span<const LocalId>>
   for (std::span<const LocalId> split : splits) {
     Matrix part(context_.memory(), result.dtype(), static_cast<std::int64_t>(split.size()),
                 result.cols());
-    const std::vector<RowIndex> rows = rows_of(split, nodes);
-    context_.backend.sparse().gather_rows({result.view(), rows, part.view()}, context_.stream);
+    const std::vector<RowIndex> host_rows = rows_of(split, nodes);
+    const DeviceArray<RowIndex> rows = context_.to_device(host_rows);
+    context_.backend.sparse().gather_rows({result.view(), rows.span(), part.view()},
+                                          context_.stream);
     scores.push_back(score(split, part.view()));
   }
   return scores;

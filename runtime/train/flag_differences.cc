@@ -39,6 +39,7 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "workers",
                                 "threads",
                                 "partition",
+                                "device",
                                 "eval-every",
                                 "eval-fanout",
                                 "early-stop",

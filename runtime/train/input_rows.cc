@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "partition/metis_memory.h"
+#include "runtime/nn/conv.h"
 
 namespace gsplit {
 namespace {
@@ -28,16 +29,25 @@ InputRows::InputRows(const TrainConfig& config, const Shard& shard, Context& con
 }
 
 void InputRows::find_smallest() {
-  const double own = context_.backend.dense().smallest(shard_.features(), context_.stream);
+  const double own = context_.host.dense().smallest(shard_.features(), context_.stream);
   const std::vector<double> all = context_.communicator.all_gather_value(own);
   smallest_ = *std::min_element(all.begin(), all.end());
 }
 
 void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
-  const std::span wanted(reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size());
-  if (read_ahead_) read_ahead_->request(wanted);
-  context_.backend.sparse().gather_rows({shard_.features(), wanted, rows}, context_.stream);
+  if (context_.memory().host_accessible()) {
+    gather(nodes, rows);
+  } else {
+    Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
+    gather(nodes, staged.view());
+    context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
+  }
   if (normalize_) context_.backend.dense().normalize_rows({rows, smallest_}, context_.stream);
+}
+
+void InputRows::gather(std::span<const LocalId> nodes, MatrixView rows) {
+  if (read_ahead_) read_ahead_->request(as_rows(nodes));
+  context_.host.sparse().gather_rows({shard_.features(), as_rows(nodes), rows}, context_.stream);
 }
 
 }  // namespace gsplit

@@ -19,12 +19,14 @@ class InputRows {
   InputRows(const TrainConfig& config, const Shard& shard, Context& context);
 
   std::int64_t width() const { return shard_.features().cols; }
-  /// Features of own `nodes`, in their order, normalised where asked for, into `rows` (nodes,
-  /// width).
+  /// Features of own `nodes` (in host memory), in their order, normalised where asked for, into
+  /// `rows` (nodes, width) on the device.
   void load(std::span<const LocalId> nodes, MatrixView rows);
 
  private:
   void find_smallest();
+  /// Into `rows` in host memory.
+  void gather(std::span<const LocalId> nodes, MatrixView rows);
 
   const Shard& shard_;
   Context& context_;

@@ -98,7 +98,7 @@ class CheckpointVerifier {
     if (!widths) return add(weights.path(), "holds no model of the layers that config says");
     const auto backend = make_cpu_backend(1);
     const auto stream = backend->memory().create_stream();
-    const NodeDegrees degrees;
+    const GcnScales scales;
     Model model({.type = config_.model,
                  .num_layers = static_cast<int>(config_.fanout.size()),
                  .in_width = widths->in,
@@ -107,7 +107,7 @@ class CheckpointVerifier {
                  .heads = config_.heads,
                  .layer_norm = config_.norm == "layer",
                  .dtype = config_.precision},
-                degrees, *backend, *stream);
+                scales, *backend, *stream);
     const std::vector<Parameter>& parameters = model.parameters().list();
     verify_file(weights, parameters, {""});
     if (checkpoint_.has(kBest)) verify_file(checkpoint_.tensors(kBest), parameters, {""});

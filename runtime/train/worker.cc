@@ -104,15 +104,15 @@ Partition open_partition(const TrainConfig& config, const Dataset& dataset,
 
 }  // namespace
 
-Worker::Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
+Worker::Worker(const TrainConfig& config, Communicator& communicator, const WorkerPlace& place,
                Supervisor& supervisor, const Log& log)
     : config_(config),
       communicator_(communicator),
-      local_workers_(local_workers),
+      local_workers_(place.local_workers),
       supervisor_(supervisor),
       log_(log),
-      backend_(make_cpu_backend(threads_per_worker(config.threads, local_workers))),
-      stream_(backend_->memory().create_stream()),
+      device_(config, place),
+      stream_(device_.compute().memory().create_stream()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
 }
@@ -152,7 +152,10 @@ void Worker::fail(const std::string& message, ExitCode code) {
 
 /// Whoever caused it knows more than we do, so the coordinator has the first word.
 void Worker::fail_missing(const CommunicationError& error) {
-  if (error.peer() < 0) fail(error.what(), error.code());
+  // NCCL cannot tell who is missing; the coordinator can.
+  if (error.peer() < 0 && !(client_ && await_failure(kPatienceForWord))) {
+    fail(error.what(), error.code());
+  }
   if (client_ && !await_failure(kPatienceForWord) && !error.told_by_peer()) {
     client_->report_loss(error.peer(), error.what());
     await_failure(kPatienceForWord);
@@ -201,7 +204,7 @@ void Worker::meet() {
           .rank = communicator_.rank(),
           .world_size = communicator_.size(),
           .host = host_name(),
-          .device = backend_->describe(),
+          .device = device_.compute().describe(),
           .deadline = config_.deadline,
           .stop_reason = [this] { return supervisor_.stop_reason(); },
           .on_failure = [this](const WorkerFailure& failure) { supervisor_.failed(failure); }},
@@ -269,7 +272,10 @@ void Worker::find_beginning() {
 void Worker::build() {
   shard_ = Shard::open(partition_, communicator_.rank());
   lr_schedule_ = lr_schedule(config_, job_);
-  context_.emplace(Context{*backend_, *stream_, communicator_, progress_, {}});
+  row_traffic_ = device_.connect(communicator_, *stream_, config_.deadline,
+                                 [this] { return client_->failure().has_value(); });
+  context_.emplace(Context{
+      device_.compute(), device_.host(), *stream_, communicator_, *row_traffic_, progress_, {}});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
@@ -285,7 +291,7 @@ void Worker::build() {
   }
   if (leads() && !config_.dry_run) {
     const RunFacts facts{.world = communicator_.size(),
-                         .device = backend_->describe(),
+                         .device = device_.compute().describe(),
                          .dataset_name = dataset_.name,
                          .dataset_fingerprint = fingerprint_,
                          .task = shard_.task(),
@@ -311,10 +317,7 @@ void Worker::restore() {
 void Worker::load_initial_weights() {
   ParameterSet& parameters = trainer_->model().parameters();
   if (leads()) load_weights(weights_file_of(config_.init_from), parameters);
-  const MatrixView values = parameters.values();
-  communicator_.broadcast({static_cast<std::byte*>(values.data),
-                           static_cast<std::size_t>(values.cols) * size_of(values.dtype)},
-                          0);
+  broadcast_from_first(parameters, parameters.values(), communicator_);
 }
 
 ExitCode Worker::train() {

@@ -16,6 +16,7 @@
 #include "runtime/train/block_dump.h"
 #include "runtime/train/checkpointer.h"
 #include "runtime/train/config.h"
+#include "runtime/train/device.h"
 #include "runtime/train/early_stopping.h"
 #include "runtime/train/evaluator.h"
 #include "runtime/train/lr_schedule.h"
@@ -27,8 +28,8 @@ namespace gsplit {
 
 class Worker {
  public:
-  /// `local_workers`: workers of this host. References must outlive the worker.
-  Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
+  /// `config`: with its device settled. References must outlive the worker.
+  Worker(const TrainConfig& config, Communicator& communicator, const WorkerPlace& place,
          Supervisor& supervisor, const Log& log);
   ~Worker();
 
@@ -76,7 +77,7 @@ class Worker {
   Supervisor& supervisor_;
   const Log& log_;
   Progress progress_;
-  std::unique_ptr<Backend> backend_;
+  WorkerDevice device_;
   std::unique_ptr<Stream> stream_;
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
@@ -90,6 +91,7 @@ class Worker {
       plans_;  // open until the end: a worker that dies with it is missed at once
 
   Shard shard_;
+  std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
   std::optional<Context> context_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;

@@ -36,7 +36,7 @@ class VerifyCheckpoint : public testing::Test {
   std::vector<std::string> verify(TrainConfig config, const std::function<void(Content&)>& change) {
     const auto backend = make_cpu_backend(1);
     const auto stream = backend->memory().create_stream();
-    const NodeDegrees degrees;
+    const GcnScales scales;
     Model model({.type = config.model,
                  .num_layers = static_cast<int>(config.fanout.size()),
                  .in_width = 6,
@@ -45,7 +45,7 @@ class VerifyCheckpoint : public testing::Test {
                  .heads = config.heads,
                  .layer_norm = config.norm == "layer",
                  .dtype = config.precision},
-                degrees, *backend, *stream);
+                scales, *backend, *stream);
     const ParameterSet& parameters = model.parameters();
     const MatrixView values = model.parameters().values();
     Content content;
@@ -53,11 +53,12 @@ class VerifyCheckpoint : public testing::Test {
     content.manifest.step = 7;
     content.manifest.dataset_fingerprint = std::string(64, 'a');
     content.manifest.state = {{"optimizer_steps", 7}};
-    content.model = content.best = tensors_of(parameters, values);
-    content.optimizer = tensors_of(parameters, values, "exp_avg.");
-    for (auto& tensor : tensors_of(parameters, values, "exp_avg_sq.")) {
-      content.optimizer.push_back(tensor);
-    }
+    const HostTensors weights = tensors_of(parameters, values);
+    const HostTensors first = tensors_of(parameters, values, "exp_avg.");
+    const HostTensors second = tensors_of(parameters, values, "exp_avg_sq.");
+    content.model = content.best = weights.list;
+    content.optimizer = first.list;
+    content.optimizer.insert(content.optimizer.end(), second.list.begin(), second.list.end());
     change(content);
     content.manifest.config = to_yaml(content.config);
     const std::filesystem::path directory =

@@ -1,0 +1,30 @@
+// Return codes of CUDA and cuBLAS as Errors.
+#pragma once
+
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "kernels/base/error.h"
+
+namespace gsplit::cuda {
+
+/// Throws SystemError unless `status` is success. `what`: what was tried, "copying to the GPU".
+inline void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  throw SystemError(std::string("CUDA: ") + what + " failed: " + cudaGetErrorString(status) + " (" +
+                        cudaGetErrorName(status) + ")",
+                    "see what gsplit doctor says of the GPU, and go on with --resume");
+}
+
+inline void check(cublasStatus_t status, const char* what) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  throw SystemError(std::string("cuBLAS: ") + what + " failed: " + cublasGetStatusString(status),
+                    "see what gsplit doctor says of the GPU, and go on with --resume");
+}
+
+/// After a launch: a kernel that could not be started.
+inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
+
+}  // namespace gsplit::cuda
