@@ -12,11 +12,14 @@
 
 #include "graph/features.h"
 #include "graph/import/import.h"
+#include "partition/metis_memory.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
 
 namespace gsplit {
 namespace {
+
+constexpr std::uint64_t kLeastDefault = std::uint64_t{1} << 26;
 
 struct ImportFlags {
   std::string format = "graphbolt";
@@ -54,9 +57,11 @@ SplitShares parse_shares(const std::string& text) {
   return {shares[0], shares[1], shares[2]};
 }
 
+/// Half of what this process may still take: of the machine's memory, or of its control group's.
 std::uint64_t half_of_memory() {
-  return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 2;
+  const std::uint64_t physical = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                                 static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return std::max(kLeastDefault, std::min(physical, available_memory()) / 2);
 }
 
 ExitCode import_with(const ImportFlags& flags) {
@@ -125,7 +130,7 @@ void add_import_command(CLI::App& app, Action& action) {
   command
       ->add_option("--memory", flags->memory,
                    "For sorting, in bytes or with K, M, G; beyond it edges are spilled beside "
-                   "--out. Default: half of the machine's. The files do not depend on it")
+                   "--out. Default: half of what is available. The files do not depend on it")
       ->option_text("BYTES");
   command->add_option("--threads", flags->options.threads, "Threads; the files do not depend on it")
       ->check(CLI::Range(1, 4096));
