@@ -12,6 +12,7 @@
 #include "graph/csc.h"
 #include "graph/sha256.h"
 #include "graph/staged_directory.h"
+#include "kernels/base/available_memory.h"
 #include "partition/cache.h"
 #include "partition/metis_memory.h"
 #include "partition/metis_partitioner.h"

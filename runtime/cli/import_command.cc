@@ -12,7 +12,7 @@
 
 #include "graph/features.h"
 #include "graph/import/import.h"
-#include "partition/metis_memory.h"
+#include "kernels/base/available_memory.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "partition/metis_memory.h"
+#include "kernels/base/available_memory.h"
 #include "runtime/nn/conv.h"
 
 namespace gsplit {

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "partition/metis_memory.h"
+#include "kernels/base/available_memory.h"
 #include "partition/prepare.h"
 #include "runtime/train/resources.h"
 
