@@ -94,6 +94,25 @@ bool ArrayEdgeReader::next(EdgeBatch& batch) {
 
 double ArrayEdgeReader::progress() const { return share(at_, edges_.shape()[1]); }
 
+WeightingReader::WeightingReader(EdgeReader& edges, NpyArray weights)
+    : edges_(edges), weights_(std::move(weights)) {
+  require_length(weights_, weights_.num_elements());
+}
+
+bool WeightingReader::next(EdgeBatch& batch) {
+  const bool more = edges_.next(batch);
+  const std::uint64_t left = weights_.num_elements() - at_;
+  if (batch.size() > left || (!more && left > 0)) {
+    refuse(weights_,
+           "holds " + std::to_string(weights_.num_elements()) + " weights, the graph has " +
+               (more ? "more" : std::to_string(at_)) + " edges",
+           "give one weight for each edge, in the order of the edges");
+  }
+  if (more) read_weights(weights_, at_, batch.size(), batch.weights);
+  at_ += batch.size();
+  return more;
+}
+
 std::vector<std::uint64_t> read_row_bounds(const NpyArray& indptr, std::uint64_t entries) {
   if (indptr.shape().size() != 1 || indptr.num_elements() < 2) {
     refuse(indptr, "does not hold the row bounds of a CSR matrix", "give an array of (rows + 1)");

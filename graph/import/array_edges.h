@@ -24,6 +24,21 @@ class ArrayEdgeReader : public EdgeReader {
   std::uint64_t at_ = 0;
 };
 
+/// The edges of another reader, which has no weights, with (E) or (E, 1) weights in the same order.
+/// Throws UsageError as above, and where there are more edges than weights or fewer. Borrows
+/// `edges`.
+class WeightingReader : public EdgeReader {
+ public:
+  WeightingReader(EdgeReader& edges, NpyArray weights);
+  bool next(EdgeBatch& batch) override;
+  double progress() const override { return edges_.progress(); }
+
+ private:
+  EdgeReader& edges_;
+  NpyArray weights_;
+  std::uint64_t at_ = 0;
+};
+
 /// Edges row -> column of a square sparse matrix in CSR: `indptr` (N + 1) ascending from 0 to E,
 /// `indices` (E) below N, both integers; optional `data` (E) are the weights. Throws UsageError as
 /// above.

@@ -36,15 +36,17 @@ void set_num_classes(ImportJob& job, std::uint64_t stated, std::uint64_t columns
 }
 
 void import_csv_edges(ImportJob& job, const DatasetDescription& description) {
-  if (description.edge_weights) {
-    throw UsageError(description.edge_weights->string() + " would give weights to csv edges",
-                     "give them as a third column of the csv, or the edges as npy");
-  }
-  TextEdgeReader reader(description.edges, {.id_limit = description.num_nodes, .comments = false});
+  const bool weighted = description.edge_weights.has_value();
+  // Weights come from the array or from a third column, never from both.
+  TextEdgeReader reader(
+      description.edges,
+      {.id_limit = description.num_nodes, .comments = false, .weights = !weighted});
   std::error_code ignored;
   job.announce_edges(std::filesystem::file_size(description.edges, ignored) / kCharactersAnEdge,
                      false);
-  job.import_edges(reader, description.num_nodes);
+  if (!weighted) return job.import_edges(reader, description.num_nodes);
+  WeightingReader with_weights(reader, NpyArray::open(*description.edge_weights));
+  job.import_edges(with_weights, description.num_nodes);
 }
 
 void import_npy_edges(ImportJob& job, const DatasetDescription& description) {

@@ -203,9 +203,28 @@ class Import(harness.Scratch):
         out = self.imported(source, "--format", "graphbolt")
         for name in ("edges", "feat", "train_seeds", "train_labels", "valid_seeds", "test_labels"):
             np.testing.assert_array_equal(self.arrays(out, name), np.load(good / f"{name}.npy"))
+        self.graphbolt_with_csv_edges_and_weights(source, edges.shape[1])
         with open(source / "edges.csv", "a", encoding="utf-8") as file:
             file.write("3,400\n")
         self.refused(f"edges.csv line {edges.shape[1] + 1}", source)
+
+    def graphbolt_with_csv_edges_and_weights(self, source, edges):
+        """The weights lie in an array beside the csv."""
+        weighted = self.work / "weighted"
+        shutil.copytree(source, weighted)
+        weights = self.random.random(edges)
+        harness.add_edge_weights(weighted, weights)
+        out = self.imported(weighted, "--format", "graphbolt", name="weighted-out")
+        np.testing.assert_array_equal(self.arrays(out, "edge_weight"), weights.astype(np.float32))
+        for wrong, word in ((weights[:-1], f"holds {edges - 1} weights, the graph has more edges"),
+                            (np.append(weights, 1), f"holds {edges + 1} weights, the graph has {edges} edges"),
+                            (np.where(np.arange(edges) == 7, -1, weights), "position 7"),
+                            (weights.reshape(1, -1), "shape (edges)")):
+            np.save(weighted / "weights.npy", wrong)
+            self.refused(word, weighted)
+        np.save(weighted / "weights.npy", weights)
+        (weighted / "edges.csv").write_text("0,1,0.5\n", encoding="utf-8")
+        self.refused("edges.csv line 1", weighted)
 
     def test_npz(self):
         edges = self.random.integers(0, 30, (2, 200))
