@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,6 +42,14 @@ struct DeviceReport {
   std::string problem;  ///< why there are no devices; empty where there are
 };
 
+/// Who sums rows over the edges of a block.
+enum class Spmm : std::uint8_t { kOwn, kCusparse };
+
+struct DeviceOptions {
+  int device = 0;  ///< number among those that this process sees
+  Spmm spmm = Spmm::kOwn;
+};
+
 /// One rank of several that exchange GPU to GPU.
 struct PeerOptions {
   int rank = 0;
@@ -55,9 +64,8 @@ class DeviceModule {
  public:
   virtual ~DeviceModule() = default;
   virtual DeviceReport report() const = 0;
-  /// The backend of device number `device` of this process. Must be made by the thread that will
-  /// use it. Throws SystemError where CUDA refuses.
-  virtual std::unique_ptr<Backend> make_backend(int device) const = 0;
+  /// Must be made by the thread that will use it. Throws SystemError where CUDA refuses.
+  virtual std::unique_ptr<Backend> make_backend(const DeviceOptions& options) const = 0;
   /// Where ranks find each other; made by rank 0.
   virtual std::vector<std::byte> make_meeting() const = 0;
   /// Collective: returns when all ranks have met, each with a GPU of its own; throws

@@ -32,7 +32,7 @@ class NoSampling final : public SamplingOps {
   }
 };
 
-class CudaSparse final : public SparseOps {
+class CudaSparse : public SparseOps {
  public:
   explicit CudaSparse(CudaMemory& memory) : memory_(memory) {}
   void gather_rows(const GatherRowsArgs& args, Stream& stream) override {
@@ -57,9 +57,36 @@ class CudaSparse final : public SparseOps {
   void attention(const AttentionArgs&, Stream&) override { absent("attention"); }
   void attention_backward(const AttentionBackwardArgs&, Stream&) override { absent("attention"); }
 
- private:
+ protected:
   CudaMemory& memory_;
 };
+
+/// Aggregates by cuSPARSE.
+class CusparseSparse final : public CudaSparse {
+ public:
+  explicit CusparseSparse(CudaMemory& memory) : CudaSparse(memory) {
+    memory.make_current();
+    check(cusparseCreate(&cusparse_), "starting");
+  }
+  ~CusparseSparse() override { cusparseDestroy(cusparse_); }
+  CusparseSparse(const CusparseSparse&) = delete;
+  CusparseSparse& operator=(const CusparseSparse&) = delete;
+
+  void aggregate(const AggregateArgs& args, Stream& stream) override {
+    spmm(args, cusparse_, {memory_, stream});
+  }
+  void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) override {
+    spmm_backward(args, cusparse_, {memory_, stream});
+  }
+
+ private:
+  cusparseHandle_t cusparse_ = nullptr;
+};
+
+std::unique_ptr<SparseOps> make_sparse(Spmm spmm, CudaMemory& memory) {
+  if (spmm == Spmm::kCusparse) return std::make_unique<CusparseSparse>(memory);
+  return std::make_unique<CudaSparse>(memory);
+}
 
 class CudaDense final : public DenseOps {
  public:
@@ -127,15 +154,15 @@ class CudaOptimizer final : public OptimizerOps {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device)
-      : device_(device),
-        memory_(device, pinned_),
-        sparse_(memory_),
+  explicit CudaBackend(const DeviceOptions& options)
+      : device_(options.device),
+        memory_(options.device, pinned_),
+        sparse_(make_sparse(options.spmm, memory_)),
         dense_(memory_),
         optimizer_(memory_) {}
   Memory& memory() override { return memory_; }
   SamplingOps& sampling() override { return sampling_; }
-  SparseOps& sparse() override { return sparse_; }
+  SparseOps& sparse() override { return *sparse_; }
   DenseOps& dense() override { return dense_; }
   OptimizerOps& optimizer() override { return optimizer_; }
   Memory& pinned() override { return pinned_; }
@@ -150,13 +177,15 @@ class CudaBackend final : public Backend {
   PinnedMemory pinned_;
   CudaMemory memory_;
   NoSampling sampling_;
-  CudaSparse sparse_;
+  std::unique_ptr<SparseOps> sparse_;
   CudaDense dense_;
   CudaOptimizer optimizer_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_backend(int device) { return std::make_unique<CudaBackend>(device); }
+std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
+  return std::make_unique<CudaBackend>(options);
+}
 
 }  // namespace gsplit::cuda

@@ -2,11 +2,11 @@
 
 #include <memory>
 
-#include "kernels/backend.h"
+#include "kernels/device_module.h"
 
 namespace gsplit::cuda {
 
 /// As DeviceModule::make_backend().
-std::unique_ptr<Backend> make_backend(int device);
+std::unique_ptr<Backend> make_backend(const DeviceOptions& options);
 
 }  // namespace gsplit::cuda

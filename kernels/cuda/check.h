@@ -1,8 +1,9 @@
-// Return codes of CUDA and cuBLAS as Errors.
+// Return codes of CUDA, cuBLAS and cuSPARSE as Errors.
 #pragma once
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
+#include <cusparse.h>
 
 #include <string>
 
@@ -22,6 +23,12 @@ inline void check(cublasStatus_t status, const char* what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw SystemError(std::string("cuBLAS: ") + what + " failed: " + cublasGetStatusString(status),
                     "see what gsplit doctor says of the GPU, and go on with --resume");
+}
+
+inline void check(cusparseStatus_t status, const char* what) {
+  if (status == CUSPARSE_STATUS_SUCCESS) return;
+  throw SystemError(std::string("cuSPARSE: ") + what + " failed: " + cusparseGetErrorString(status),
+                    "see what gsplit doctor says of the GPU, or go on with --resume --spmm own");
 }
 
 /// After a launch: a kernel that could not be started.

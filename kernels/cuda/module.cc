@@ -70,8 +70,8 @@ class Module final : public DeviceModule {
     return report;
   }
 
-  std::unique_ptr<Backend> make_backend(int device) const override {
-    return cuda::make_backend(device);
+  std::unique_ptr<Backend> make_backend(const DeviceOptions& options) const override {
+    return cuda::make_backend(options);
   }
   std::vector<std::byte> make_meeting() const override { return cuda::make_meeting(); }
   std::shared_ptr<DeviceCommunicator> make_communicator(const PeerOptions& options,

@@ -4,6 +4,7 @@
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
+#include <cusparse.h>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/memory.h"
@@ -28,6 +29,10 @@ void scale_rows(const ScaleRowsArgs& args, const Queue& queue);
 void add(const AddArgs& args, const Queue& queue);
 void aggregate(const AggregateArgs& args, const Queue& queue);
 void aggregate_backward(const AggregateBackwardArgs& args, const Queue& queue);
+/// The two by cuSPARSE's SpMM. `cusparse`: scalars in host memory.
+void spmm(const AggregateArgs& args, cusparseHandle_t cusparse, const Queue& queue);
+void spmm_backward(const AggregateBackwardArgs& args, cusparseHandle_t cusparse,
+                   const Queue& queue);
 
 void gemm(const GemmArgs& args, cublasHandle_t cublas, const Queue& queue);
 void sum_rows(const SumRowsArgs& args, const Queue& queue);

@@ -178,6 +178,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "directory made by gsplit partition");
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
+  add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
+             "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
   app.add_option("--workers", config.workers,
                  "rank threads of one process; 0: one per GPU, or per NUMA node on the CPU")
       ->check(CLI::Range(0, 1024));

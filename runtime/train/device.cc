@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kAuto = "auto";
 constexpr const char* kCpu = "cpu";
 constexpr const char* kCuda = "cuda";
+constexpr const char* kOwn = "own";
 
 std::string number_of(std::size_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
@@ -28,6 +29,14 @@ std::vector<std::string> gather_texts(const std::string& mine, Communicator& com
   return texts;
 }
 
+/// `why`: the reason for the CPU.
+void refuse_flags_of_gpus(const TrainConfig& config, const std::string& why) {
+  if (config.spmm == kOwn) return;
+  throw UsageError(
+      "--spmm " + config.spmm + " is of GPUs, and this run is on the CPU (" + why + ")",
+      "give --spmm own");
+}
+
 }  // namespace
 
 int num_gpus() {
@@ -36,6 +45,7 @@ int num_gpus() {
 }
 
 std::string why_not_cuda(const TrainConfig& config, int local_workers) {
+  if (config.device == kCpu) return "";
   if (config.model == "gat") return "--model gat computes on the CPU only";
   if (config.precision == DType::kF64) return "--precision fp64 is of the CPU";
   const OpenedModule opened = open_device_module();
@@ -50,7 +60,7 @@ std::string why_not_cuda(const TrainConfig& config, int local_workers) {
 }
 
 void settle_device(TrainConfig& config, const std::vector<std::string>& refusals, const Log& log) {
-  if (config.device == kCpu) return;
+  if (config.device == kCpu) return refuse_flags_of_gpus(config, "--device cpu");
   const auto refusal = std::find_if(refusals.begin(), refusals.end(),
                                     [](const std::string& text) { return !text.empty(); });
   if (refusal == refusals.end()) {
@@ -61,6 +71,7 @@ void settle_device(TrainConfig& config, const std::vector<std::string>& refusals
   if (config.device == kCuda) {
     throw UsageError("--device cuda: " + *refusal, "see gsplit doctor, or give --device cpu");
   }
+  refuse_flags_of_gpus(config, *refusal);
   log.info("device: cpu (" + *refusal + ")");
   config.device = kCpu;
 }
@@ -73,7 +84,7 @@ std::string gpu_of(const WorkerPlace& place) {
 
 std::vector<std::string> gather_refusals(const TrainConfig& config, const WorkerPlace& place,
                                          Communicator& communicator) {
-  const std::string mine = config.device == kCpu ? "" : why_not_cuda(config, 1);
+  const std::string mine = why_not_cuda(config, 1);
   std::vector<std::string> refusals = gather_texts(mine, communicator);
   const bool refused = std::any_of(refusals.begin(), refusals.end(),
                                    [](const std::string& text) { return !text.empty(); });
@@ -93,7 +104,9 @@ WorkerDevice::WorkerDevice(const TrainConfig& config, const WorkerPlace& place) 
     host_ = make_cpu_backend(threads);
     return;
   }
-  gpu_ = open_device_module().module->make_backend(place.local_rank % num_gpus());
+  gpu_ = open_device_module().module->make_backend(
+      {.device = place.local_rank % num_gpus(),
+       .spmm = config.spmm == kOwn ? Spmm::kOwn : Spmm::kCusparse});
   host_ = make_cpu_backend(threads, gpu_->pinned());
 }
 

@@ -26,12 +26,13 @@ int num_gpus();
 /// A launcher may show each rank all GPUs of the host, or its own alone. REQUIRES: there are some.
 std::string gpu_of(const WorkerPlace& place);
 
-/// Why this host cannot compute the run on GPUs, one a worker; empty where it can.
+/// Why this host cannot compute the run on GPUs, one a worker; empty where it can, and where it
+/// shall not (--device cpu).
 std::string why_not_cuda(const TrainConfig& config, int local_workers);
 
 /// Makes `auto` of config.device cuda where no worker has a reason against it, which `refusals`
-/// hold by rank (empty: none), else cpu, and says so. UsageError where cuda was asked for and
-/// cannot be.
+/// hold by rank (empty: none), else cpu, and says so. UsageError where cuda, or what only GPUs
+/// have, was asked for and cannot be.
 void settle_device(TrainConfig& config, const std::vector<std::string>& refusals, const Log& log);
 
 /// The refusals of all workers, so that all settle alike; also where two would share a GPU.

@@ -47,7 +47,8 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "keep",
                                 "checkpoint-every-steps",
                                 "checkpoint-minutes",
-                                "read-ahead"};
+                                "read-ahead",
+                                "spmm"};
   return differences(to_yaml(before), to_yaml(now), may_change);
 }
 

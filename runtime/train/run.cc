@@ -101,9 +101,7 @@ int num_rank_threads(const TrainConfig& config) {
 
 ExitCode run_rank_threads(const TrainConfig& given, const Log& log) {
   TrainConfig config = given;
-  if (config.device != "cpu") {
-    settle_device(config, {why_not_cuda(config, std::max(config.workers, 1))}, log);
-  }
+  settle_device(config, {why_not_cuda(config, std::max(config.workers, 1))}, log);
   Supervisor supervisor({.rank = {}, .host = host_name(), .deadline = config.deadline}, log);
   return run_all(config, true, log, [&](const TrainConfig& one) {
     const int workers = num_rank_threads(one);

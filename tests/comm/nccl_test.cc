@@ -58,7 +58,7 @@ class Nccl : public testing::TestWithParam<int> {
   void on_ranks(std::chrono::milliseconds deadline, Body body) {
     const std::vector<std::byte> meeting = module_->make_meeting();
     run_local_ranks(GetParam(), kDeadline, [&](Communicator& host) {
-      Rank rank{host, module_->make_backend(host.rank()), nullptr, nullptr};
+      Rank rank{host, module_->make_backend({.device = host.rank()}), nullptr, nullptr};
       rank.stream = rank.backend->memory().create_stream();
       rank.nccl = module_->make_communicator({.rank = host.rank(),
                                               .size = host.size(),
@@ -137,7 +137,7 @@ TEST_P(NcclFailures, AFailureOfTheJobEndsTheWaiting) {
   const std::vector<std::byte> meeting = module_->make_meeting();
   std::atomic<bool> failed{false};
   run_local_ranks(GetParam(), kDeadline, [&](Communicator& host) {
-    const auto backend = module_->make_backend(host.rank());
+    const auto backend = module_->make_backend({.device = host.rank()});
     const auto stream = backend->memory().create_stream();
     const auto nccl = module_->make_communicator({.rank = host.rank(),
                                                   .size = host.size(),

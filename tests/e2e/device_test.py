@@ -41,6 +41,14 @@ class Curves(OnDevice):
                     cuda = self.curve("--device", "cuda", "--workers", workers, *flags)
                     np.testing.assert_allclose(cuda, cpu, rtol=1e-4, err_msg=f"{flags} {workers}")
 
+    def test_by_cusparse_agree_with_the_own_kernel(self):
+        for model in ("sage", "gcn", "gin"):
+            own, cusparse = (self.curve("--device", "cuda", "--workers", 2, "--model", model, *DROPOUT, "--spmm", spmm)
+                             for spmm in ("own", "cusparse"))
+            np.testing.assert_allclose(cusparse, own, rtol=1e-4, err_msg=model)
+            if model == "sage":  # means, which the two round at different places
+                self.assertNotEqual(cusparse, own)
+
     def test_are_the_same_bits_over_threads_and_processes(self):
         for flags in (["--model", "sage"], ["--model", "gcn"]):
             threads = self.curve("--device", "cuda", "--workers", 4, *flags, *DROPOUT)
@@ -78,6 +86,8 @@ class Refusals(OnDevice):
     def test_name_the_reason(self):
         self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat"))
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64"))
+        self.assertRegex(self.refused("--device", "cpu", "--spmm", "cusparse"), "--spmm cusparse .*--spmm own")
+        self.assertRegex(self.refused("--precision", "fp64", "--spmm", "cusparse"), "--spmm cusparse .*fp64")
         self.assertRegex(self.refused("--device", "cuda", "--workers", 64), "GPUs for 64 workers")
         self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat", ranks=2))
 

@@ -123,41 +123,6 @@ TEST_P(Conformance, AddRows) {
   }
 }
 
-TEST_P(Conformance, AggregateAndItsGradient) {
-  std::vector<double> row_scale, self_scale;
-  for (int i = 0; i < 300; ++i) {
-    row_scale.push_back(1.0 / (1 + i % 7));
-    self_scale.push_back(i % 5 - 2);
-  }
-  // Widths that kernels treat in different ways: alone, in packs of 16 bytes, in several tiles.
-  for (std::size_t cols : {1, 7, 21, 32, 45, 100, 200, 303}) {
-    for (const AggregateOptions& options :
-         {AggregateOptions{.reduce = Reduce::kSum}, AggregateOptions{.reduce = Reduce::kMean},
-          AggregateOptions{Reduce::kSum, row_scale, self_scale, true},
-          AggregateOptions{Reduce::kMean, row_scale, {}, false},
-          AggregateOptions{Reduce::kMean, {}, self_scale, true}}) {
-      check_aggregate(cols, options);
-      check_aggregate(cols, options, /*weighted=*/true);
-    }
-  }
-}
-
-TEST_P(Conformance, EdgeWeightsOfOneChangeNoBit) {
-  const Csr csr = random_csr(200, 300, 12, random_);
-  const std::vector<float> ones(csr.columns.size(), 1);
-  const std::vector<double> scale(200, 1.0 / 3);
-  const Rows source = random_rows(300, 45), gradient = random_rows(200, 45);
-  const Matrix from = to_matrix(source, 45), back = to_matrix(gradient, 45);
-  const auto run = [&](const AggregateOptions& options, const std::vector<float>& weights) {
-    return std::pair(to_rows(aggregate(csr, from, options, weights).view()),
-                     to_rows(aggregate_backward(csr, 300, back, options, weights).view()));
-  };
-  for (const AggregateOptions& options : {AggregateOptions{.reduce = Reduce::kMean},
-                                          AggregateOptions{Reduce::kSum, scale, scale, true}}) {
-    EXPECT_EQ(run(options, ones), run(options, {}));
-  }
-}
-
 TEST_P(Conformance, SumRows) {
   for (std::size_t rows : {0, 1, 1024, 5000}) {
     const Rows values = random_rows(rows, 21);

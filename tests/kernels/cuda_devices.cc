@@ -1,17 +1,19 @@
-// The first GPU, and the last one where there are several.
+#include "tests/kernels/cuda_devices.h"
+
 #include <set>
 
-#include "kernels/device_module.h"
 #include "tests/kernels/devices.h"
 
 namespace gsplit::test {
 
-std::vector<Device> make_devices() {
+std::vector<Device> make_cuda_devices(DeviceOptions options) {
   const OpenedModule opened = open_device_module();
   const int last = static_cast<int>(opened.module->report().devices.size()) - 1;
   std::vector<Device> devices;
-  for (int device : std::set<int>{0, last})
-    devices.emplace_back(opened.module->make_backend(device));
+  for (int device : std::set<int>{0, last}) {
+    options.device = device;
+    devices.emplace_back(opened.module->make_backend(options));
+  }
   return devices;
 }
 

@@ -1,5 +1,5 @@
 // Which devices the conformance suite runs on. Each executable of the suite links one answer:
-// cpu_devices.cc or cuda_devices.cc.
+// cpu_devices.cc, or cuda_devices.cc with a file that says which variant.
 #pragma once
 
 #include <memory>

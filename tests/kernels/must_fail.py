@@ -54,7 +54,7 @@ class Mutants(unittest.TestCase):
         library = work / "libgsplit_cuda.so"
         loaded = subprocess.run(["ldd", BUILD / "libgsplit_cuda.so"], check=True, capture_output=True, text=True).stdout
         libraries = [line.split("=> ")[1].split(" (")[0] for line in loaded.splitlines()
-                     if line.strip().startswith(("libcublas.", "libcudart.", "libnccl."))]
+                     if line.strip().startswith(("libcublas.", "libcudart.", "libcusparse.", "libnccl."))]
         subprocess.run(["c++", "-shared", "-o", library, work / "mutant.o", *objects, *libraries,
                         f"-Wl,--version-script={ROOT / FOLDER / 'module.map'}"], check=True, capture_output=True)
         return library

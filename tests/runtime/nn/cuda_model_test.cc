@@ -18,7 +18,7 @@ class OnGpus : public testing::TestWithParam<std::tuple<ModelCase, int>> {
     if (report.devices.size() < static_cast<std::size_t>(workers())) {
       GTEST_SKIP() << report.devices.size() << " GPUs for " << workers() << " workers";
     }
-    make_backend_ = [opened](int rank) { return opened.module->make_backend(rank); };
+    make_backend_ = [opened](int rank) { return opened.module->make_backend({.device = rank}); };
   }
   const ModelCase& model() const { return std::get<0>(GetParam()); }
   int workers() const { return std::get<1>(GetParam()); }
