@@ -151,6 +151,16 @@ class DataParallelism(harness.Scratch):
                                  [theirs[name] for name in ("train_acc", "valid_acc")], evaluation)
             self.assertEqual(harness.events(data, "run_end")[0]["test_acc"], harness.events(split, "run_end")[0]["test_acc"])
 
+    def test_evaluation_of_several_pieces_is_shared(self):
+        # More nodes than one worker computes at a time: they take turns, and the last round is not full.
+        dataset = self.generate("wide", nodes=80000, degree=3, features=4, classes=3)
+        fixed = ["--precision", "fp64", "--epochs", 1, "--fanout", "2,2", "--hidden", 4, "--batch-size", 4000]
+        for evaluation in ("full", "2,2"):
+            split, data = (harness.events(self.train(dataset, *fixed, "--workers", 2, "--eval-fanout", evaluation,
+                                                     "--mode", mode), "run_end")[0] for mode in ("split", "data"))
+            for name in ("best_valid_acc", "test_acc"):
+                self.assertEqual(data[name], split[name], (evaluation, name))
+
     def test_one_worker_counts_as_in_split_parallelism(self):
         for ours, theirs in zip(*(harness.events(self.train(self.dataset, "--max-steps", 5, *SMALL, "--workers", 1, "--mode", mode),
                                                  "step") for mode in ("data", "split")), strict=True):
