@@ -35,6 +35,14 @@ void check_partition(const std::string& partition) {
   }
 }
 
+void check_mode(const std::string& mode) {
+  static const std::set<std::string> present{"split", "data"}, planned{"p3", "hybrid", "auto"};
+  if (present.contains(mode)) return;
+  throw UsageError(
+      "--mode " + mode + (planned.contains(mode) ? " is not there yet" : " is unknown"),
+      "choose split or data");
+}
+
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   if (!flags.dataset.empty()) config.dataset = flags.dataset;
@@ -45,6 +53,7 @@ TrainConfig checked(const TrainFlags& flags) {
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
+  check_mode(config.mode);
   check_partition(config.partition);
   if (config.model == "gat" && config.hidden % config.heads != 0) {
     throw UsageError("--hidden " + std::to_string(config.hidden) + " is no multiple of --heads " +
@@ -74,11 +83,10 @@ void add_choice(CLI::App& app, const std::string& flag, std::string& target,
 
 /// Flags of the contract that have one value so far; kept so that scripts may spell it out.
 struct FixedFlags {
-  std::string mode = "split", sampler = "uniform", route = "pull";
+  std::string sampler = "uniform", route = "pull";
 };
 
 void add_fixed(CLI::App& app, FixedFlags& fixed) {
-  add_choice(app, "--mode", fixed.mode, {"split"}, "how a mini-batch is spread over workers");
   add_choice(app, "--sampler", fixed.sampler, {"uniform"}, "neighbour sampler");
   add_choice(app, "--route", fixed.route, {"auto", "pull"}, "what the shuffle sends");
 }
@@ -176,6 +184,10 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "--partition", config.partition,
       "auto (metis where memory suffices, else stream), metis, stream, random, range, or a "
       "directory made by gsplit partition");
+  app.add_option(
+      "--mode", config.mode,
+      "split: every node of a mini-batch has one owner; data: each worker takes an equal "
+      "slice of the batch and has the whole graph");
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
   add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
@@ -193,7 +205,7 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
 }  // namespace
 
 void add_train_command(CLI::App& app, Action& action) {
-  CLI::App* const train = app.add_subcommand("train", "Train a model by split parallelism");
+  CLI::App* const train = app.add_subcommand("train", "Train a model by split or data parallelism");
   const auto flags = std::make_shared<TrainFlags>();
   const auto fixed = std::make_shared<FixedFlags>();
   // Where --config and the command line give the same flag, the later one counts.

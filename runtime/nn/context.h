@@ -42,6 +42,11 @@ struct Context {
   DeviceCommunicator& row_traffic;  ///< of the backend's memory: rows and gradients
   Progress& progress;
   ShuffleCounters shuffle;
+  /// The workers among whom nodes are divided, for sampling and the shuffle: all of them in split
+  /// parallelism; in data parallelism each worker alone, since each has the whole graph.
+  Communicator& owners = communicator;
+
+  bool divides_nodes() const { return &owners == &communicator; }
 
   Memory& memory() const { return backend.memory(); }
   /// A host array for the backend's ops to read.

@@ -95,6 +95,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("early-stop", config.early_stop);
     read("init-from", init_from);
     read("seed", config.seed);
+    read("mode", config.mode);
     read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
@@ -156,6 +157,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("early-stop", config.early_stop);
   if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);
+  entry("mode", config.mode);
   entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));

@@ -56,6 +56,9 @@ struct TrainConfig {
   std::string class_weights = "none";
   std::uint64_t seed = 0;
 
+  /// split: every node has one owner; data: each worker has the whole graph and a slice of the
+  /// batch
+  std::string mode = "split";
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
@@ -74,6 +77,7 @@ struct TrainConfig {
   bool uses_edge_weights() const {
     return edge_weights == "auto" && (model == "sage" || model == "gcn");
   }
+  bool data_parallel() const { return mode == "data"; }
   /// Fanouts as the sampler takes them: input layer first.
   std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }
 };

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "runtime/nn/shuffle.h"
 #include "sampler/device_batch.h"
 
 namespace gsplit {
@@ -37,18 +38,53 @@ std::vector<LocalId> all_nodes(const Shard& shard) {
   return nodes;
 }
 
-/// Calls body(begin, piece) for each piece of `nodes`. Every worker takes part in every exchange
-/// inside, so one that has no piece left goes on with empty ones.
-template <class Body>
-void for_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
-                Communicator& communicator, Body&& body) {
+MatrixView rows_between(const MatrixView& rows, std::size_t begin, std::size_t end) {
+  return rows.slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
+}
+
+/// Calls compute(piece, its rows of output) for each piece of own `nodes`. Every worker takes part
+/// in every exchange inside, so one that has no piece left goes on with empty ones.
+template <class Compute>
+void for_own_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
+                    MatrixView output, Communicator& communicator, Compute&& compute) {
   const std::vector<std::uint64_t> pieces =
       communicator.all_gather_value(std::uint64_t{ends.size()});
   std::size_t begin = 0;
   for (std::size_t i = 0; i < *std::max_element(pieces.begin(), pieces.end()); ++i) {
     const std::size_t end = i < ends.size() ? ends[i] : nodes.size();
-    body(begin, nodes.subspan(begin, end - begin));
+    compute(nodes.subspan(begin, end - begin), rows_between(output, begin, end));
     begin = end;
+  }
+}
+
+/// The same where every worker has the whole graph and the same `nodes`: of each round of pieces a
+/// worker computes one and gets the rows of the others.
+template <class Compute>
+void for_shared_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
+                       MatrixView output, Context& context, Compute&& compute) {
+  const auto workers = static_cast<std::size_t>(context.communicator.size());
+  const auto rank = static_cast<std::size_t>(context.communicator.rank());
+  std::size_t begin = 0;
+  for (std::size_t first = 0; first < ends.size(); first += workers) {
+    std::vector<std::size_t> bounds{begin};
+    for (std::size_t i = first; i < first + workers; ++i) {
+      bounds.push_back(i < ends.size() ? ends[i] : nodes.size());
+    }
+    compute(nodes.subspan(bounds[rank], bounds[rank + 1] - bounds[rank]),
+            rows_between(output, bounds[rank], bounds[rank + 1]));
+    share_rows(bounds, output, context);
+    begin = bounds.back();
+  }
+}
+
+/// One of the two, as nodes are divided.
+template <class Compute>
+void for_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
+                MatrixView output, Context& context, Compute&& compute) {
+  if (context.divides_nodes()) {
+    for_own_pieces(nodes, ends, output, context.communicator, compute);
+  } else {
+    for_shared_pieces(nodes, ends, output, context, compute);
   }
 }
 
@@ -105,11 +141,9 @@ Matrix Evaluator::infer_layer(std::size_t layer, const Matrix& input,
                               std::span<const LocalId> nodes, Memory& memory) {
   Matrix output(memory, model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
                 model_.conv(layer).out_width());
-  for_pieces(nodes, chunk_ends(nodes, shard_.topology()), context_.communicator,
-             [&](std::size_t begin, std::span<const LocalId> piece) {
-               infer_chunk(layer, input, piece,
-                           output.view().slice(static_cast<std::int64_t>(begin),
-                                               static_cast<std::int64_t>(piece.size())));
+  for_pieces(nodes, chunk_ends(nodes, shard_.topology()), output.view(), context_,
+             [&](std::span<const LocalId> piece, MatrixView rows) {
+               infer_chunk(layer, input, piece, rows);
              });
   return output;
 }
@@ -148,11 +182,8 @@ Matrix Evaluator::sampled_logits(std::span<const LocalId> nodes) {
   for (std::size_t begin = 0; begin < nodes.size(); begin += kSampledNodesPerBatch) {
     ends.push_back(std::min(begin + kSampledNodesPerBatch, nodes.size()));
   }
-  for_pieces(nodes, ends, context_.communicator,
-             [&](std::size_t begin, std::span<const LocalId> piece) {
-               sampled_batch(piece, output.view().slice(static_cast<std::int64_t>(begin),
-                                                        static_cast<std::int64_t>(piece.size())));
-             });
+  for_pieces(nodes, ends, output.view(), context_,
+             [&](std::span<const LocalId> piece, MatrixView rows) { sampled_batch(piece, rows); });
   return output;
 }
 
@@ -207,7 +238,7 @@ Score Evaluator::score(std::span<const LocalId> nodes, ConstMatrixView logits) {
   const LossSums own = loss_.sums(nodes, logits);
   Score total;
   for (const Score& worker :
-       context_.communicator.all_gather_value(Score{nodes.size(), own.predictions, own.loss})) {
+       context_.owners.all_gather_value(Score{nodes.size(), own.predictions, own.loss})) {
     total.nodes += worker.nodes;
     total.predictions += worker.predictions;
     total.loss_sum += worker.loss_sum;

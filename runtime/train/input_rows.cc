@@ -23,14 +23,14 @@ bool reads_ahead(const std::string& flag, ConstMatrixView features, int workers)
 InputRows::InputRows(const TrainConfig& config, const Shard& shard, Context& context)
     : shard_(shard), context_(context), normalize_(config.normalize_features == "row") {
   if (normalize_) find_smallest();
-  if (reads_ahead(config.read_ahead, shard.features(), context.communicator.size())) {
+  if (reads_ahead(config.read_ahead, shard.features(), context.owners.size())) {
     read_ahead_.emplace(shard.features());
   }
 }
 
 void InputRows::find_smallest() {
   const double own = context_.host.dense().smallest(shard_.features(), context_.stream);
-  const std::vector<double> all = context_.communicator.all_gather_value(own);
+  const std::vector<double> all = context_.owners.all_gather_value(own);
   smallest_ = *std::min_element(all.begin(), all.end());
 }
 

@@ -54,12 +54,12 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
     : config_(config),
       shard_(shard),
       context_(context),
-      sampler_(topology_of(config, shard), std::move(bounds), context.host, context.communicator),
+      sampler_(topology_of(config, shard), std::move(bounds), context.host, context.owners),
       input_rows_(config, shard, context),
       scales_(scales_of(config, shard, context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
-      loss_(shard, class_weights(config.class_weights, shard, context.communicator), context) {}
+      loss_(shard, class_weights(config.class_weights, shard, context), context) {}
 
 DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};

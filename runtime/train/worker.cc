@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "comm/world.h"
 #include "partition/prepare.h"
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
@@ -28,8 +29,8 @@ struct Meeting {
   LastWord::Handle word;
 };
 
-PrepareOptions prepare_options(const TrainConfig& config, int workers, int threads) {
-  return {.parts = workers,
+PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads) {
+  return {.parts = parts,
           .method = partition_method_from_name(config.partition),
           .fanout = config.fanout,
           .batch_size = config.batch_size,
@@ -37,12 +38,13 @@ PrepareOptions prepare_options(const TrainConfig& config, int workers, int threa
           .threads = threads};
 }
 
-PlannerOptions planner_options(const TrainConfig& config) {
+PlannerOptions planner_options(const TrainConfig& config, int workers) {
   return {.seed = config.seed,
           .batch_size = config.batch_size,
           .epochs = config.epochs,
           .max_steps = config.max_steps,
-          .drop_last = config.drop_last};
+          .drop_last = config.drop_last,
+          .slices = config.data_parallel() ? static_cast<std::uint32_t>(workers) : 0};
 }
 
 LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) {
@@ -82,16 +84,29 @@ bool names_directory(const std::string& partition) {
   return std::filesystem::exists(std::filesystem::path(partition) / "partition.json");
 }
 
+void log_unused_partition(const TrainConfig& config, const Log& log) {
+  if (!config.data_parallel() || config.partition == "auto") return;
+  if (!names_directory(config.partition)) {
+    log.info("mode data: every worker has the whole graph; --partition " + config.partition +
+             " plays no part");
+  }
+}
+
 Partition open_partition(const TrainConfig& config, const Dataset& dataset,
                          const std::string& fingerprint, int workers, int threads, const Log& log) {
+  const int parts = config.data_parallel() ? 1 : workers;
   if (!names_directory(config.partition)) {
-    return prepare_partition(dataset, prepare_options(config, workers, threads), log);
+    return prepare_partition(dataset, prepare_options(config, parts, threads), log);
   }
   Partition partition = Partition::open(config.partition);
-  if (partition.info().num_parts != workers) {
-    throw UsageError("--partition " + config.partition + " has " +
-                         std::to_string(partition.info().num_parts) + " parts for " +
-                         std::to_string(workers) + " workers",
+  if (partition.info().num_parts != parts) {
+    const std::string has = "--partition " + config.partition + " has " +
+                            std::to_string(partition.info().num_parts) + " parts";
+    if (config.data_parallel()) {
+      throw UsageError(has + ", and with --mode data every worker needs the whole graph",
+                       "leave --partition away, or give one of one part");
+    }
+    throw UsageError(has + " for " + std::to_string(workers) + " workers",
                      "start as many workers as parts, or partition again");
   }
   if (partition.info().dataset_fingerprint != fingerprint) {
@@ -237,7 +252,7 @@ void Worker::prepare() {
   }
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
-  Planner::check(dataset_.train.nodes.size(), planner_options(config_));
+  Planner::check(dataset_.train.nodes.size(), planner_options(config_, communicator_.size()));
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);
@@ -246,10 +261,11 @@ void Worker::prepare() {
     check_before_partitioning(config_, dataset_);
     find_beginning();
     log_edge_weights(config_, dataset_, log_);
+    log_unused_partition(config_, log_);
     open(log_);
     coordinator_->open(
         {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
-                                   planner_options(config_)),
+                                   planner_options(config_, communicator_.size())),
          fingerprint_});
   }
   job_ = client_->join(GSPLIT_VERSION, fingerprint_);
@@ -270,12 +286,21 @@ void Worker::find_beginning() {
 }
 
 void Worker::build() {
-  shard_ = Shard::open(partition_, communicator_.rank());
+  shard_ = Shard::open(partition_, part());
   lr_schedule_ = lr_schedule(config_, job_);
   row_traffic_ = device_.connect(communicator_, *stream_, config_.deadline,
                                  [this] { return client_->failure().has_value(); });
-  context_.emplace(Context{
-      device_.compute(), device_.host(), *stream_, communicator_, *row_traffic_, progress_, {}});
+  if (config_.data_parallel()) {
+    alone_ = std::move(make_local_communicators(1, config_.deadline).front());
+  }
+  context_.emplace(Context{device_.compute(),
+                           device_.host(),
+                           *stream_,
+                           communicator_,
+                           *row_traffic_,
+                           progress_,
+                           {},
+                           alone_ ? *alone_ : communicator_});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
@@ -287,7 +312,7 @@ void Worker::build() {
           .fanout = config_.eval_fanout, .seed = config_.seed, .local_workers = local_workers_},
       shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
-    dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, communicator_);
+    dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, *context_);
   }
   if (leads() && !config_.dry_run) {
     const RunFacts facts{.world = communicator_.size(),

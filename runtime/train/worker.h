@@ -45,6 +45,8 @@ class Worker {
   void prepare();
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();
+  /// What this worker holds: its part of the graph, or all of it.
+  int part() const { return config_.data_parallel() ? 0 : communicator_.rank(); }
   void build();
   /// Where training begins: the checkpoint's state, --init-from's weights or fresh ones. Files are
   /// read by rank 0 alone.
@@ -91,6 +93,7 @@ class Worker {
       plans_;  // open until the end: a worker that dies with it is missed at once
 
   Shard shard_;
+  std::unique_ptr<Communicator> alone_;              // data parallelism: of this worker only
   std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
   std::optional<Context> context_;
   std::unique_ptr<Trainer> trainer_;
