@@ -269,7 +269,8 @@ class BadInput(harness.Scratch):
                 self.assertFalse(self.run_dir.exists())
 
     def test_more_workers_than_nodes(self):
-        self.refused("501", arguments=["--workers", "501"])
+        tiny = self.generate("tiny", nodes=20, degree=4, features=2, classes=2)
+        self.refused("21", command=["train", tiny, "--run-dir", self.run_dir, "--fanout", "3", "--workers", "21"])
 
     def test_generate(self):
         out = self.scratch / "generated"

@@ -128,7 +128,8 @@ void run_worker(const Renumbered& graph, const std::vector<Id>& seeds, const Sam
 class SplitSampling : public testing::TestWithParam<std::tuple<int, int>> {};
 
 TEST_P(SplitSampling, EqualsTheReferenceForAnyOwnership) {
-  const auto [workers, threads] = GetParam();
+  const int workers = std::get<0>(GetParam());
+  const int threads = std::get<1>(GetParam());
   const Graph graph = random_graph(700, 5);
   const std::vector<Id> seeds{3, 11, 12, 50, 77, 123, 400, 401, 402, 403, 698, 699};
   for (const std::vector<std::int32_t>& fanouts :
@@ -148,7 +149,8 @@ TEST_P(SplitSampling, EqualsTheReferenceForAnyOwnership) {
 }
 
 TEST_P(SplitSampling, DrawsTheSameEdgesOfAWeightedGraphAndTheirWeights) {
-  const auto [workers, threads] = GetParam();
+  const int workers = std::get<0>(GetParam());
+  const int threads = std::get<1>(GetParam());
   const Graph graph = random_graph(700, 5);
   const EdgeWeights weights = distinct_weights(graph);
   const std::vector<Id> seeds{3, 11, 12, 50, 77, 123, 400, 401, 402, 403, 698, 699};
@@ -168,7 +170,8 @@ TEST_P(SplitSampling, DrawsTheSameEdgesOfAWeightedGraphAndTheirWeights) {
 }
 
 TEST_P(SplitSampling, LoadsEachNodeOnce) {
-  const auto [workers, threads] = GetParam();
+  const int workers = std::get<0>(GetParam());
+  const int threads = std::get<1>(GetParam());
   const Graph graph = random_graph(500, 8);
   std::vector<Id> seeds;
   for (Id v = 0; v < 500; v += 9) seeds.push_back(v);
@@ -187,7 +190,8 @@ TEST_P(SplitSampling, LoadsEachNodeOnce) {
 }
 
 TEST_P(SplitSampling, WorksWhereOneWorkerOwnsAllSeedsOrNothing) {
-  const auto [workers, threads] = GetParam();
+  const int workers = std::get<0>(GetParam());
+  const int threads = std::get<1>(GetParam());
   const Graph graph = random_graph(200, 2);
   std::vector<int> owner(200, workers - 1);  // the others own nothing
   const SampleOptions options{.fanouts = {3, 3}, .key = {.seed = 1, .step = 1}};
