@@ -432,4 +432,12 @@ Communicator& MpiWorld::communicator() { return state_->communicator; }
 int MpiWorld::local_rank() const { return state_->local.rank; }
 int MpiWorld::local_size() const { return state_->local.size; }
 
+std::string mpi_library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  const std::string_view whole(text.data(), static_cast<std::size_t>(length));
+  return std::string(whole.substr(0, whole.find_first_of(",\n")));  // the build's details follow
+}
+
 }  // namespace gsplit

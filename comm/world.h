@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -17,6 +18,9 @@ namespace gsplit {
 bool under_launcher();
 /// Rank by the launcher's environment, 0 without one; for use before MPI is initialised.
 int launcher_rank();
+
+/// Name and version of the MPI library, on one line; MPI need not be initialised.
+std::string mpi_library();
 
 /// Initialises MPI for its lifetime, unless the program has done so. At most one at a time; made
 /// and destroyed by the main thread, which also makes every call on its communicator. Where the

@@ -7,6 +7,17 @@ jobs=${JOBS:-$(nproc)}
 python=${PYTHON:-/usr/bin/python3}
 gsplit=$root/build/release/gsplit
 
+# Prints the CUDA toolkit to build with, or nothing. CMakeLists.txt looks in the same places in the same order.
+find_cuda() {
+  local nvcc
+  for nvcc in "${CUDA_HOME:-/nowhere}/bin/nvcc" "$(command -v nvcc)" /usr/local/cuda/bin/nvcc "$root/build/cuda/bin/nvcc"; do
+    if [ -x "$nvcc" ]; then
+      (cd "$(dirname "$(readlink -f "$nvcc")")/.." && pwd)
+      return
+    fi
+  done
+}
+
 say() { printf '\n== %s\n' "$*"; }
 
 # Open MPI refuses to start as root unless told twice; containers run as root. Without ssh on the

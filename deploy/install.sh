@@ -2,7 +2,7 @@
 # Installs what building and testing gsplit on Debian 12 needs; does nothing where it is all there.
 #
 #   deploy/install.sh          the Debian packages
-#   deploy/install.sh --cuda   also a CUDA compiler, from PyPI into build/cuda-toolkit, where no nvcc is found
+#   deploy/install.sh --cuda   also, where no nvcc is found, a CUDA toolkit from PyPI: 1.2 GB to download, in build/cuda
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -15,10 +15,14 @@ libraries=(
   zlib1g-dev libzip-dev libzstd-dev libssl-dev
   libgtest-dev libgmock-dev
 )
-# nvcc, its front end and headers: all that compiling needs, without the libraries to run on a GPU.
-# 13.0, since drivers must know the PTX that a compiler writes, and a newer compiler wants a newer driver.
-cuda_wheels=("nvidia-cuda-nvcc==13.0.*" "nvidia-nvvm==13.0.*" "nvidia-cuda-crt==13.0.*"
-  "nvidia-cuda-runtime==13.0.*" "nvidia-cuda-cccl==13.0.*")
+# The compiler (nvcc, nvvm, crt), headers (cccl), and the libraries that the module is linked with, as NVIDIA builds
+# them; cusparse is linked with nvjitlink. 13.0, since drivers must know the PTX that a compiler writes, and a newer
+# compiler wants a newer driver.
+cuda_wheels=(
+  nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85
+  nvidia-cuda-runtime==13.0.96 nvidia-cublas==13.1.0.3 nvidia-cusparse==12.6.3.3 nvidia-nvjitlink==13.0.88
+  nvidia-nccl-cu13==2.28.9
+)
 
 missing() {
   local package
@@ -55,33 +59,40 @@ install_packages() {
     -o DPkg::Lock::Timeout=300 "${needed[@]}"
 }
 
-# Prints the path of an nvcc, or nothing.
-find_nvcc() {
-  local candidate
-  for candidate in "$(command -v nvcc)" /usr/local/cuda/bin/nvcc \
-    "$root"/build/cuda-toolkit/lib/python3*/site-packages/nvidia/cu13/bin/nvcc; do
-    if [ -x "$candidate" ]; then
-      echo "$candidate"
-      return
-    fi
+# Wheels hold no libNAME.so to link with, and NCCL lies beside the toolkit instead of in it.
+complete_toolkit() {
+  local packages=$1 toolkit=$1/cu13 library
+  ln -sfn lib "$toolkit/lib64"
+  cp -rs "$packages"/nccl/include/. "$toolkit/include/"
+  ln -sf "$packages"/nccl/lib/libnccl.so.2 "$toolkit/lib/"
+  for library in "$toolkit"/lib/lib*.so.*; do
+    ln -sf "$(basename "$library")" "${library%%.so.*}.so"
   done
 }
 
+install_toolkit() {
+  local work=$root/build/cuda-toolkit
+  install_packages python3-venv
+  rm -rf "$work" "$root/build/cuda"
+  /usr/bin/python3 -m venv "$work"
+  "$work/bin/pip" install --quiet --no-deps --no-compile --no-cache-dir "${cuda_wheels[@]}"
+  complete_toolkit "$(echo "$work"/lib/python3*/site-packages/nvidia)"
+  ln -s "$(echo "$work"/lib/python3*/site-packages/nvidia/cu13)" "$root/build/cuda"
+}
+
 install_cuda() {
-  local nvcc
-  nvcc=$(find_nvcc)
-  if [ -z "$nvcc" ]; then
-    install_packages python3-venv
-    /usr/bin/python3 -m venv "$root/build/cuda-toolkit"
-    "$root/build/cuda-toolkit/bin/pip" install --quiet "${cuda_wheels[@]}"
-    nvcc=$(find_nvcc)
+  local toolkit
+  toolkit=$(find_cuda)
+  if [ -z "$toolkit" ]; then
+    echo "no nvcc on PATH, in CUDA_HOME or in /usr/local/cuda: installing ${#cuda_wheels[@]} wheels into build/cuda"
+    install_toolkit
+    toolkit=$(find_cuda)
   fi
-  if [ -z "$nvcc" ]; then
+  if [ -z "$toolkit" ]; then
     echo "deploy/install.sh: the wheels ${cuda_wheels[*]} brought no nvcc; install a CUDA 13 toolkit by hand" >&2
     return 3
   fi
-  echo "nvcc: $nvcc ($("$nvcc" --version | sed -n 's/.*\(release [^,]*\).*/\1/p'))"
-  echo "gsplit has no device code so far: the build does not use it"
+  echo "CUDA: $toolkit ($("$toolkit/bin/nvcc" --version | sed -n 's/.*\(release [^,]*\).*/\1/p'))"
 }
 
 cuda=false

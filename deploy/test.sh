@@ -2,8 +2,9 @@
 # Builds and checks everything: format, layers, tests. Exits non-zero when anything fails.
 #
 #   deploy/test.sh          at most 15 minutes from a cold start on 2 cores
-#   deploy/test.sh --full   the whole matrix of faults; also under AddressSanitizer and UBSan, and, where clang with OpenMP is,
-#                           under ThreadSanitizer and the fuzz targets for a while
+#   deploy/test.sh --full   the whole matrix of faults; device code under all schedules and checks of gpu-on-cpu; also under
+#                           AddressSanitizer and UBSan, and, where clang with OpenMP is, under ThreadSanitizer and the fuzz
+#                           targets for a while
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
@@ -21,6 +22,7 @@ esac
 passed=()
 skipped=()
 failed=()
+reasons=()  # in which tests say why they were skipped
 
 # check NAME COMMAND...: runs it and notes how it went, so that one failure does not hide the next.
 check() {
@@ -43,11 +45,52 @@ sources() {
 check_format() { sources | xargs -0 clang-format --dry-run -Werror; }
 
 # Tests of several processes are marked RUN_SERIAL, so they never meet in parallel.
-run_tests() { ctest --test-dir "build/$1" -j "$jobs" --output-on-failure --no-tests=error; }
+# Device code (label gpu) has runs of its own.
+run_tests() { ctest --test-dir "build/$1" -LE gpu -j "$jobs" --output-on-failure --no-tests=error; }
 
 # --full: the whole matrix of faults, and not a part of it.
 test_release() {
-  if $full; then GSPLIT_FULL_TESTS=1 run_tests release; else run_tests release; fi
+  local status=0
+  if $full; then GSPLIT_FULL_TESTS=1 run_tests release || status=$?; else run_tests release || status=$?; fi
+  note_skips
+  return $status
+}
+
+have_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+# On the GPUs of this machine.
+test_on_gpus() {
+  local status=0
+  ctest --test-dir build/release -L gpu --output-on-failure --no-tests=error || status=$?
+  note_skips
+  return $status
+}
+
+# Interpreted: whether every kernel is executed and right.
+test_without_gpu() {
+  local status=0
+  tests/kernel_coverage build/release || status=$?
+  note_skips
+  return $status
+}
+
+# The same under a setting of gpu-on-cpu.
+test_under() { env "$1" tests/gpu_on_cpu/gpu-on-cpu ctest --test-dir build/release -L gpu --output-on-failure --no-tests=error; }
+
+check_device_code() {
+  if [ ! -e build/release/libgsplit_cuda.so ]; then
+    skip "Device tests" "no CUDA toolkit, so no module (deploy/install.sh --cuda)"
+    return
+  fi
+  if have_gpu; then check "Device tests on the GPU" test_on_gpus; fi
+  check "Device tests under gpu-on-cpu" test_without_gpu
+  check "Planted bugs are caught" tests/kernels/must_fail.py build/release
+  $full || return 0
+  local setting
+  for setting in LAZY=1 ASYNC=1 SEED=1 SEED=2 RACECHECK=1 LEAKCHECK=1; do
+    check "Device tests under gpu-on-cpu, $setting" test_under "GPU_ON_CPU_$setting"
+  done
+  check "gpu-on-cpu's own tests" tests/gpu_on_cpu/test.sh
 }
 
 build_and_test() {
@@ -80,16 +123,16 @@ have_clang_openmp() {
 
 count_tests() { ctest --test-dir build/release -N -L "^$1\$" | sed -n 's/^Total Tests: //p'; }
 
-# The lines in which tests of the release build say why they were skipped: ours, and GoogleTest's.
-reasons_of_skips() {
+# Keeps the lines in which the tests that ran last say why they were skipped: ours, and GoogleTest's.
+note_skips() {
   local log=build/release/Testing/Temporary/LastTest.log
-  if [ -f "$log" ]; then sed -n 's/^skipped: //p; /: Skipped$/{n;p}' "$log" | sort -u; fi
+  if [ -f "$log" ]; then
+    mapfile -t -O ${#reasons[@]} reasons < <(sed -n 's/^skipped: //p; /: Skipped$/{n;p}' "$log" | sort -u)
+  fi
 }
 
 summary() {
   say "Summary"
-  local reasons
-  mapfile -t reasons < <(reasons_of_skips)  # before ctest -N, which empties the log
   printf 'tests in build/release:'
   local label
   for label in unit mpi gpu e2e; do printf ' %s %s' "$label" "$(count_tests "$label")"; done
@@ -102,10 +145,14 @@ summary() {
 }
 
 deploy/install.sh
+deploy/install.sh --cuda || skip "CUDA toolkit" "it could not be installed"
+CUDA_HOME=$(find_cuda)
+export CUDA_HOME  # gpu-on-cpu reads its headers
 deploy/build.sh
 check "Format" check_format
 check "Layers" "$python" tests/check_layers.py
 check "Tests" test_release
+check_device_code
 if $full; then
   check "Tests under AddressSanitizer and UBSan" test_asan
   if have_clang_openmp; then

@@ -1,6 +1,7 @@
 // The whole graph by destination (compressed sparse columns): what partitioning reads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -39,10 +40,17 @@ class Csc {
   std::optional<NpyArray> weights_;
 };
 
+struct CscOptions {
+  int threads = 1;
+  /// Rows are placed in memory in ranges of this size; the edge list is read once for each.
+  std::size_t range_bytes = std::size_t{1} << 31;
+};
+
 /// Builds the CSC of `dataset` into `directory` (existing) by counting, placing and sorting within
-/// rows, with `threads` threads; at most 16 bytes an edge beyond the mapped edge list, 20 where
-/// there are weights. The same files for any number of threads. Checks the edges as it goes
-/// (UsageError as validate_arrays).
-void build_csc(const Dataset& dataset, const std::filesystem::path& directory, int threads);
+/// rows. Memory beside the mapped files: 16 bytes a node and a range; an edge takes 4 or 8 bytes of
+/// it, 8 where there are weights, and the rows of a node are never cut. The same files for any
+/// options. Checks the edges as it goes (UsageError as validate_arrays).
+void build_csc(const Dataset& dataset, const std::filesystem::path& directory,
+               const CscOptions& options);
 
 }  // namespace gsplit

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "graph/dataset_description.h"
+#include "graph/features.h"
 #include "graph/parallel_scan.h"
 #include "kernels/base/dtype.h"
 
@@ -30,9 +31,8 @@ bool is_integer(const NpyArray& array) {
   return array.type().kind == 'i' || array.type().kind == 'u';
 }
 
-template <class Bits>
-std::span<const Bits> bits_of(const NpyArray& array) {
-  return {reinterpret_cast<const Bits*>(array.bytes().data()), array.num_elements()};
+std::span<const std::uint8_t> bytes_of(const NpyArray& array) {
+  return {reinterpret_cast<const std::uint8_t*>(array.bytes().data()), array.bytes().size()};
 }
 
 NpyArray open_edges(const std::filesystem::path& path) {
@@ -51,8 +51,8 @@ NpyArray open_edges(const std::filesystem::path& path) {
 NpyArray open_features(const std::filesystem::path& path, std::uint64_t num_nodes) {
   NpyArray features = NpyArray::open(path);
   const auto& shape = features.shape();
-  if (features.type() != NpyType{'f', 2} && features.type() != NpyType{'f', 4}) {
-    refuse(features, "holds " + features.type().name() + ", expected f2 or f4",
+  if (!feature_dtype(features.type())) {
+    refuse(features, "holds " + features.type().name() + ", expected f2, f4 or bf16",
            "save it as float32 or float16");
   }
   if (shape.size() != 2 || shape[0] != num_nodes || shape[1] == 0) {
@@ -179,7 +179,7 @@ std::vector<std::uint8_t> read_label_rows(const NpyArray& array) {
   std::vector<std::uint8_t> rows;
   if (array.type() == NpyType{'f', 4}) return convert_label_rows(array, array.as<float>());
   if (array.type() == NpyType{'f', 8}) return convert_label_rows(array, array.as<double>());
-  if (array.type().kind == 'b') return convert_label_rows(array, bits_of<std::uint8_t>(array));
+  if (array.type().kind == 'b') return convert_label_rows(array, bytes_of(array));
   array.visit_integers([&](auto stored) { rows = convert_label_rows(array, stored); });
   return rows;
 }
@@ -313,16 +313,6 @@ void read_splits(const DatasetDescription& description, Dataset& dataset) {
   dataset.test = std::move(test.content);
 }
 
-/// Position of the first feature whose exponent bits are all ones: infinities and NaN.
-std::optional<std::size_t> first_not_finite(const NpyArray& features, int threads) {
-  if (features.type().bytes == 2) {
-    return first_where(bits_of<std::uint16_t>(features), threads,
-                       [](std::uint16_t bits) { return (bits & 0x7C00u) == 0x7C00u; });
-  }
-  return first_where(bits_of<std::uint32_t>(features), threads,
-                     [](std::uint32_t bits) { return (bits & 0x7F800000u) == 0x7F800000u; });
-}
-
 float as_number(Half stored) { return to_float(stored); }
 template <class T>
 T as_number(T stored) {
@@ -332,7 +322,7 @@ T as_number(T stored) {
 /// Calls f(span of the weights as they are stored).
 template <class F>
 void visit_weights(const NpyArray& weights, F&& f) {
-  if (weights.type() == NpyType{'f', 2}) return f(bits_of<Half>(weights));
+  if (weights.type() == NpyType{'f', 2}) return f(weights.as<Half>());
   if (weights.type() == NpyType{'f', 4}) return f(weights.as<float>());
   if (weights.type() == NpyType{'f', 8}) return f(weights.as<double>());
   weights.visit_integers(f);
@@ -351,16 +341,6 @@ void validate_edge_weights(const NpyArray& weights, int threads) {
                std::to_string(*position) + ", expected a finite weight of at least 0",
            "correct the weights");
   });
-}
-
-void validate_features(const Dataset& dataset, int threads) {
-  const auto position = first_not_finite(dataset.features, threads);
-  if (!position) return;
-  const std::uint64_t width = dataset.feature_width();
-  refuse(dataset.features,
-         "is not finite at node " + std::to_string(*position / width) + ", column " +
-             std::to_string(*position % width),
-         "replace NaN and infinities");
 }
 
 }  // namespace
@@ -419,7 +399,7 @@ void gather_edge_weights(const Dataset& dataset, std::span<const std::uint64_t> 
 
 void validate_arrays(const Dataset& dataset, int threads) {
   validate_edges(dataset, threads);
-  validate_features(dataset, threads);
+  check_finite(dataset.features, threads);
 }
 
 }  // namespace gsplit

@@ -33,7 +33,7 @@ struct Dataset {
   std::uint64_t num_classes = 0;
   Task task = Task::kMultiClass;
   NpyArray edges;     ///< (2, num_edges) integers: row 0 sources, row 1 destinations
-  NpyArray features;  ///< (num_nodes, F) f2 or f4
+  NpyArray features;  ///< (num_nodes, F) f2, f4 or bf16
   /// (num_edges) or (num_edges, 1) f2, f4, f8 or integers; absent: the graph is unweighted
   std::optional<NpyArray> edge_weights;
   LabeledNodes train;       ///< never empty

@@ -19,6 +19,7 @@ struct SbmOptions {
   std::uint64_t nodes = 0;
   double degree = 0;  ///< directed edges / nodes
   std::uint64_t features = 0;
+  DType feature_dtype = DType::kF32;  ///< or fp16, bf16: the same values, rounded
   std::uint64_t classes = 0;
   std::uint64_t seed = 0;
   double train_share = 0.10;
@@ -41,6 +42,7 @@ struct RmatOptions {
   std::uint64_t nodes = 0;  ///< 2 to 2^32
   double degree = 0;        ///< directed edges / nodes
   std::uint64_t features = 0;
+  DType feature_dtype = DType::kF32;  ///< or fp16, bf16: the same values, rounded
   std::uint64_t classes = 0;
   std::uint64_t seed = 0;
   SplitShares splits;

@@ -148,9 +148,12 @@ void generate_rmat(const RmatOptions& options, const std::filesystem::path& dire
   const std::vector<std::uint32_t> class_of =
       degree_classes(count_in_degrees(NpyArray::open(edge_file), options.nodes, threads),
                      options.classes, options.seed, threads);
-  write_synthetic_features(
-      staged.path() / "feat.npy", class_of,
-      {.width = options.features, .classes = options.classes, .seed = options.seed}, threads);
+  write_synthetic_features(staged.path() / "feat.npy", class_of,
+                           {.width = options.features,
+                            .dtype = options.feature_dtype,
+                            .classes = options.classes,
+                            .seed = options.seed},
+                           threads);
   DatasetArrays arrays{.name = "rmat", .num_nodes = options.nodes, .num_classes = options.classes};
   split_by_class(class_of, options.splits, options.seed, threads, arrays);
   write_dataset_metadata(staged.path(), arrays);

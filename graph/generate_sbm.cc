@@ -286,9 +286,12 @@ void generate_sbm(const SbmOptions& options, const std::filesystem::path& direct
   } else {
     write_edges<std::int64_t>(staged.path() / "edges.npy", pairs, threads);
   }
-  write_synthetic_features(
-      staged.path() / "feat.npy", table.class_of,
-      {.width = options.features, .classes = options.classes, .seed = options.seed}, threads);
+  write_synthetic_features(staged.path() / "feat.npy", table.class_of,
+                           {.width = options.features,
+                            .dtype = options.feature_dtype,
+                            .classes = options.classes,
+                            .seed = options.seed},
+                           threads);
   DatasetArrays arrays{.name = "sbm", .num_nodes = options.nodes, .num_classes = options.classes};
   split_by_class(table.class_of, options.splits(), options.seed, threads, arrays);
   write_dataset_metadata(staged.path(), arrays);

@@ -131,19 +131,20 @@ class HeaderParser {
     if (descr[1] == 'O') {
       refuse(file_, "holds Python objects (dtype object)", "save it with a numeric dtype");
     }
-    static constexpr std::string_view kSupported[] = {"f2", "f4", "f8", "i1", "i2", "i4",
-                                                      "i8", "u1", "u2", "u4", "u8", "b1"};
+    static constexpr std::string_view kSupported[] = {"f2", "f4", "f8", "i1", "i2", "i4", "i8",
+                                                      "u1", "u2", "u4", "u8", "b1", "V2"};
     const std::string_view name = std::string_view(descr).substr(1);
     if (std::find(std::begin(kSupported), std::end(kSupported), name) == std::end(kSupported)) {
       refuse(file_, "has dtype " + descr + ", which is not supported",
-             "save it as f2 f4 f8, i1..i8, u1..u8 or bool");
+             "save it as f2 f4 f8, bf16, i1..i8, u1..u8 or bool");
     }
     const NpyType type{name[0], static_cast<std::size_t>(name[1] - '0')};
     if (descr[0] == '>' && type.bytes > 1) {
       refuse(file_, "is big endian (dtype " + descr + ")",
              "save it as little endian: a.astype('<" + type.name() + "')");
     }
-    if (descr[0] != '<' && type.bytes > 1) malformed();
+    const bool no_order = type.bytes == 1 || (type.kind == 'V' && descr[0] == '|');
+    if (descr[0] != '<' && !no_order) malformed();
     return type;
   }
 
@@ -217,11 +218,11 @@ void check_size(const NpyHeader& header, std::span<const std::byte> data,
 
 }  // namespace
 
-std::string NpyType::name() const { return kind + std::to_string(bytes); }
+std::string NpyType::name() const { return kind == 'V' ? "bf16" : kind + std::to_string(bytes); }
 
 std::string npy_header(NpyType type, const std::vector<std::uint64_t>& shape) {
   const std::string order = type.bytes == 1 ? "|" : "<";
-  std::string dictionary = "{'descr': '" + order + type.name() +
+  std::string dictionary = "{'descr': '" + order + type.kind + std::to_string(type.bytes) +
                            "', 'fortran_order': False, 'shape': " + shape_text(shape) + ", }";
   const std::size_t prefix = kMagic.size() + 4;
   const std::size_t unpadded = prefix + dictionary.size() + 1;

@@ -1,6 +1,7 @@
-// NumPy's .npy files, format 1.0-3.0: C order, little endian, types f2 f4 f8 i1..i8 u1..u8 b1.
-// Object arrays, Fortran order, big endian and files whose size does not fit their header are
-// refused with a UsageError that names the file.
+// NumPy's .npy files, format 1.0-3.0: C order, little endian, types f2 f4 f8 i1..i8 u1..u8 b1, and
+// bf16, which NumPy, having no such type, stores as V2 (two bytes of no meaning to it). Object
+// arrays, Fortran order, big endian and files whose size does not fit their header are refused with
+// a UsageError that names the file.
 #pragma once
 
 #include <algorithm>
@@ -11,21 +12,30 @@
 #include <vector>
 
 #include "graph/mapped_file.h"
+#include "kernels/base/dtype.h"
 #include "kernels/base/error.h"
 
 namespace gsplit {
 
-/// Element type of a file, as NumPy spells it without the byte order: kind 'f', 'i', 'u' or 'b' and
-/// bytes.
+/// Element type of a file, as NumPy spells it without the byte order: kind 'f', 'i', 'u', 'b' or
+/// 'V' and bytes.
 struct NpyType {
   char kind = 'f';
   std::size_t bytes = 4;
   bool operator==(const NpyType&) const = default;
-  std::string name() const;  ///< "f4", "i8", ...
+  std::string name() const;  ///< "f4", "i8", ... and "bf16" for V2
 };
 
 template <class T>
 struct npy_type_of;  // specialised in this header for the C++ types that files may hold
+template <>
+struct npy_type_of<Half> {
+  static constexpr NpyType value{'f', 2};
+};
+template <>
+struct npy_type_of<BFloat16> {
+  static constexpr NpyType value{'V', 2};
+};
 template <>
 struct npy_type_of<float> {
   static constexpr NpyType value{'f', 4};

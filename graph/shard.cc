@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "graph/features.h"
 #include "graph/json_input.h"
 #include "graph/small_file.h"
 
@@ -95,8 +96,8 @@ NpyArray open_original_ids(const std::filesystem::path& path, std::uint64_t node
 NpyArray open_features(const std::filesystem::path& path, std::uint64_t nodes,
                        std::uint64_t width) {
   NpyArray array = NpyArray::open(path);
-  if (array.type() != NpyType{'f', 2} && array.type() != NpyType{'f', 4}) {
-    refuse(path, "holds " + array.type().name() + ", expected f2 or f4");
+  if (!feature_dtype(array.type())) {
+    refuse(path, "holds " + array.type().name() + ", expected f2, f4 or bf16");
   }
   require_shape(array, {nodes, width});
   return array;
@@ -351,8 +352,7 @@ std::span<const OriginalId> Shard::original_ids() const {
 ConstMatrixView Shard::features() const {
   const auto rows = static_cast<std::int64_t>(features_.shape()[0]);
   const auto cols = static_cast<std::int64_t>(features_.shape()[1]);
-  const DType dtype = features_.type().bytes == 2 ? DType::kF16 : DType::kF32;
-  return {features_.bytes().data(), dtype, rows, cols, cols};
+  return {features_.bytes().data(), *feature_dtype(features_.type()), rows, cols, cols};
 }
 
 std::span<const std::int32_t> Shard::labels() const {

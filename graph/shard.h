@@ -71,7 +71,7 @@ class Shard {
   std::size_t num_nodes() const { return static_cast<std::size_t>(range_.size()); }
   TopologyView topology() const;
   std::span<const OriginalId> original_ids() const;  ///< (num_nodes), ascending
-  ConstMatrixView features() const;                  ///< (num_nodes, F), fp16 or fp32
+  ConstMatrixView features() const;                  ///< (num_nodes, F), fp32, fp16 or bf16
   Task task() const { return task_; }
   std::size_t num_classes() const { return num_classes_; }
   /// (num_nodes), -1 where unlabelled. REQUIRES: multi-class.

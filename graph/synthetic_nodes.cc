@@ -9,6 +9,7 @@
 #include <numeric>
 #include <string>
 
+#include "graph/features.h"
 #include "graph/parallel_sort.h"
 
 namespace gsplit {
@@ -136,16 +137,18 @@ void write_synthetic_features(const std::filesystem::path& path,
     draw_normals(generator_key(features.seed, GeneratorStream::kCentre), c,
                  std::span(centres).subspan(c * width, width));
   }
-  NpyWriter file(path, npy_type_of<float>::value, {class_of.size(), width});
-  const auto values = file.as<float>();
+  NpyWriter file(path, npy_type(features.dtype), {class_of.size(), width});
+  const std::size_t row_bytes = width * size_of(features.dtype);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (std::uint64_t v = 0; v < class_of.size(); ++v) {
-    const auto row = values.subspan(v * width, width);
+    std::vector<float> row(width);
     draw_normals(generator_key(features.seed, GeneratorStream::kNoise), v, row);
     const float* centre = &centres[class_of[v] * width];
     for (std::size_t f = 0; f < width; ++f) {
       row[f] = static_cast<float>(kSignal) * centre[f] + static_cast<float>(kNoise) * row[f];
     }
+    // No normal variate made of 32 bits is above 7: fp16 holds them all.
+    narrow(row, features.dtype, file.bytes().subspan(v * row_bytes, row_bytes));
   }
   file.close();
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "graph/dataset.h"
+#include "kernels/base/dtype.h"
 #include "kernels/base/philox.h"
 
 namespace gsplit {
@@ -66,11 +67,12 @@ constexpr std::uint64_t kMaxSyntheticFeatures = std::uint64_t{1} << 20;
 
 struct SyntheticFeatures {
   std::uint64_t width = 0;
+  DType dtype = DType::kF32;  ///< or fp16, bf16: rounded
   std::uint64_t classes = 0;
   std::uint64_t seed = 0;
 };
 
-/// Writes (nodes, width) f4: 0.5 x the centre of the node's class (standard normal) + 2 x standard
+/// Writes (nodes, width): 0.5 x the centre of the node's class (standard normal) + 2 x standard
 /// normal noise.
 void write_synthetic_features(const std::filesystem::path& path,
                               std::span<const std::uint32_t> class_of,

@@ -23,6 +23,9 @@ class Backend {
   virtual SparseOps& sparse() = 0;
   virtual DenseOps& dense() = 0;
   virtual OptimizerOps& optimizer() = 0;
+  /// Host memory that copies to and from the device without the host waiting: on a GPU page-locked,
+  /// on the host memory() itself.
+  virtual Memory& pinned() = 0;
   /// For logs: "cpu (2 threads)".
   virtual std::string describe() const = 0;
 };
@@ -30,5 +33,8 @@ class Backend {
 /// The host. `threads`: OpenMP threads of each op, at least 1. Must be made by the thread that will
 /// use it.
 std::unique_ptr<Backend> make_cpu_backend(int threads);
+/// The same with its data in `memory`, host memory that must outlive the backend: what a GPU's
+/// backend gives as pinned(), so that what the host has made reaches the GPU by plain copies.
+std::unique_ptr<Backend> make_cpu_backend(int threads, Memory& memory);
 
 }  // namespace gsplit

@@ -28,9 +28,13 @@ class Memory {
   /// Uninitialised device memory, aligned to 64 bytes; nullptr for 0 bytes. Throws SystemError when
   /// there is no more.
   virtual void* allocate(std::size_t bytes) = 0;
+  /// May be called while queued work still uses the memory: it is handed out again only after that
+  /// work.
   virtual void release(void* data, std::size_t bytes) noexcept = 0;
   virtual std::unique_ptr<Stream> create_stream() = 0;
-  /// Queue a copy; either side may be host or device memory of this device.
+  /// Queue a copy; either side may be host memory or memory of this device. Where a side is
+  /// ordinary host memory the copy has been made on return; page-locked memory (Backend::pinned())
+  /// must not change before the stream has passed.
   virtual void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) = 0;
   virtual void fill_zero(void* destination, std::size_t bytes, Stream& stream) = 0;
   /// True where device memory can be read and written by the host in place.

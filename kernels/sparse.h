@@ -14,8 +14,8 @@
 
 namespace gsplit {
 
-/// destination[i] = source[rows[i]]. The dtypes may differ: storage types are widened (fp16 -> fp32
-/// or fp64, fp32 -> fp64).
+/// destination[i] = source[rows[i]]. The dtypes may differ: storage types are widened (fp16 and
+/// bf16 -> fp32 or fp64, fp32 -> fp64).
 struct GatherRowsArgs {
   ConstMatrixView source;
   std::span<const RowIndex> rows;

@@ -1,11 +1,6 @@
 #include "partition/metis_memory.h"
 
-#include <algorithm>
-#include <charconv>
-#include <fstream>
 #include <limits>
-#include <optional>
-#include <string>
 
 namespace gsplit {
 namespace {
@@ -15,7 +10,6 @@ namespace {
 constexpr std::uint64_t kBytesAnEdge = 130, kBytesANode = 250;
 constexpr std::uint64_t kSampledNodes = 20000;
 constexpr std::uint64_t kMaxSum = std::numeric_limits<std::int32_t>::max();
-constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
 
 /// Whether the edge u -> v is stored.
 bool has_edge(const CscView& graph, std::uint64_t u, std::uint64_t v) {
@@ -42,32 +36,6 @@ double undirected_edges(const CscView& graph, std::uint64_t v) {
   return edges;
 }
 
-/// The number after `key` at the start of a line; of the first word for an empty key.
-std::optional<std::uint64_t> number_in(const std::filesystem::path& file, const std::string& key) {
-  std::ifstream in(file);
-  std::string word, value;
-  while (in >> word) {
-    if (key.empty()) {
-      value = word;
-    } else if (word != key || !(in >> value)) {
-      continue;
-    }
-    std::uint64_t number = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error == std::errc() && end == value.data() + value.size()) return number;
-    return std::nullopt;  // "max": no limit
-  }
-  return std::nullopt;
-}
-
-/// What a control group leaves. Its page cache can be taken back, so only memory in use counts.
-std::uint64_t left_of_limit(const std::filesystem::path& limit, const std::filesystem::path& stat,
-                            const std::string& used) {
-  const std::optional<std::uint64_t> most = number_in(limit, "");
-  if (!most) return kUnknown;
-  return *most - std::min(*most, number_in(stat, used).value_or(0));
-}
-
 }  // namespace
 
 MetisEstimate estimate_metis(const CscView& graph) {
@@ -87,15 +55,6 @@ MetisEstimate estimate_metis(const CscView& graph) {
 
 bool metis_fits(const MetisEstimate& estimate, std::uint64_t memory) {
   return estimate.nodes <= kMaxSum / 2 && 2 * estimate.edges <= kMaxSum && estimate.bytes <= memory;
-}
-
-std::uint64_t available_memory(const std::filesystem::path& root) {
-  const std::optional<std::uint64_t> system = number_in(root / "proc" / "meminfo", "MemAvailable:");
-  const std::filesystem::path groups = root / "sys" / "fs" / "cgroup";
-  return std::min({system ? *system * 1024 : kUnknown,
-                   left_of_limit(groups / "memory.max", groups / "memory.stat", "anon"),
-                   left_of_limit(groups / "memory" / "memory.limit_in_bytes",
-                                 groups / "memory" / "memory.stat", "total_rss")});
 }
 
 }  // namespace gsplit

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 
 #include "graph/csc.h"
 
@@ -19,10 +18,5 @@ MetisEstimate estimate_metis(const CscView& graph);
 
 /// Whether METIS's 32-bit integers (see check_metis_limits) and `memory` bytes hold the graph.
 bool metis_fits(const MetisEstimate& estimate, std::uint64_t memory);
-
-/// Bytes that this process may still take: /proc/meminfo's MemAvailable, or what the control group
-/// (v2 or v1) leaves of its limit where that is less. `root` is where proc/ and sys/ lie. 2^64 - 1
-/// where nothing can be read.
-std::uint64_t available_memory(const std::filesystem::path& root = "/");
 
 }  // namespace gsplit

@@ -9,6 +9,7 @@
 
 #include "graph/csc.h"
 #include "partition/assignment.h"
+#include "partition/metis.h"
 #include "partition/presample.h"
 
 namespace gsplit {
@@ -28,21 +29,8 @@ struct MetisOptions {
 Assignment metis_partition(const CscView& graph, const PresampleCounts& counts,
                            const MetisOptions& options);
 
-/// Undirected graph in METIS's form: each edge stands at both ends; no loops, no parallel edges.
-struct SymmetricGraph {
-  std::vector<std::int32_t> xadj;    // (num_nodes + 1)
-  std::vector<std::int32_t> adjncy;  // (entries) ascending within a row
-  std::vector<std::int32_t> adjwgt;  // (entries) sum below 2^31, at least 1 each
-};
-
 /// `edge_samples`: (num_edges) weight of each edge of the CSC. Throws as check_metis_limits.
 SymmetricGraph symmetrize(const CscView& graph, std::span<const std::uint16_t> edge_samples,
                           int threads);
-
-/// Throws UsageError unless `nodes` and `entries` (twice the undirected edges) fit METIS's 32 bits.
-void check_metis_limits(std::uint64_t nodes, std::uint64_t entries);
-
-/// `loads` scaled so that their sum stays below 2^31; a positive load stays positive.
-std::vector<std::int32_t> scale_loads(std::span<const std::uint64_t> loads);
 
 }  // namespace gsplit

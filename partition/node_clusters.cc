@@ -1,8 +1,8 @@
 #include "partition/node_clusters.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
-#include <type_traits>
 
 #include "partition/label_weights.h"
 
@@ -16,112 +16,169 @@ std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
   return x ^ (x >> 32);
 }
 
-template <class Units>
 class LabelPropagation {
  public:
-  LabelPropagation(const WeightedGraph& graph, const OutSample& out, const Units& units,
+  LabelPropagation(const WeightedGraph& graph, const OutSample& out, const NodeLoads& loads,
                    const ClusterOptions& options)
       : graph_(graph),
         out_(out),
-        units_(units),
+        loads_(loads),
         options_(options),
-        labels_(units.size()),
-        loads_(units.size(), options.limits) {
+        labels_(graph.csc.num_nodes()),
+        cluster_loads_(labels_.size(), options.limits) {
     std::iota(labels_.begin(), labels_.end(), 0u);
-    for (std::size_t unit = 0; unit < units.size(); ++unit) loads_.add(unit, units.load(unit));
+    for (std::size_t v = 0; v < labels_.size(); ++v) cluster_loads_.add(v, loads.wide(v));
   }
 
   std::vector<std::uint32_t> run() {
-    const std::size_t batch = batch_of_units(units_.size());
-    std::vector<std::uint32_t> targets(batch);
-    for (int pass = 0; pass < options_.passes; ++pass) {
-      const ScatteredOrder order(units_.size(), options_.seed + static_cast<std::uint64_t>(pass));
-      for (std::size_t begin = 0; begin < units_.size(); begin += batch) {
-        const std::size_t count = std::min(batch, units_.size() - begin);
-        choose(order, begin, pass, std::span(targets).first(count));
-        for (std::size_t i = 0; i < count; ++i) move(order(begin + i), targets[i]);
-      }
+    double last = 1;
+    for (int pass = 0; pass < kMaxPasses; ++pass) {
+      const double moved =
+          static_cast<double>(run_pass(pass)) / static_cast<double>(labels_.size());
+      if (pass + 1 >= kMinPasses && (moved < kFewMoves || moved > kNoFewer * last)) break;
+      last = moved;
     }
     return std::move(labels_);
   }
 
  private:
-  /// In-edges looked at in a pass, of a node alone and of a member of a unit; other passes see
-  /// others. Most of a row tells little more than a part of it.
-  static constexpr std::int64_t kScanned = std::is_same_v<Units, SingleNodes> ? 16 : 8;
+  static constexpr int kMinPasses = 3, kMaxPasses = 12;
+  static constexpr double kFewMoves = 0.02, kNoFewer = 0.95;  ///< of the nodes; of the last pass
+  /// In-edges looked at in a pass; other passes see others. Most of a row tells little more than a
+  /// part of it.
+  static constexpr std::int64_t kScanned = 16;
+  static constexpr std::size_t kGroup = 16;  ///< nodes whose neighbours are fetched together
+  static constexpr std::size_t kAhead = 8;   ///< moves for which loads are fetched beforehand
 
-  void choose(const ScatteredOrder& order, std::size_t begin, int pass,
+  struct Vote {
+    std::uint32_t neighbor;
+    std::uint32_t weight;
+  };
+  /// What a thread works with: the votes of a group of nodes, and the sum of one node's by label.
+  struct Ballot {
+    std::vector<Vote> votes;
+    std::array<std::size_t, kGroup + 1> offsets{};  // (group + 1) into votes
+    LabelWeights weights;
+  };
+
+  /// The number of nodes that moved.
+  std::size_t run_pass(int pass) {
+    const std::size_t nodes = labels_.size(), batch = batch_of_nodes(nodes);
+    const ScatteredOrder order(nodes, options_.seed + static_cast<std::uint64_t>(pass));
+    std::vector<std::uint32_t> batch_nodes(batch), targets(batch);
+    std::size_t moved = 0;
+    for (std::size_t begin = 0; begin < nodes; begin += batch) {
+      batch_nodes.resize(std::min(batch, nodes - begin));
+      for (std::size_t i = 0; i < batch_nodes.size(); ++i) {
+        batch_nodes[i] = static_cast<std::uint32_t>(order(begin + i));
+      }
+      choose(batch_nodes, pass, targets);
+      moved += move(batch_nodes, targets);
+    }
+    return moved;
+  }
+
+  void choose(std::span<const std::uint32_t> nodes, int pass,
               std::span<std::uint32_t> targets) const {
+    const std::size_t groups = (nodes.size() + kGroup - 1) / kGroup;
 #pragma omp parallel num_threads(options_.threads)
     {
-      LabelWeights& weights = thread_weights();
-#pragma omp for schedule(dynamic, 32)
-      for (std::size_t i = 0; i < targets.size(); ++i) {
-        targets[i] = best_label(static_cast<std::uint32_t>(order(begin + i)), pass, weights);
+      static thread_local Ballot ballot;
+#pragma omp for schedule(dynamic, 4)
+      for (std::size_t group = 0; group < groups; ++group) {
+        const std::size_t first = group * kGroup;
+        const auto members = nodes.subspan(first, std::min(kGroup, nodes.size() - first));
+        collect_votes(members, pass, ballot);
+        for (std::size_t i = 0; i < members.size(); ++i) {
+          targets[first + i] = best_label(members[i], i, ballot);
+        }
       }
     }
   }
 
-  static LabelWeights& thread_weights() {
-    static thread_local LabelWeights weights;
-    return weights;
+  /// Rows, then labels are fetched for the whole group: one node's would be waited for.
+  void collect_votes(std::span<const std::uint32_t> nodes, int pass, Ballot& ballot) const {
+    for (const std::uint32_t v : nodes) __builtin_prefetch(&graph_.csc.indptr[v]);
+    for (const std::uint32_t v : nodes) graph_.prefetch_in(v);
+    ballot.votes.clear();
+    const auto add = [&](std::uint64_t neighbor, std::uint32_t weight) {
+      __builtin_prefetch(&labels_[neighbor]);
+      ballot.votes.push_back({static_cast<std::uint32_t>(neighbor), weight});
+    };
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      graph_.for_some_in(nodes[i], kScanned, pass, add);
+      out_.for_each_out(nodes[i], add);
+      ballot.offsets[i + 1] = ballot.votes.size();
+    }
   }
 
-  std::uint32_t best_label(std::uint32_t unit, int pass, LabelWeights& weights) const {
-    weights.clear();
-    const auto count = [&](std::uint64_t neighbor, std::uint32_t weight) {
-      const std::size_t other = units_.unit_of(neighbor);
-      if (other != unit) weights.add(labels_[other], weight);
-    };
-    for (const std::uint32_t v : units_.of(unit)) {
-      graph_.for_some_in(v, kScanned, pass, count);
-      out_.for_each_out(v, count);
+  /// The label that most of the i-th node's votes are for and whose cluster has room for v.
+  std::uint32_t best_label(std::uint32_t v, std::size_t i, Ballot& ballot) const {
+    ballot.weights.clear();
+    for (std::size_t j = ballot.offsets[i]; j < ballot.offsets[i + 1]; ++j) {
+      ballot.weights.add(labels_[ballot.votes[j].neighbor], ballot.votes[j].weight);
     }
-    std::uint32_t best = labels_[unit];
+    const std::uint32_t own = labels_[v];
+    std::uint32_t best = own;
     std::uint64_t most = 0;
-    weights.for_each([&](std::uint32_t label, std::uint64_t weight) {
+    ballot.weights.for_each([&](std::uint32_t label, std::uint64_t weight) {
       const bool better =
-          weight > most ||
-          (weight == most && (label == labels_[unit] || (best != labels_[unit] && label < best)));
+          weight > most || (weight == most && (label == own || (best != own && label < best)));
       if (!better) return;
-      if (label != labels_[unit] && !loads_.fits(label, units_.load(unit))) return;
+      if (label != own && !cluster_loads_.fits(label, loads_.wide(v))) return;
       best = label;
       most = weight;
     });
     return best;
   }
 
-  void move(std::size_t unit, std::uint32_t target) {
-    if (target == labels_[unit] || !loads_.fits(target, units_.load(unit))) return;
-    loads_.remove(labels_[unit], units_.load(unit));
-    loads_.add(target, units_.load(unit));
-    labels_[unit] = target;
+  std::size_t move(std::span<const std::uint32_t> nodes, std::span<const std::uint32_t> targets) {
+    std::size_t moved = 0;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const std::size_t ahead = std::min(i + kAhead, nodes.size() - 1);
+      cluster_loads_.prefetch(labels_[nodes[ahead]]);
+      cluster_loads_.prefetch(targets[ahead]);
+      std::uint32_t& label = labels_[nodes[i]];
+      const auto load = loads_.wide(nodes[i]);
+      if (targets[i] == label || !cluster_loads_.fits(targets[i], load)) continue;
+      cluster_loads_.remove(label, load);
+      cluster_loads_.add(targets[i], load);
+      label = targets[i];
+      ++moved;
+    }
+    return moved;
   }
 
   const WeightedGraph& graph_;
   const OutSample& out_;
-  const Units& units_;
+  const NodeLoads& loads_;
   const ClusterOptions& options_;
-  std::vector<std::uint32_t> labels_;  // (units)
-  GroupLoads loads_;
+  std::vector<std::uint32_t> labels_;  // (num_nodes)
+  GroupLoads cluster_loads_;
 };
 
 }  // namespace
 
-OutSample::OutSample(const WeightedGraph& graph, std::uint64_t seed)
+OutSample::OutSample(const WeightedGraph& graph, std::uint64_t seed, int threads)
     : nodes_(graph.csc.num_nodes() * kSlots, kNone), weights_(graph.csc.num_nodes(), 0) {
   const std::uint64_t nodes = graph.csc.num_nodes();
   std::vector<std::uint32_t> seen(nodes, 0);
-  for (std::uint64_t v = 0; v < nodes; ++v) {
-    graph.for_each_in(v, [&](std::uint64_t u, std::uint32_t weight) {
-      weights_[u] += weight;
-      std::uint64_t slot = seen[u]++;
-      if (slot >= kSlots) slot = ((mixed(u ^ seed << 40, slot) >> 32) * (slot + 1)) >> 32;
-      if (slot < kSlots) nodes_[u * kSlots + slot] = static_cast<std::uint32_t>(v);
-    });
-  }
-  for (std::uint64_t u = 0; u < nodes; ++u) {
-    weights_[u] /= std::max(1u, std::min(seen[u], static_cast<std::uint32_t>(kSlots)));
+  // Each thread reads all edges for a range of sources: the writes, not the reads, cost.
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int range = 0; range < threads; ++range) {
+    const std::uint64_t begin = nodes * range / threads, end = nodes * (range + 1) / threads;
+    for (std::uint64_t v = 0; v < nodes; ++v) {
+      graph.for_each_in(v, [&](std::uint64_t u, std::uint32_t weight) {
+        if (u < begin || u >= end) return;
+        weights_[u] += weight;
+        std::uint64_t slot = seen[u]++;
+        if (slot >= kSlots) slot = ((mixed(u ^ seed << 40, slot) >> 32) * (slot + 1)) >> 32;
+        if (slot < kSlots) nodes_[u * kSlots + slot] = static_cast<std::uint32_t>(v);
+      });
+    }
+    for (std::uint64_t u = begin; u < end; ++u) {
+      weights_[u] /= std::max(1u, std::min(seen[u], static_cast<std::uint32_t>(kSlots)));
+    }
   }
 }
 
@@ -153,17 +210,7 @@ NodeUnits make_units(std::vector<std::uint32_t> labels, const NodeLoads& loads) 
 
 std::vector<std::uint32_t> cluster_nodes(const WeightedGraph& graph, const OutSample& out,
                                          const NodeLoads& loads, const ClusterOptions& options) {
-  const SingleNodes nodes(loads, graph.csc.num_nodes());
-  return LabelPropagation(graph, out, nodes, options).run();
-}
-
-std::vector<std::uint32_t> merge_units(const WeightedGraph& graph, const OutSample& out,
-                                       const NodeUnits& units, const ClusterOptions& options) {
-  const std::vector<std::uint32_t> merged = LabelPropagation(graph, out, units, options).run();
-  std::vector<std::uint32_t> labels(units.labels.size());
-  std::transform(units.labels.begin(), units.labels.end(), labels.begin(),
-                 [&](std::uint32_t unit) { return merged[unit]; });
-  return labels;
+  return LabelPropagation(graph, out, loads, options).run();
 }
 
 ScatteredOrder::ScatteredOrder(std::uint64_t count, std::uint64_t seed)
@@ -176,8 +223,8 @@ ScatteredOrder::ScatteredOrder(std::uint64_t count, std::uint64_t seed)
   while (step_ == 0 || std::gcd(step_, count) != 1) step_ = (step_ + 1) % count;
 }
 
-std::size_t batch_of_units(std::size_t units) {
-  return std::clamp<std::size_t>(units / 256, 1, 1024);
+std::size_t batch_of_nodes(std::size_t nodes) {
+  return std::clamp<std::size_t>(nodes / 256, 1, 4096);
 }
 
 }  // namespace gsplit

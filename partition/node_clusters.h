@@ -5,7 +5,7 @@
 //
 // Only the in-edges of a node are at hand. Its out-edges are told by a few of its out-neighbours,
 // drawn once (OutSample), which stand for all. Everything is the same for any number of threads:
-// a batch of units is looked at against the state at its start, then moved one after the other.
+// a batch of nodes is looked at against the state at its start, then moved one after the other.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +27,14 @@ struct WeightedGraph {
 
   std::uint32_t weight(std::int64_t edge) const {
     return 2u * edge_samples[static_cast<std::size_t>(edge)] + 1u;
+  }
+  /// Brings the first in-edges of v into the cache.
+  void prefetch_in(std::uint64_t v) const {
+    const auto first = static_cast<std::size_t>(csc.indptr[v]);
+    for (std::size_t e = first; e < first + 48 && e < edge_samples.size(); e += 16) {
+      if (csc.indices64.empty()) __builtin_prefetch(&csc.indices32[e]);
+      __builtin_prefetch(&edge_samples[e]);
+    }
   }
   /// f(in-neighbour, weight) for about `most` in-edges of v spread over its row, but loops.
   template <class F>
@@ -53,7 +61,7 @@ class OutSample {
   static constexpr std::size_t kSlots = 4;
 
   /// REQUIRES: fewer than 2^32 - 1 nodes.
-  OutSample(const WeightedGraph& graph, std::uint64_t seed);
+  OutSample(const WeightedGraph& graph, std::uint64_t seed, int threads);
   /// f(out-neighbour, the part of u's outgoing weight that it stands for).
   template <class F>
   void for_each_out(std::uint64_t u, F&& f) const {
@@ -66,26 +74,6 @@ class OutSample {
   static constexpr std::uint32_t kNone = 0xFFFFFFFFu;
   std::vector<std::uint32_t> nodes_;    // (num_nodes, kSlots)
   std::vector<std::uint32_t> weights_;  // (num_nodes)
-};
-
-/// Every node a unit of its own. The other form of NodeUnits, without its memory.
-class SingleNodes {
- public:
-  explicit SingleNodes(const NodeLoads& loads, std::size_t nodes) : loads_(loads), nodes_(nodes) {}
-  std::size_t size() const { return nodes_; }
-  std::size_t unit_of(std::uint64_t node) const { return node; }
-  std::array<std::uint32_t, 1> of(std::size_t unit) const {
-    return {static_cast<std::uint32_t>(unit)};
-  }
-  std::array<std::uint64_t, kMaxConstraints> load(std::size_t unit) const {
-    std::array<std::uint64_t, kMaxConstraints> load{};
-    std::copy(loads_.of(unit).begin(), loads_.of(unit).end(), load.begin());
-    return load;
-  }
-
- private:
-  const NodeLoads& loads_;
-  std::size_t nodes_;
 };
 
 /// Sets of nodes that move together. Each node belongs to one.
@@ -101,9 +89,9 @@ struct NodeUnits {
     return std::span(members).subspan(offsets[unit], offsets[unit + 1] - offsets[unit]);
   }
   std::span<const std::uint64_t> load(std::size_t unit) const {
-    const std::size_t constraints = loads.size() / size();
-    return std::span(loads).subspan(unit * constraints, constraints);
+    return std::span(loads).subspan(unit * constraints(), constraints());
   }
+  std::size_t constraints() const { return loads.size() / size(); }
 };
 
 /// Units from labels below the number of nodes; a unit's number follows its lowest node.
@@ -111,19 +99,15 @@ NodeUnits make_units(std::vector<std::uint32_t> labels, const NodeLoads& loads);
 
 struct ClusterOptions {
   std::vector<std::uint64_t> limits;  ///< (constraints) the most that a cluster may hold
-  int passes = 3;
   std::uint64_t seed = 0;
   int threads = 1;
 };
 
-/// The label of each node (num_nodes) after `passes` passes, in which each joins the cluster that
-/// most of its edges lead to and that has room; each is at first a cluster of its own.
+/// The label of each node (num_nodes). Each node is at first a cluster of its own; in every pass it
+/// joins the cluster that most of its edges lead to and that has room. Passes end when few nodes
+/// move or no fewer than before: 3 to 12.
 std::vector<std::uint32_t> cluster_nodes(const WeightedGraph& graph, const OutSample& out,
                                          const NodeLoads& loads, const ClusterOptions& options);
-
-/// Merges whole units in the same way, each at first a cluster of its own; the labels of nodes.
-std::vector<std::uint32_t> merge_units(const WeightedGraph& graph, const OutSample& out,
-                                       const NodeUnits& units, const ClusterOptions& options);
 
 /// A fixed order of 0 .. count - 1 that leaves neighbours in number far apart: multiples of a step
 /// that is prime to `count`. O(1) memory. REQUIRES: count below 2^32.
@@ -136,7 +120,7 @@ class ScatteredOrder {
   std::uint64_t count_, step_, start_;
 };
 
-/// Units that are looked at against the same state: few enough that they seldom meet.
-std::size_t batch_of_units(std::size_t units);
+/// Nodes that are looked at against the same state: few enough that they seldom meet.
+std::size_t batch_of_nodes(std::size_t nodes);
 
 }  // namespace gsplit

@@ -1,6 +1,8 @@
 // What a node costs the part that owns it, as the loads that a partitioner keeps balanced.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -27,6 +29,13 @@ class NodeLoads {
   std::span<const std::uint32_t> of(std::uint64_t v) const {
     return std::span(values_).subspan(v * tolerances_.size(), tolerances_.size());
   }
+  /// The same as sums are added up of; entries beyond the constraints are 0.
+  std::array<std::uint64_t, kMaxConstraints> wide(std::uint64_t v) const {
+    std::array<std::uint64_t, kMaxConstraints> load{};
+    std::copy(of(v).begin(), of(v).end(), load.begin());
+    return load;
+  }
+  std::span<const std::uint32_t> values() const { return values_; }  ///< (num_nodes, constraints)
   /// Allowed maximum / average of constraint `c` over the parts.
   double tolerance(int c) const { return tolerances_[static_cast<std::size_t>(c)]; }
 
@@ -48,6 +57,8 @@ class GroupLoads {
   void set_limits(std::vector<std::uint64_t> limits) { limits_ = std::move(limits); }
   void add(std::size_t group, std::span<const std::uint64_t> load);
   void remove(std::size_t group, std::span<const std::uint64_t> load);
+  /// Brings the group's sums into the cache.
+  void prefetch(std::size_t group) const { __builtin_prefetch(&sums_[group * limits_.size()]); }
   /// Whether the group stays within its limits when `load` is added.
   bool fits(std::size_t group, std::span<const std::uint64_t> load) const;
   /// Largest load / limit over the constraints in which the group is above its limit: how much

@@ -12,6 +12,7 @@
 #include "graph/csc.h"
 #include "graph/sha256.h"
 #include "graph/staged_directory.h"
+#include "kernels/base/available_memory.h"
 #include "partition/cache.h"
 #include "partition/metis_memory.h"
 #include "partition/metis_partitioner.h"
@@ -25,7 +26,7 @@ namespace gsplit {
 namespace {
 
 /// Part of every cache key: to be raised when the same options give other files.
-constexpr int kCacheVersion = 3;
+constexpr int kCacheVersion = 4;
 
 constexpr std::array<std::pair<std::string_view, PartitionMethod>, 6> kMethods{
     {{"auto", PartitionMethod::kAuto},
@@ -124,7 +125,7 @@ Csc cached_csc(const Job& job) {
           [&](const std::filesystem::path& path) {
             const Stopwatch watch;
             validate_arrays(dataset, job.options.threads);  // nothing is kept of a bad dataset
-            build_csc(dataset, path, job.options.threads);
+            build_csc(dataset, path, {.threads = job.options.threads});
             job.log.info(fmt::format("sorted {} edges by destination in {:.1f} s",
                                      dataset.num_edges, watch.seconds()));
           }};

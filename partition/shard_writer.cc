@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "graph/features.h"
 #include "kernels/base/error.h"
 
 namespace gsplit {
@@ -98,44 +99,27 @@ void write_topology(const WholeGraph& whole, std::span<const OriginalId> members
   }
 }
 
-/// Position of the first value of a row whose exponent bits are all ones (infinity or NaN), else
-/// `row.size()`.
-template <class Bits>
-std::size_t first_not_finite(std::span<const Bits> row) {
-  constexpr Bits kExponent =
-      sizeof(Bits) == 2 ? static_cast<Bits>(0x7C00u) : static_cast<Bits>(0x7F800000u);
-  const auto at = std::find_if(row.begin(), row.end(),
-                               [](Bits bits) { return (bits & kExponent) == kExponent; });
-  return static_cast<std::size_t>(at - row.begin());
-}
-
-[[noreturn]] void refuse_features(const Dataset& dataset, std::uint64_t position) {
-  throw UsageError(
-      fmt::format("{} is not finite at node {}, column {}", dataset.features.path().string(),
-                  position / dataset.feature_width(), position % dataset.feature_width()),
-      "replace NaN and infinities");
-}
-
-/// Copies the rows of `members` as bits, checking on the way that they are finite.
-template <class Bits>
+/// Copies the rows of `members` as they are stored, checking on the way that they are finite.
+template <class T>
 void write_features(const WholeGraph& whole, std::span<const OriginalId> members,
-                    const std::filesystem::path& file) {
-  const NpyArray& features = whole.dataset.features;
+                    std::span<const T> from, const std::filesystem::path& file) {
   const std::uint64_t width = whole.dataset.feature_width();
-  const auto* from = reinterpret_cast<const Bits*>(features.bytes().data());
-  NpyWriter writer(file, features.type(), {members.size(), width});
-  auto* const to = reinterpret_cast<Bits*>(writer.bytes().data());
+  NpyWriter writer(file, npy_type_of<T>::value, {members.size(), width});
+  T* const to = writer.as<T>().data();
   constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t first = kNone;
 #pragma omp parallel for num_threads(whole.threads) schedule(static) reduction(min : first)
   for (std::size_t i = 0; i < members.size(); ++i) {
     const std::uint64_t begin = value(members[i]) * width;
-    const std::span<const Bits> row(from + begin, width);
+    const std::span<const T> row = from.subspan(begin, width);
     std::copy(row.begin(), row.end(), to + i * width);
-    const std::size_t bad = first_not_finite(row);
-    if (bad != row.size()) first = std::min(first, begin + bad);
+    const auto bad =
+        std::find_if(row.begin(), row.end(), [](T value) { return !is_finite(value); });
+    if (bad != row.end()) {
+      first = std::min(first, begin + static_cast<std::uint64_t>(bad - row.begin()));
+    }
   }
-  if (first != kNone) refuse_features(whole.dataset, first);
+  if (first != kNone) refuse_not_finite(whole.dataset.features.path(), first, width);
   writer.close();
 }
 
@@ -171,11 +155,9 @@ void write_shard(const WholeGraph& whole, int part, const std::filesystem::path&
   write_topology(whole, members, directory);
   write_original_ids(members, directory / "original_ids.npy");
   write_labels(whole, part, members.size(), directory / "labels.npy");
-  if (whole.dataset.features.type().bytes == 2) {
-    write_features<std::uint16_t>(whole, members, directory / "features.npy");
-  } else {
-    write_features<std::uint32_t>(whole, members, directory / "features.npy");
-  }
+  visit_features(whole.dataset.features, [&](auto rows) {
+    write_features(whole, members, rows, directory / "features.npy");
+  });
   write_split(whole, whole.dataset.train, part, directory / "train_nodes.npy");
   write_split(whole, whole.dataset.validation, part, directory / "validation_nodes.npy");
   write_split(whole, whole.dataset.test, part, directory / "test_nodes.npy");

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <optional>
 
 #include "kernels/base/error.h"
 #include "partition/node_clusters.h"
@@ -17,14 +17,12 @@
 namespace gsplit {
 namespace {
 
-/// A cluster of the first level holds at most 1/64 of a part, one of the second 1/8: small clusters
-/// cut more on web graphs, large ones leave no balanced start.
-constexpr double kClustersAPart[] = {64, 8};
-constexpr int kNodePasses = 3, kMergePasses = 2;  ///< of label propagation
-constexpr int kTrials = 16;                       ///< of the start
+/// A cluster holds at most 1/16 of a part: METIS then finds a balanced partition, and communities
+/// of that size are found whole.
+constexpr int kClustersAPart = 16;
 /// Limits of the passes over nodes, as multiples of the tolerated ones: room to move in at first,
 /// paid back later.
-constexpr double kNodeSlack[] = {1.1, 1.05, 1, 1};
+constexpr double kSlack[] = {1.05, 1, 1};
 
 /// For every node, the weight of its out-edges into each part. Weights are added modulo 2^32.
 class OutWeights {
@@ -45,223 +43,199 @@ class OutWeights {
   std::vector<std::uint32_t> weights_;  // (num_nodes, parts)
 };
 
-/// The parts of all nodes while they are improved. Units are NodeUnits or SingleNodes, whose
-/// members lie in one part.
+/// The parts of all nodes while they are improved.
 class Restreamer {
  public:
-  static constexpr int kMaxTableParts = 16;
+  static constexpr std::size_t kMaxTableParts = 16;
 
-  /// `parts`: (units) where the units start. Keeps references.
-  Restreamer(const WeightedGraph& graph, const OutSample& out, const NodeLoads& loads,
-             const NodeUnits& units, std::span<const PartId> parts, const StreamOptions& options);
+  /// `parts`: (num_nodes) where to start. Keeps references; `out` is read where there are more than
+  /// kMaxTableParts parts.
+  Restreamer(const WeightedGraph& graph, const OutSample* out, const NodeLoads& loads,
+             Assignment parts, const StreamOptions& options);
 
-  /// Moves units out of parts above their limits, those first that cut least for what they relieve.
-  template <class Units>
-  void relieve(const Units& units);
-  /// One pass over all units: each moves to the part that most of its edges lead to and has room.
-  template <class Units>
-  void restream(const Units& units);
+  /// Moves nodes out of parts above their limits, those first that cut least for what they relieve.
+  void relieve();
+  /// One pass over all nodes: each moves to the part that most of its edges lead to and has room.
+  void restream();
 
-  void set_limits(std::vector<std::uint64_t> limits) { loads_.set_limits(std::move(limits)); }
+  void set_limits(std::vector<std::uint64_t> limits) { part_loads_.set_limits(std::move(limits)); }
   Assignment take() { return std::move(part_); }
 
  private:
   struct Exit {
     double loss;  // weight of the edges cut anew / load relieved
-    std::uint32_t unit;
+    std::uint32_t node;
   };
 
   bool exact() const { return parts_ <= kMaxTableParts; }
-  template <class Units>
-  std::size_t part_of(const Units& units, std::size_t unit) const {
-    return part_[units.of(unit).front()];
-  }
-  template <class Units>
-  std::vector<std::int64_t> weights_to_parts(const Units& units, std::size_t unit) const;
-  template <class Units>
-  std::size_t best_part(const Units& units, std::size_t unit) const;
-  template <class Units>
-  std::vector<Exit> exits(const Units& units) const;
-  template <class Units>
-  std::size_t best_exit(const Units& units, std::size_t unit) const;
-  void place(std::uint64_t v, std::size_t target);
+  std::span<const std::int64_t> weights_to_parts(std::uint64_t v) const;
+  std::size_t best_part(std::uint64_t v) const;
+  std::size_t best_exit(std::uint64_t v) const;
+  std::vector<Exit> exits() const;
+  void count_in_edges(std::uint64_t v, std::size_t part, bool leaves);
+  void move(std::uint64_t v, std::size_t target);
+  void take_load(std::uint64_t v, std::size_t target);
 
   const WeightedGraph& graph_;
-  const OutSample& out_;
+  const OutSample* out_;
+  const NodeLoads& loads_;
   const StreamOptions& options_;
   std::size_t parts_;
-  GroupLoads loads_;
-  Assignment part_;  // parts_ where there is none yet
+  GroupLoads part_loads_;
+  Assignment part_;  // (num_nodes)
   OutWeights table_;
 };
 
-Restreamer::Restreamer(const WeightedGraph& graph, const OutSample& out, const NodeLoads& loads,
-                       const NodeUnits& units, std::span<const PartId> parts,
-                       const StreamOptions& options)
+Restreamer::Restreamer(const WeightedGraph& graph, const OutSample* out, const NodeLoads& loads,
+                       Assignment parts, const StreamOptions& options)
     : graph_(graph),
       out_(out),
+      loads_(loads),
       options_(options),
       parts_(static_cast<std::size_t>(options.parts)),
-      loads_(parts_, part_limits(loads, graph.csc.num_nodes(), options.parts)),
-      part_(graph.csc.num_nodes(), static_cast<PartId>(options.parts)),
+      part_loads_(parts_, part_limits(loads, graph.csc.num_nodes(), options.parts)),
+      part_(std::move(parts)),
       table_(exact() ? graph.csc.num_nodes() : 0, parts_) {
-  for (std::size_t unit = 0; unit < units.size(); ++unit) loads_.add(parts[unit], units.load(unit));
+  for (std::size_t v = 0; v < part_.size(); ++v) part_loads_.add(part_[v], loads.wide(v));
 #pragma omp parallel for num_threads(options.threads) schedule(dynamic, 64)
-  for (std::size_t v = 0; v < part_.size(); ++v) place(v, parts[units.unit_of(v)]);
+  for (std::size_t v = 0; v < part_.size(); ++v) count_in_edges(v, part_[v], false);
 }
 
-void Restreamer::place(std::uint64_t v, std::size_t target) {
-  const std::size_t source = part_[v];
-  part_[v] = static_cast<PartId>(target);
+/// Adds v's in-edges to the table, or takes them out of it.
+void Restreamer::count_in_edges(std::uint64_t v, std::size_t part, bool leaves) {
   if (!exact()) return;
   graph_.for_each_in(v, [&](std::uint64_t u, std::uint32_t weight) {
-    if (source < parts_) table_.add(u, source, 0u - weight);
-    table_.add(u, target, weight);
+    table_.add(u, part, leaves ? 0u - weight : weight);
   });
 }
 
-/// (parts) weight of the edges, of both directions, between the unit and the rest of each part.
-template <class Units>
-std::vector<std::int64_t> Restreamer::weights_to_parts(const Units& units, std::size_t unit) const {
-  std::vector<std::int64_t> weights(parts_, 0);
-  std::int64_t inside = 0;
-  const auto count = [&](std::uint64_t u, std::int64_t weight) {
-    if (units.unit_of(u) == unit) {
-      inside += weight;
-    } else {
-      weights[part_[u]] += weight;
-    }
-  };
-  for (const std::uint32_t v : units.of(unit)) {
-    graph_.for_each_in(v, count);
-    if (exact()) {
-      const std::span<const std::uint32_t> row = table_.of(v);
-      for (std::size_t p = 0; p < parts_; ++p) weights[p] += row[p];
-    } else {
-      out_.for_each_out(v, count);
-    }
+/// Safe for several threads, for different nodes.
+void Restreamer::move(std::uint64_t v, std::size_t target) {
+  count_in_edges(v, part_[v], true);
+  part_[v] = static_cast<PartId>(target);
+  count_in_edges(v, target, false);
+}
+
+void Restreamer::take_load(std::uint64_t v, std::size_t target) {
+  part_loads_.remove(part_[v], loads_.wide(v));
+  part_loads_.add(target, loads_.wide(v));
+}
+
+/// (parts) weight of the edges, of both directions, between v and each part. Valid until the
+/// thread's next call.
+std::span<const std::int64_t> Restreamer::weights_to_parts(std::uint64_t v) const {
+  static thread_local std::vector<std::int64_t> weights;
+  weights.assign(parts_, 0);
+  const auto count = [&](std::uint64_t u, std::uint32_t weight) { weights[part_[u]] += weight; };
+  graph_.for_each_in(v, count);
+  if (exact()) {
+    const std::span<const std::uint32_t> row = table_.of(v);
+    for (std::size_t p = 0; p < parts_; ++p) weights[p] += row[p];
+  } else {
+    out_->for_each_out(v, count);
   }
-  // The table counts the edges inside, which move along.
-  if (exact()) weights[part_of(units, unit)] -= inside;
   return weights;
 }
 
-template <class Units>
-std::size_t Restreamer::best_part(const Units& units, std::size_t unit) const {
-  const std::vector<std::int64_t> weights = weights_to_parts(units, unit);
-  std::size_t best = part_of(units, unit);
+std::size_t Restreamer::best_part(std::uint64_t v) const {
+  const std::span<const std::int64_t> weights = weights_to_parts(v);
+  std::size_t best = part_[v];
   for (std::size_t p = 0; p < parts_; ++p) {
-    if (weights[p] > weights[best] && loads_.fits(p, units.load(unit))) best = p;
+    if (weights[p] > weights[best] && part_loads_.fits(p, loads_.wide(v))) best = p;
   }
   return best;
 }
 
-template <class Units>
-void Restreamer::restream(const Units& units) {
-  const std::size_t batch = batch_of_units(units.size());
-  const ScatteredOrder order(units.size(), options_.seed);
+void Restreamer::restream() {
+  const std::size_t nodes = part_.size(), batch = batch_of_nodes(nodes);
+  const ScatteredOrder order(nodes, options_.seed);
   std::vector<std::size_t> targets(batch);
-  std::vector<std::pair<std::uint64_t, std::size_t>> moved;  // node, part
-  for (std::size_t begin = 0; begin < units.size(); begin += batch) {
-    const std::size_t size = std::min(batch, units.size() - begin);
+  std::vector<std::pair<std::uint64_t, std::size_t>> moves;  // node, part
+  for (std::size_t begin = 0; begin < nodes; begin += batch) {
+    const std::size_t size = std::min(batch, nodes - begin);
 #pragma omp parallel for num_threads(options_.threads) schedule(dynamic, 16)
-    for (std::size_t i = 0; i < size; ++i) targets[i] = best_part(units, order(begin + i));
-    moved.clear();
+    for (std::size_t i = 0; i < size; ++i) targets[i] = best_part(order(begin + i));
+    moves.clear();
     for (std::size_t i = 0; i < size; ++i) {
-      const std::size_t unit = order(begin + i), source = part_of(units, unit);
-      const auto& load = units.load(unit);
-      if (source == targets[i] || !loads_.fits(targets[i], load)) continue;
-      loads_.remove(source, load);
-      loads_.add(targets[i], load);
-      for (const std::uint32_t v : units.of(unit)) moved.emplace_back(v, targets[i]);
+      const std::uint64_t v = order(begin + i);
+      if (part_[v] == targets[i] || !part_loads_.fits(targets[i], loads_.wide(v))) continue;
+      take_load(v, targets[i]);
+      moves.emplace_back(v, targets[i]);
     }
 #pragma omp parallel for num_threads(options_.threads) schedule(dynamic, 16)
-    for (std::size_t i = 0; i < moved.size(); ++i) place(moved[i].first, moved[i].second);
+    for (std::size_t i = 0; i < moves.size(); ++i) move(moves[i].first, moves[i].second);
   }
 }
 
-/// The units of parts above their limits, best first. Whether another part has room is seen later.
-template <class Units>
-std::vector<Restreamer::Exit> Restreamer::exits(const Units& units) const {
+/// The nodes of parts above their limits, best first. Whether another part has room is seen later.
+std::vector<Restreamer::Exit> Restreamer::exits() const {
   std::vector<Exit> exits;
-  for (std::size_t unit = 0; unit < units.size(); ++unit) {
-    if (loads_.relief(part_of(units, unit), units.load(unit)) > 0) {
-      exits.push_back({0, static_cast<std::uint32_t>(unit)});
+  for (std::size_t v = 0; v < part_.size(); ++v) {
+    if (part_loads_.relief(part_[v], loads_.wide(v)) > 0) {
+      exits.push_back({0, static_cast<std::uint32_t>(v)});
     }
   }
 #pragma omp parallel for num_threads(options_.threads) schedule(dynamic, 64)
   for (std::size_t i = 0; i < exits.size(); ++i) {
-    const std::vector<std::int64_t> weights = weights_to_parts(units, exits[i].unit);
-    const std::size_t own = part_of(units, exits[i].unit);
+    const std::uint64_t v = exits[i].node;
+    const std::span<const std::int64_t> weights = weights_to_parts(v);
     std::int64_t most = 0;
     for (std::size_t p = 0; p < parts_; ++p) {
-      if (p != own) most = std::max(most, weights[p]);
+      if (p != part_[v]) most = std::max(most, weights[p]);
     }
-    exits[i].loss =
-        static_cast<double>(weights[own] - most) / loads_.relief(own, units.load(exits[i].unit));
+    exits[i].loss = static_cast<double>(weights[part_[v]] - most) /
+                    part_loads_.relief(part_[v], loads_.wide(v));
   }
   std::sort(exits.begin(), exits.end(), [](const Exit& a, const Exit& b) {
-    return a.loss != b.loss ? a.loss < b.loss : a.unit < b.unit;
+    return a.loss != b.loss ? a.loss < b.loss : a.node < b.node;
   });
   return exits;
 }
 
-/// The part to which the unit's edges lead of those that have room or would be less full than its
-/// own is; its own if there is none.
-template <class Units>
-std::size_t Restreamer::best_exit(const Units& units, std::size_t unit) const {
-  const std::size_t own = part_of(units, unit);
-  const auto& load = units.load(unit);
-  const std::vector<std::int64_t> weights = weights_to_parts(units, unit);
+/// The part to which v's edges lead of those that have room or would be less full than its own is;
+/// its own if there is none.
+std::size_t Restreamer::best_exit(std::uint64_t v) const {
+  const std::size_t own = part_[v];
+  const auto load = loads_.wide(v);
+  const std::span<const std::int64_t> weights = weights_to_parts(v);
   std::size_t best = own;
   for (std::size_t p = 0; p < parts_; ++p) {
-    const bool room = loads_.fits(p, load) || loads_.fill_with(p, load) < loads_.fill(own);
+    const bool room =
+        part_loads_.fits(p, load) || part_loads_.fill_with(p, load) < part_loads_.fill(own);
     if (p != own && room && (best == own || weights[p] > weights[best])) best = p;
   }
   return best;
 }
 
-template <class Units>
-void Restreamer::relieve(const Units& units) {
-  for (const Exit& exit : exits(units)) {
-    const std::size_t own = part_of(units, exit.unit);
-    if (loads_.relief(own, units.load(exit.unit)) == 0) continue;  // others have done it
-    const std::size_t target = best_exit(units, exit.unit);
-    if (target == own) continue;
-    loads_.remove(own, units.load(exit.unit));
-    loads_.add(target, units.load(exit.unit));
-    for (const std::uint32_t v : units.of(exit.unit)) place(v, target);
+void Restreamer::relieve() {
+  for (const Exit& exit : exits()) {
+    const std::uint64_t v = exit.node;
+    if (part_loads_.relief(part_[v], loads_.wide(v)) == 0) continue;  // others have done it
+    const std::size_t target = best_exit(v);
+    if (target == part_[v]) continue;
+    take_load(v, target);
+    move(v, target);
   }
 }
 
-/// Step 1 of the header: from small clusters to large ones, each made of smaller ones.
-std::vector<NodeUnits> cluster_levels(const WeightedGraph& graph, const OutSample& out,
-                                      const NodeLoads& loads, const StreamOptions& options) {
+/// Steps 1 and 2 of the header.
+Assignment first_parts(const WeightedGraph& graph, const OutSample& out, const NodeLoads& loads,
+                       const StreamOptions& options) {
   const std::uint64_t nodes = graph.csc.num_nodes();
-  std::vector<NodeUnits> levels;
-  for (const double clusters : kClustersAPart) {
-    ClusterOptions cluster{.limits = total_loads(loads, nodes),
-                           .passes = levels.empty() ? kNodePasses : kMergePasses,
-                           .seed = options.seed,
-                           .threads = options.threads};
-    for (std::uint64_t& limit : cluster.limits) {
-      limit = static_cast<std::uint64_t>(
-          std::ceil(static_cast<double>(limit) / options.parts / clusters));
-    }
-    std::vector<std::uint32_t> labels = levels.empty()
-                                            ? cluster_nodes(graph, out, loads, cluster)
-                                            : merge_units(graph, out, levels.back(), cluster);
-    levels.push_back(make_units(std::move(labels), loads));
+  ClusterOptions cluster{
+      .limits = total_loads(loads, nodes), .seed = options.seed, .threads = options.threads};
+  for (std::uint64_t& limit : cluster.limits) {
+    const auto clusters = static_cast<std::uint64_t>(options.parts * kClustersAPart);
+    limit = (limit + clusters - 1) / clusters;
   }
-  return levels;
-}
-
-/// Step 2 of the header.
-std::vector<PartId> first_parts(const WeightedGraph& graph, const NodeLoads& loads,
-                                const NodeUnits& units, const StreamOptions& options) {
-  const UnitGraph clusters(graph, units, options.threads);
-  return clusters.partition(options.parts, part_limits(loads, graph.csc.num_nodes(), options.parts),
-                            kTrials, options.seed);
+  const NodeUnits units = make_units(cluster_nodes(graph, out, loads, cluster), loads);
+  const Assignment of_units = partition_units(make_unit_graph(graph, units, options.threads), units,
+                                              part_limits(loads, nodes, options.parts),
+                                              {.parts = options.parts, .seed = options.seed});
+  Assignment parts(nodes);
+  std::transform(units.labels.begin(), units.labels.end(), parts.begin(),
+                 [&](std::uint32_t unit) { return of_units[unit]; });
+  return parts;
 }
 
 }  // namespace
@@ -281,22 +255,14 @@ Assignment stream_partition(const CscView& csc, const PresampleCounts& counts,
   }
   const WeightedGraph graph{csc, counts.edge_samples};
   const NodeLoads loads(counts, options.parts);
-  const OutSample out(graph, options.seed);
-  const std::vector<NodeUnits> levels = cluster_levels(graph, out, loads, options);
-  const std::vector<PartId> first = first_parts(graph, loads, levels.back(), options);
-  Restreamer restreamer(graph, out, loads, levels.back(), first, options);
-  const auto set_slack = [&](double slack) {
+  std::optional<OutSample> out(std::in_place, graph, options.seed, options.threads);
+  Assignment first = first_parts(graph, *out, loads, options);
+  if (options.parts <= static_cast<int>(Restreamer::kMaxTableParts)) out.reset();
+  Restreamer restreamer(graph, out ? &*out : nullptr, loads, std::move(first), options);
+  for (const double slack : kSlack) {
     restreamer.set_limits(part_limits(loads, nodes, options.parts, slack));
-  };
-  for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
-    restreamer.relieve(*level);
-    restreamer.restream(*level);
-  }
-  const SingleNodes singles(loads, nodes);
-  for (const double slack : kNodeSlack) {
-    set_slack(slack);
-    restreamer.relieve(singles);
-    restreamer.restream(singles);
+    restreamer.relieve();
+    restreamer.restream();
   }
   Assignment assignment = restreamer.take();
   repair_empty_parts(assignment, options.parts);

@@ -1,48 +1,33 @@
-// A small graph of clusters, held whole, and its partition by growing and moving: where the stream
+// The graph of clusters, small enough to be held whole and given to METIS: where the stream
 // partitioner starts from.
-//
-// Every other trial streams the clusters (LDG, stream_partitioner.h). In the others parts are grown
-// one after the other from a seed cluster, always by the free cluster that is most
-// attached to the part (greedy graph growing, G. Karypis and V. Kumar, SIAM J. Sci. Comput. 20(1),
-// 1998, section 4.2), then clusters move one at a time while that cuts less. The best of several
-// trials is kept. Serial; deterministic by seed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
+#include "partition/metis.h"
 #include "partition/node_clusters.h"
 
 namespace gsplit {
 
-class UnitGraph {
- public:
-  /// A unit keeps its heaviest in-neighbours: as many as it has nodes on average, 2 to this number.
-  /// With the reverse edges that takes 32 bytes a node, 64 where units are hardly more than nodes.
-  static constexpr std::size_t kMaxNeighbors = 64;
+/// The graph holds the largest units, up to kMaxUnits; each keeps its heaviest in-neighbours, as
+/// many as units have nodes on average, 2 to kMaxUnitNeighbors. So METIS's memory stays below 2 GB
+/// for any graph, and below some hundred bytes a node.
+inline constexpr std::size_t kMaxUnits = std::size_t{1} << 18, kMaxUnitNeighbors = 32;
 
-  /// One pass over the edges. Keeps a reference to `units`.
-  UnitGraph(const WeightedGraph& graph, const NodeUnits& units, int threads);
-
-  /// Part of every unit; as far as the units' sizes allow no part is above `limits` (constraints).
-  std::vector<PartId> partition(int parts, const std::vector<std::uint64_t>& limits, int trials,
-                                std::uint64_t seed) const;
-
- private:
-  struct Neighbor {
-    std::uint32_t unit;
-    std::uint64_t weight;
-  };
-  struct Trial;
-
-  void grow(Trial& trial, std::uint64_t seed) const;
-  void stream(Trial& trial, std::uint64_t seed) const;
-  void improve(Trial& trial) const;
-  double cost(const Trial& trial) const;
-
-  const NodeUnits& units_;
-  std::vector<std::vector<Neighbor>> neighbors_;  // (units) both directions of each edge
+struct UnitGraph {
+  std::vector<std::uint32_t> units;  ///< (nodes of `edges`) those with neighbours, ascending
+  /// An edge weighs what the edges of both directions between its two units do.
+  SymmetricGraph edges;
 };
+
+/// One pass over the edges of `graph`. The same for any number of threads.
+UnitGraph make_unit_graph(const WeightedGraph& graph, const NodeUnits& units, int threads);
+
+/// The part of every unit: METIS's of those in the graph; the others fill up the parts, heavy ones
+/// first. `limits`: (constraints) what a part may hold, kept as far as the units' sizes allow.
+Assignment partition_units(UnitGraph graph, const NodeUnits& units,
+                           std::vector<std::uint64_t> limits, const KwayOptions& options);
 
 }  // namespace gsplit

@@ -9,6 +9,8 @@ What is checked, in every C++ and CUDA source under ROOT (the repository by defa
   - a header begins with #pragma once, and has no other guard;
   - no preprocessor condition asks for CUDA or NCCL outside the folders of the CUDA module. The one
     exception: kernels/base may ask for the CUDA compiler, to mark functions that both sides share.
+
+tests/gpu_on_cpu is left out: a tool of its own, which knows nothing about gsplit.
 """
 
 import re
@@ -33,6 +35,7 @@ RANKS = {
 GENERATED = re.compile(r"gsplit/v1/\w+(\.grpc)?\.pb\.h")
 READS_GENERATED = ("runtime/control/", "tests/runtime/control/")
 CUDA_FILES = ("kernels/cuda/", "comm/nccl", "tests/")
+NOT_OURS = "tests/gpu_on_cpu/"
 SOURCES = {".h", ".cc", ".cuh", ".cu"}
 HEADERS = {".h", ".cuh"}
 
@@ -103,11 +106,12 @@ def check_file(path: str, text: str) -> Iterator[Violation]:
 
 
 def source_files(root: Path) -> list[Path]:
-    def hidden_or_built(path: Path) -> bool:
-        first = path.relative_to(root).parts[0]
-        return first == "build" or first.startswith(".")
+    def left_out(path: Path) -> bool:
+        relative = path.relative_to(root)
+        first = relative.parts[0]
+        return first == "build" or first.startswith(".") or relative.as_posix().startswith(NOT_OURS)
 
-    return sorted(p for p in root.rglob("*") if p.suffix in SOURCES and not hidden_or_built(p))
+    return sorted(p for p in root.rglob("*") if p.suffix in SOURCES and not left_out(p))
 
 
 def main() -> int:

@@ -99,10 +99,11 @@ class WholeTree(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("kernels/dense.cc:2: kernels includes graph/npy.h", result.stdout)
 
-    def test_a_clean_tree_passes_and_build_folders_are_left_out(self):
+    def test_a_clean_tree_passes_and_what_is_not_ours_is_left_out(self):
         clean = {"graph/npy.cc": '#include "kernels/matrix.h"\n'}
         built = {"build/release/x.cc": '#include "nowhere.h"\n'}
-        self.assertEqual(self.run_on(clean | built).returncode, 0)
+        tool = {"tests/gpu_on_cpu/src/x.cc": '#include "ptx.h"\n'}
+        self.assertEqual(self.run_on(clean | built | tool).returncode, 0)
 
     def test_an_empty_tree_fails(self):
         self.assertEqual(self.run_on({}).returncode, 1)

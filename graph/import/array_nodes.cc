@@ -4,8 +4,9 @@
 #include <cmath>
 #include <string>
 
+#include "graph/features.h"
 #include "graph/import/array_edges.h"
-#include "graph/import/npy_stream.h"
+#include "graph/import/feature_writer.h"
 
 namespace gsplit {
 namespace {
@@ -24,21 +25,14 @@ void require_feature_shape(const NpyArray& features, std::uint64_t num_nodes) {
          "give one row of features a node");
 }
 
-[[noreturn]] void refuse_value(const NpyArray& features, std::uint64_t position) {
-  const std::uint64_t width = features.shape()[1];
-  refuse(features,
-         "is not finite at node " + std::to_string(position / width) + ", column " +
-             std::to_string(position % width),
-         "replace NaN and infinities");
-}
-
-/// Bits of an f2 or f4 value whose exponent is all ones are infinite or NaN.
-template <class Bits>
-void check_finite(const NpyArray& features, Bits exponent) {
-  const auto* values = reinterpret_cast<const Bits*>(features.bytes().data());
-  for (std::uint64_t i = 0; i < features.num_elements(); ++i) {
-    if ((values[i] & exponent) == exponent) refuse_value(features, i);
-  }
+/// Values `at` .. `at + count` as floats.
+void read_values(const NpyArray& features, std::uint64_t at, std::uint64_t count,
+                 std::vector<float>& out) {
+  if (!feature_dtype(features.type())) return read_floats(features, at, count, out);
+  out.resize(count);
+  visit_features(features, [&](auto values) {
+    for (std::uint64_t i = 0; i < count; ++i) out[i] = widened(values[at + i]);
+  });
 }
 
 /// f(span) for any type of number; b1 as u1.
@@ -65,35 +59,27 @@ bool same_label(const NodeLabels& labels, std::uint64_t node, std::uint64_t colu
 
 }  // namespace
 
-void check_features(const NpyArray& features, std::uint64_t num_nodes) {
+void check_features(const NpyArray& features, std::uint64_t num_nodes, int threads) {
   require_feature_shape(features, num_nodes);
-  if (features.type() == NpyType{'f', 2}) return check_finite<std::uint16_t>(features, 0x7C00u);
-  if (features.type() == NpyType{'f', 4}) return check_finite<std::uint32_t>(features, 0x7F800000u);
-  refuse(features, "holds " + features.type().name() + ", expected f2 or f4",
-         "save it as float32 or float16");
+  if (!feature_dtype(features.type())) {
+    refuse(features, "holds " + features.type().name() + ", expected f2, f4 or bf16",
+           "save it as float32 or float16");
+  }
+  check_finite(features, threads);
 }
 
 void convert_features(const NpyArray& features, std::uint64_t num_nodes,
-                      const std::filesystem::path& npy) {
+                      const std::filesystem::path& npy, std::optional<DType> dtype) {
   require_feature_shape(features, num_nodes);
-  NpyStream out(npy);
-  const bool kept = features.type() == NpyType{'f', 2} || features.type() == NpyType{'f', 4};
-  if (kept) {
-    check_features(features, num_nodes);
-    out.append(features.bytes());
-  } else {
-    std::vector<float> values;
-    for (std::uint64_t at = 0; at < features.num_elements(); at += values.size()) {
-      read_floats(features, at, std::min(kChunk, features.num_elements() - at), values);
-      const auto bad =
-          std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
-      if (bad != values.end()) {
-        refuse_value(features, at + static_cast<std::uint64_t>(bad - values.begin()));
-      }
-      out.append(std::span<const float>(values));
-    }
+  const DType to = dtype.value_or(feature_dtype(features.type()).value_or(DType::kF32));
+  const std::uint64_t width = features.shape()[1];
+  FeatureWriter out(npy, features.path(), to);
+  std::vector<float> values;
+  for (std::uint64_t at = 0; at < features.num_elements(); at += values.size()) {
+    read_values(features, at, std::min(kChunk, features.num_elements() - at), values);
+    out.append(values, width);
   }
-  out.finish(kept ? features.type() : npy_type_of<float>::value, features.shape());
+  out.finish(num_nodes, width);
 }
 
 std::uint64_t label_columns(const NpyArray& array, std::uint64_t rows) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "graph/import/node_labels.h"
@@ -9,13 +10,14 @@
 
 namespace gsplit {
 
-/// Writes (num_nodes, F) numbers to `npy`: f2 and f4 as they are, others as f4. Throws UsageError
-/// naming node and column where one is not finite, and for other shapes.
+/// Writes (num_nodes, F) numbers to `npy` as `dtype`; without one f2, f4 and bf16 stay what they
+/// are, others become f4. Throws UsageError naming node and column where one is not finite or the
+/// type is too narrow for it, and for other shapes.
 void convert_features(const NpyArray& features, std::uint64_t num_nodes,
-                      const std::filesystem::path& npy);
+                      const std::filesystem::path& npy, std::optional<DType> dtype);
 
-/// Checks features that stand in their final place already: (num_nodes, F) f2 or f4, finite.
-void check_features(const NpyArray& features, std::uint64_t num_nodes);
+/// Checks features that stand in their final place already: (num_nodes, F) f2, f4 or bf16, finite.
+void check_features(const NpyArray& features, std::uint64_t num_nodes, int threads);
 
 /// (num_nodes), (num_nodes, 1) or, of several labels a node, (num_nodes, C). NaN and -1 are
 /// missing.

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <limits>
 
-#include "graph/import/npy_stream.h"
+#include "graph/import/feature_writer.h"
 #include "graph/import/progress.h"
 #include "graph/import/text_blocks.h"
 
@@ -218,10 +218,10 @@ NodeLabels read_csv_labels(const std::filesystem::path& path, std::uint64_t num_
 }
 
 std::uint64_t convert_csv_features(const std::filesystem::path& path, std::uint64_t num_nodes,
-                                   const std::filesystem::path& npy, int threads, const Log& log) {
+                                   const CsvFeatures& to, const Log& log) {
   TextBlocks blocks(path);
   Progress progress(log, "rows of features");
-  NpyStream out(npy);
+  FeatureWriter out(to.npy, path, to.dtype);
   std::uint64_t width = 0;
   std::uint64_t rows = 0;
   for (TextBlock block; blocks.next(block);) {
@@ -229,7 +229,7 @@ std::uint64_t convert_csv_features(const std::filesystem::path& path, std::uint6
       width = count_columns(block.begin, end_of_line(block.begin, block.end));
       if (width > kMostColumns) blocks.refuse(1, "has too many columns", kRemedy);
     }
-    const FeatureBlock parsed(block, width, threads);
+    const FeatureBlock parsed(block, width, to.threads);
     if (parsed.fault() != nullptr) {
       blocks.refuse(block.line_of(parsed.fault()),
                     "has not " + std::to_string(width) + " finite numbers at " +
@@ -238,11 +238,11 @@ std::uint64_t convert_csv_features(const std::filesystem::path& path, std::uint6
     }
     rows += parsed.num_rows();
     if (rows > num_nodes) refuse_rows(path, rows, num_nodes);
-    out.append(parsed.values());
+    out.append(parsed.values(), width);
     progress.report(rows, blocks.source().progress());
   }
   if (rows < num_nodes) refuse_rows(path, rows, num_nodes);
-  out.finish(npy_type_of<float>::value, {num_nodes, width});
+  out.finish(num_nodes, width);
   return width;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/import/node_labels.h"
+#include "kernels/base/dtype.h"
 
 namespace gsplit {
 
@@ -24,9 +25,15 @@ std::vector<std::uint64_t> read_csv_nodes(const std::filesystem::path& path,
 /// Labels, one row a node, of one column or several; an empty field or NaN is a missing label.
 NodeLabels read_csv_labels(const std::filesystem::path& path, std::uint64_t num_nodes);
 
-/// Writes one row a node as (num_nodes, columns) f4 to `npy`; every value must be finite. Returns
-/// the number of columns.
+struct CsvFeatures {
+  std::filesystem::path npy;
+  DType dtype = DType::kF32;  ///< or fp16, bf16
+  int threads = 1;
+};
+
+/// Writes one row a node as (num_nodes, columns) to `to.npy`; every value must be finite and fit
+/// the type. Returns the number of columns.
 std::uint64_t convert_csv_features(const std::filesystem::path& path, std::uint64_t num_nodes,
-                                   const std::filesystem::path& npy, int threads, const Log& log);
+                                   const CsvFeatures& to, const Log& log);
 
 }  // namespace gsplit

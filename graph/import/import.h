@@ -8,6 +8,7 @@
 
 #include "graph/import/edge_steps.h"
 #include "graph/synthetic_nodes.h"
+#include "kernels/base/dtype.h"
 #include "kernels/base/log.h"
 
 namespace gsplit {
@@ -32,6 +33,8 @@ struct ImportOptions {
   /// For an edge list, which has neither features nor labels: generated as in synthetic_nodes.h,
   /// classes by in-degree.
   std::uint64_t features = 16;
+  /// Of the features; nothing: text becomes fp32, arrays stay fp32, fp16 or bf16, else become fp32.
+  std::optional<DType> feature_dtype;
   std::uint64_t classes = 8;
   std::uint64_t seed = 0;
   std::uint64_t num_nodes = 0;  ///< of an edge list; 0: largest id + 1

@@ -35,14 +35,15 @@ void check_options(const ImportOptions& options) {
 void make_up_nodes(ImportJob& job) {
   const ImportOptions& options = job.options();
   DatasetArrays& arrays = job.arrays();
-  job.announce_files("generated features", arrays.num_nodes * options.features * sizeof(float));
+  const DType dtype = options.feature_dtype.value_or(DType::kF32);
+  job.announce_files("generated features", arrays.num_nodes * options.features * size_of(dtype));
   const std::vector<std::uint32_t> class_of =
       degree_classes(count_in_degrees(NpyArray::open(job.directory() / "edges.npy"),
                                       arrays.num_nodes, options.threads),
                      options.classes, options.seed, options.threads);
   write_synthetic_features(
       job.directory() / "feat.npy", class_of,
-      {.width = options.features, .classes = options.classes, .seed = options.seed},
+      {.width = options.features, .dtype = dtype, .classes = options.classes, .seed = options.seed},
       options.threads);
   arrays.num_classes = options.classes;
   const SplitShares shares = options.random_split.value_or(SplitShares{});

@@ -67,7 +67,8 @@ void import_graphbolt(ImportJob& job) {
   const NpyArray features = NpyArray::open(description.features);
   job.announce_files("features", features.bytes().size());
   // First: its rows prove the number of nodes.
-  convert_features(features, description.num_nodes, job.directory() / "feat.npy");
+  convert_features(features, description.num_nodes, job.directory() / "feat.npy",
+                   job.options().feature_dtype);
   NodeLabels labels = NodeLabels::unlabeled(description.num_nodes,
                                             columns_of(NpyArray::open(description.train.labels)));
   SplitNodes splits;

@@ -5,8 +5,8 @@
 
 #include "graph/import/array_edges.h"
 #include "graph/import/array_nodes.h"
+#include "graph/import/feature_writer.h"
 #include "graph/import/import_job.h"
-#include "graph/import/npy_stream.h"
 #include "graph/import/npz_archive.h"
 
 namespace gsplit {
@@ -65,26 +65,25 @@ void write_dense(const ImportJob& job, const SparseMatrix& matrix) {
   job.announce_files("features", rows * matrix.columns * sizeof(float));
   std::vector<std::uint64_t> at;
   std::vector<float> values;
-  NpyStream out(job.directory() / "feat.npy");
+  FeatureWriter out(job.directory() / "feat.npy", matrix.data.path(),
+                    job.options().feature_dtype.value_or(DType::kF32));
   for (std::uint64_t r = 0; r < rows; ++r) {
     const std::uint64_t entries = matrix.bounds[r + 1] - matrix.bounds[r];
     read_ids(matrix.indices, matrix.bounds[r], entries, matrix.columns, at);
     read_floats(matrix.data, matrix.bounds[r], entries, values);
     std::vector<float> row(matrix.columns);
     for (std::size_t i = 0; i < at.size(); ++i) row[at[i]] += values[i];
-    out.append(std::span<const float>(row));
+    out.append(row, matrix.columns);
   }
-  out.finish(npy_type_of<float>::value, {rows, matrix.columns});
+  out.finish(rows, matrix.columns);
 }
 
 /// Writes feat.npy; returns the number of nodes.
 std::uint64_t import_features(const ImportJob& job, const NpzArchive& archive) {
   if (archive.has("attr_indptr")) {
-    write_dense(job, read_sparse(job, archive, "attr"));
-    const NpyArray written =
-        NpyArray::open(job.directory() / "feat.npy", job.options().input / "attr_data.npy");
-    check_features(written, written.shape()[0]);
-    return written.shape()[0];
+    const SparseMatrix matrix = read_sparse(job, archive, "attr");
+    write_dense(job, matrix);
+    return matrix.bounds.size() - 1;
   }
   const std::string name =
       required(job, archive, {"x", "node_feat", "features", "feat", "attr_matrix"});
@@ -93,7 +92,8 @@ std::uint64_t import_features(const ImportJob& job, const NpzArchive& archive) {
   if (features.shape().empty() || features.shape()[0] == 0) {
     throw UsageError(features.path().string() + " holds no node", "give one row a node");
   }
-  convert_features(features, features.shape()[0], job.directory() / "feat.npy");
+  convert_features(features, features.shape()[0], job.directory() / "feat.npy",
+                   job.options().feature_dtype);
   return features.shape()[0];
 }
 

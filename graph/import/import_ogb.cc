@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/features.h"
 #include "graph/import/array_edges.h"
 #include "graph/import/array_nodes.h"
 #include "graph/import/csv_table.h"
@@ -107,8 +108,11 @@ void import_csv(ImportJob& job) {
   // Labels and features first: their rows prove the number of nodes.
   const NodeLabels labels = read_csv_labels(csv_in(raw, "node-label"), nodes);
   job.log().info(std::to_string(nodes) + " rows of labels");
-  convert_csv_features(csv_in(raw, "node-feat"), nodes, job.directory() / "feat.npy",
-                       job.options().threads, job.log());
+  convert_csv_features(csv_in(raw, "node-feat"), nodes,
+                       {.npy = job.directory() / "feat.npy",
+                        .dtype = job.options().feature_dtype.value_or(DType::kF32),
+                        .threads = job.options().threads},
+                       job.log());
   const fs::path path = csv_in(raw, "edge");
   TextEdgeReader text(path, {.id_limit = nodes, .comments = false, .weights = false});
   CountedEdges reader(text, path, edges);
@@ -128,6 +132,20 @@ std::uint64_t only_number(const NpzArchive& archive, const std::string& name,
       "give one graph, not several");
 }
 
+/// To its final place, so that the largest file is written once unless it is to change its type.
+void extract_features(const ImportJob& job, const NpzArchive& data, std::uint64_t nodes) {
+  const fs::path file = job.directory() / "feat.npy";
+  const NpyArray features = data.extract("node_feat", file);
+  const std::optional<DType> dtype = job.options().feature_dtype;
+  if (!dtype || feature_dtype(features.type()) == dtype) {
+    return check_features(features, nodes, job.options().threads);
+  }
+  const fs::path aside = job.scratch() / "feat.npy";
+  fs::rename(file, aside);
+  convert_features(features, nodes, file, dtype);
+  fs::remove(aside);
+}
+
 void import_binary(ImportJob& job) {
   const fs::path raw = job.options().input / "raw";
   const fs::path splits = split_folder(job.options());
@@ -137,8 +155,7 @@ void import_binary(ImportJob& job) {
                                    label_file.stated_bytes("node_label"));
   const std::uint64_t nodes = only_number(data, "num_nodes_list", job.scratch());
   const std::uint64_t edges = only_number(data, "num_edges_list", job.scratch());
-  // Extracted to its final place: the largest file is written once.
-  check_features(data.extract("node_feat", job.directory() / "feat.npy"), nodes);
+  extract_features(job, data, nodes);
   const NodeLabels labels =
       labels_of(label_file.extract("node_label", job.scratch() / "label.npy"), nodes);
   fs::remove(job.scratch() / "label.npy");

@@ -110,22 +110,26 @@ class CpuOptimizer final : public OptimizerOps {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(cpu::Team team)
+  CpuBackend(cpu::Team team, std::unique_ptr<Memory> memory) : CpuBackend(team, *memory) {
+    owned_memory_ = std::move(memory);
+  }
+  CpuBackend(cpu::Team team, Memory& memory)
       : team_(team),
-        memory_(cpu::make_memory()),
-        sampling_(*memory_, team),
-        sparse_(*memory_, team),
-        dense_(*memory_, team),
+        memory_(memory),
+        sampling_(memory, team),
+        sparse_(memory, team),
+        dense_(memory, team),
         optimizer_(team) {
     // Our loops name their number of threads; oneDNN, called from their bodies, must run on one, or
     // its own way of cutting a product would make sums depend on the number of threads.
     omp_set_num_threads(1);
   }
-  Memory& memory() override { return *memory_; }
+  Memory& memory() override { return memory_; }
   SamplingOps& sampling() override { return sampling_; }
   SparseOps& sparse() override { return sparse_; }
   DenseOps& dense() override { return dense_; }
   OptimizerOps& optimizer() override { return optimizer_; }
+  Memory& pinned() override { return memory_; }
   std::string describe() const override {
     return "cpu (" + std::to_string(team_.threads) +
            (team_.threads == 1 ? " thread)" : " threads)");
@@ -133,7 +137,8 @@ class CpuBackend final : public Backend {
 
  private:
   cpu::Team team_;
-  std::unique_ptr<Memory> memory_;
+  std::unique_ptr<Memory> owned_memory_;  // empty where the memory is another's
+  Memory& memory_;
   CpuSampling sampling_;
   CpuSparse sparse_;
   CpuDense dense_;
@@ -144,7 +149,12 @@ class CpuBackend final : public Backend {
 
 std::unique_ptr<Backend> make_cpu_backend(int threads) {
   GSPLIT_CHECK(threads >= 1);
-  return std::make_unique<CpuBackend>(cpu::Team{threads});
+  return std::make_unique<CpuBackend>(cpu::Team{threads}, cpu::make_memory());
+}
+
+std::unique_ptr<Backend> make_cpu_backend(int threads, Memory& memory) {
+  GSPLIT_CHECK(threads >= 1);
+  return std::make_unique<CpuBackend>(cpu::Team{threads}, memory);
 }
 
 }  // namespace gsplit

@@ -1,15 +1,15 @@
 // Host memory for mini-batches: blocks are kept by size class and handed out again, since every
 // step asks for about the same sizes and returning them to the system would cost page faults on
-// each.
+// each. What lies idle is bounded by what was once in use: an evaluation asks for many sizes once.
 #include <sys/mman.h>
 
-#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/base/size_class.h"
 #include "kernels/cpu/ops.h"
 
 namespace gsplit::cpu {
@@ -18,12 +18,6 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-/// Rounds up to one of eight sizes per power of two, so that at most an eighth is wasted.
-std::size_t size_class(std::size_t bytes) {
-  const std::size_t step = std::max(kAlignment, std::bit_floor(bytes) / 8);
-  return (bytes + step - 1) / step * step;
-}
-
 class HostStream final : public Stream {
  public:
   void synchronize() override {}
@@ -31,26 +25,29 @@ class HostStream final : public Stream {
 
 class HostMemory final : public Memory {
  public:
-  ~HostMemory() override {
-    for (auto& [bytes, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
-    }
-  }
+  ~HostMemory() override { give_back(); }
 
   void* allocate(std::size_t bytes) override {
     if (bytes == 0) return nullptr;
     const std::size_t rounded = size_class(bytes);
     std::vector<void*>& blocks = free_[rounded];
+    in_use_ += rounded;
+    peak_in_use_ = std::max(peak_in_use_, in_use_);
     if (!blocks.empty()) {
       void* block = blocks.back();
       blocks.pop_back();
+      idle_ -= rounded;
       return block;
     }
+    if (idle_ > peak_in_use_) give_back();
     return from_system(rounded);
   }
 
   void release(void* data, std::size_t bytes) noexcept override {
-    free_[size_class(bytes)].push_back(data);
+    const std::size_t rounded = size_class(bytes);
+    free_[rounded].push_back(data);
+    in_use_ -= rounded;
+    idle_ += rounded;
   }
 
   std::unique_ptr<Stream> create_stream() override { return std::make_unique<HostStream>(); }
@@ -66,6 +63,15 @@ class HostMemory final : public Memory {
   bool host_accessible() const override { return true; }
 
  private:
+  /// All idle blocks to the system.
+  void give_back() {
+    for (auto& [bytes, blocks] : free_) {
+      for (void* block : blocks) std::free(block);
+      blocks.clear();
+    }
+    idle_ = 0;
+  }
+
   static void* from_system(std::size_t bytes) {
     const bool huge = bytes >= kHugePage;
     void* block =
@@ -80,6 +86,9 @@ class HostMemory final : public Memory {
   }
 
   std::unordered_map<std::size_t, std::vector<void*>> free_;
+  std::size_t in_use_ = 0;
+  std::size_t peak_in_use_ = 0;
+  std::size_t idle_ = 0;
 };
 
 }  // namespace

@@ -8,10 +8,6 @@ namespace {
 
 constexpr std::int64_t kGrain = 512;  // rows per chunk
 
-float widen(Half x) { return to_float(x); }
-float widen(float x) { return x; }
-double widen(double x) { return x; }
-
 template <class T>
 void normalize(T* row, std::int64_t cols, T offset) {
   T sum{0};
@@ -43,7 +39,7 @@ double smallest(ConstMatrixView matrix, const Team& team) {
                  for (std::int64_t i = begin; i < end; ++i) {
                    const auto* const row = matrix.row<decltype(zero)>(i);
                    for (std::int64_t c = 0; c < matrix.cols; ++c) {
-                     least = std::min<double>(least, widen(row[c]));
+                     least = std::min<double>(least, widened(row[c]));
                    }
                  }
                });

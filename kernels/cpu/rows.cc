@@ -2,23 +2,35 @@
 #include <cstring>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/widen.h"
 
 namespace gsplit::cpu {
 namespace {
 
 constexpr std::int64_t kGrain = 512;  // rows per chunk
 
-float widen(Half x) { return to_float(x); }
-float widen(float x) { return x; }
-double widen(double x) { return x; }
-
 template <class From, class To>
 void copy_row(const From* from, To* to, std::int64_t cols) {
   if constexpr (std::is_same_v<From, To>) {
     std::memcpy(to, from, static_cast<std::size_t>(cols) * sizeof(To));
+  } else if constexpr (sizeof(From) == 2 && std::is_same_v<To, float>) {
+    widen(from, to, cols);
   } else {
-    for (std::int64_t c = 0; c < cols; ++c) to[c] = static_cast<To>(widen(from[c]));
+    for (std::int64_t c = 0; c < cols; ++c) to[c] = static_cast<To>(widened(from[c]));
   }
+}
+
+/// Rows stand anywhere: those to come are asked for while this one is copied. Beyond a few lines
+/// the processor follows a row by itself.
+constexpr std::size_t kAhead = 8;
+constexpr std::int64_t kLineBytes = 64;
+constexpr std::int64_t kMostLines = 8;
+
+template <class T>
+void prefetch_row(const T* row, std::int64_t cols) {
+  const auto* const bytes = reinterpret_cast<const char*>(row);
+  const auto size = std::min(cols * static_cast<std::int64_t>(sizeof(T)), kMostLines * kLineBytes);
+  for (std::int64_t at = 0; at < size; at += kLineBytes) __builtin_prefetch(bytes + at);
 }
 
 template <class From, class To>
@@ -26,6 +38,10 @@ void gather(const GatherRowsArgs& args, const Team& team) {
   for_ranges(team, static_cast<std::int64_t>(args.rows.size()), kGrain,
              [&](std::int64_t begin, std::int64_t end) {
                for (std::int64_t i = begin; i < end; ++i) {
+                 const std::size_t next = static_cast<std::size_t>(i) + kAhead;
+                 if (next < static_cast<std::size_t>(end)) {
+                   prefetch_row(args.source.row<From>(args.rows[next]), args.source.cols);
+                 }
                  copy_row(args.source.row<From>(args.rows[static_cast<std::size_t>(i)]),
                           args.destination.row<To>(i), args.source.cols);
                }

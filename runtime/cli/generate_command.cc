@@ -10,6 +10,7 @@
 #include <memory>
 #include <thread>
 
+#include "graph/features.h"
 #include "graph/generate.h"
 #include "runtime/cli/command.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 struct GenerateFlags {
   std::string kind = "sbm";
+  std::string feature_dtype = "fp32";
   SbmOptions sbm;
   std::string out;
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -27,6 +29,7 @@ RmatOptions rmat_of(const SbmOptions& options) {
   return {.nodes = options.nodes,
           .degree = options.degree,
           .features = options.features,
+          .feature_dtype = options.feature_dtype,
           .classes = options.classes,
           .seed = options.seed,
           .splits = options.splits()};
@@ -36,11 +39,13 @@ ExitCode generate(const GenerateFlags& flags) {
   if (flags.kind != "sbm" && flags.kind != "rmat") {
     throw UsageError("--kind " + flags.kind + " is not available", "available: sbm, rmat");
   }
+  SbmOptions options = flags.sbm;
+  options.feature_dtype = feature_dtype_from_name(flags.feature_dtype);
   const auto start = std::chrono::steady_clock::now();
   if (flags.kind == "rmat") {
-    generate_rmat(rmat_of(flags.sbm), flags.out, flags.threads);
+    generate_rmat(rmat_of(options), flags.out, flags.threads);
   } else {
-    generate_sbm(flags.sbm, flags.out, flags.threads);
+    generate_sbm(options, flags.out, flags.threads);
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::cout << fmt::format("wrote {}: {} nodes of degree {:g}, {} features, {} classes, {:.1f} s\n",
@@ -65,6 +70,7 @@ void add_generate_command(CLI::App& app, Action& action) {
   command->add_option("--features", flags->sbm.features, "Floats a node")
       ->required()
       ->check(positive);
+  command->add_option("--feature-dtype", flags->feature_dtype, "fp32, fp16 or bf16: as stored");
   command->add_option("--classes", flags->sbm.classes, "Number of classes")
       ->required()
       ->check(positive);

@@ -10,8 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "graph/features.h"
 #include "graph/import/import.h"
-#include "partition/metis_memory.h"
+#include "kernels/base/available_memory.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
 
@@ -24,6 +25,7 @@ struct ImportFlags {
   std::string format = "graphbolt";
   std::string split;
   std::string memory;
+  std::string feature_dtype;
   std::string out;
   ImportOptions options{.threads =
                             static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
@@ -66,6 +68,9 @@ ExitCode import_with(const ImportFlags& flags) {
   constexpr const char* kRandom = "random:";
   ImportOptions options = flags.options;
   options.format = format_from_name(flags.format);
+  if (!flags.feature_dtype.empty()) {
+    options.feature_dtype = feature_dtype_from_name(flags.feature_dtype);
+  }
   options.memory = flags.memory.empty() ? half_of_memory() : parse_bytes(flags.memory, "--memory");
   if (flags.split.starts_with(kRandom)) {
     options.random_split = parse_shares(flags.split.substr(std::string(kRandom).size()));
@@ -87,6 +92,11 @@ void add_node_flags(CLI::App& command, ImportFlags& flags) {
       .add_option("--features-random", flags.options.features,
                   "edgelist: floats a node to generate")
       ->check(positive);
+  command
+      .add_option("--feature-dtype", flags.feature_dtype,
+                  "fp32, fp16 or bf16: as stored. Default: arrays stay what they are, text and "
+                  "generated features become fp32")
+      ->option_text("TYPE");
   command
       .add_option("--classes", flags.options.classes, "edgelist: classes to generate, by in-degree")
       ->check(positive);

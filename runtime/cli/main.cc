@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
   gsplit::add_infer_command(app, action);
   gsplit::add_evaluate_command(app, action);
   gsplit::add_status_commands(app, action);
+  gsplit::add_doctor_command(app, action);
   try {
     app.parse(normalize(argc, argv));
   } catch (const CLI::Success& success) {
@@ -68,6 +69,11 @@ int run(int argc, char** argv) {
     throw misused(error.what(), "");
   }
   return static_cast<int>(action());
+}
+
+/// In one write, so that a launcher that says something too does not come in between.
+void say_failure(const std::exception& error) {
+  std::cerr << "gsplit: " + std::string(error.what()) + "\n" << std::flush;
 }
 
 /// The end after an error without the destructors of libraries: MPI's must not wait for peers that
@@ -85,10 +91,10 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (const gsplit::Error& error) {
     // Without a text another rank has the word.
-    if (*error.what() != '\0') std::cerr << "gsplit: " << error.what() << std::endl;
+    if (*error.what() != '\0') say_failure(error);
     leave(error.code());
   } catch (const std::exception& error) {
-    std::cerr << "gsplit: " << error.what() << std::endl;
+    say_failure(error);
     leave(gsplit::ExitCode::kSystem);
   }
 }

@@ -35,6 +35,14 @@ void check_partition(const std::string& partition) {
   }
 }
 
+void check_mode(const std::string& mode) {
+  static const std::set<std::string> present{"split", "data"}, planned{"p3", "hybrid", "auto"};
+  if (present.contains(mode)) return;
+  throw UsageError(
+      "--mode " + mode + (planned.contains(mode) ? " is not there yet" : " is unknown"),
+      "choose split or data");
+}
+
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   if (!flags.dataset.empty()) config.dataset = flags.dataset;
@@ -45,6 +53,7 @@ TrainConfig checked(const TrainFlags& flags) {
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
+  check_mode(config.mode);
   check_partition(config.partition);
   if (config.model == "gat" && config.hidden % config.heads != 0) {
     throw UsageError("--hidden " + std::to_string(config.hidden) + " is no multiple of --heads " +
@@ -74,12 +83,10 @@ void add_choice(CLI::App& app, const std::string& flag, std::string& target,
 
 /// Flags of the contract that have one value so far; kept so that scripts may spell it out.
 struct FixedFlags {
-  std::string mode = "split", device = "auto", sampler = "uniform", route = "pull";
+  std::string sampler = "uniform", route = "pull";
 };
 
 void add_fixed(CLI::App& app, FixedFlags& fixed) {
-  add_choice(app, "--mode", fixed.mode, {"split"}, "how a mini-batch is spread over workers");
-  add_choice(app, "--device", fixed.device, {"auto", "cpu"}, "where workers compute");
   add_choice(app, "--sampler", fixed.sampler, {"uniform"}, "neighbour sampler");
   add_choice(app, "--route", fixed.route, {"auto", "pull"}, "what the shuffle sends");
 }
@@ -102,6 +109,9 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
              "row: shift all features to a smallest value of 0, rows to a sum of 1, as PyG");
   app.add_option("--input-dropout", config.input_dropout, "of input features")
       ->check(CLI::Range(0.0, 0.999));
+  add_choice(app, "--read-ahead", config.read_ahead, {"auto", "always", "never"},
+             "ask the disk for a step's feature rows together; auto: where features are more than "
+             "half of the available memory");
   add_choice(app, "--edge-weights", config.edge_weights, {"auto", "none"},
              "auto: sage and gcn use those of the dataset where it has some; none: all weigh 1");
   add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},
@@ -174,7 +184,16 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "--partition", config.partition,
       "auto (metis where memory suffices, else stream), metis, stream, random, range, or a "
       "directory made by gsplit partition");
-  app.add_option("--workers", config.workers, "rank threads of one process; 0: one per NUMA node")
+  app.add_option(
+      "--mode", config.mode,
+      "split: every node of a mini-batch has one owner; data: each worker takes an equal "
+      "slice of the batch and has the whole graph");
+  add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
+             "where workers compute; auto: one GPU each where there are enough, else the CPU");
+  add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
+             "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
+  app.add_option("--workers", config.workers,
+                 "rank threads of one process; 0: one per GPU, or per NUMA node on the CPU")
       ->check(CLI::Range(0, 1024));
   app.add_option("--threads", config.threads, "per worker; 0: cores / workers of this host")
       ->check(CLI::Range(0, 4096));
@@ -186,7 +205,7 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
 }  // namespace
 
 void add_train_command(CLI::App& app, Action& action) {
-  CLI::App* const train = app.add_subcommand("train", "Train a model by split parallelism");
+  CLI::App* const train = app.add_subcommand("train", "Train a model by split or data parallelism");
   const auto flags = std::make_shared<TrainFlags>();
   const auto fixed = std::make_shared<FixedFlags>();
   // Where --config and the command line give the same flag, the later one counts.

@@ -1,6 +1,6 @@
 // The order in which training nodes are used: an epoch is one seeded permutation of them, cut into
-// global mini-batches, each split by owner. Every plan is a pure function of (seed, step), so any
-// step can be asked for without replaying the ones before.
+// global mini-batches, each split by owner or by position. Every plan is a pure function of (seed,
+// step), so any step can be asked for without replaying the ones before.
 #pragma once
 
 #include <cstdint>
@@ -42,14 +42,17 @@ struct PlannerOptions {
   std::uint32_t epochs = 10;
   std::uint64_t max_steps = 0;  ///< 0: epochs decide
   bool drop_last = false;
+  /// 0: each seed goes to its owner. Else to so many workers in slices of the permutation, whose
+  /// sizes differ by one at most; the one part is the whole graph.
+  std::uint32_t slices = 0;
 };
 
 /// Thread-safe after construction. The spans must outlive it.
 class Planner {
  public:
-  /// `train_seeds` as Partition::train_seeds; `bounds`: (workers + 1), worker p owns [bounds[p],
-  /// bounds[p + 1]). Throws UsageError when there is nothing to train on (no seeds, or drop_last
-  /// with a batch larger than the set).
+  /// `train_seeds` as Partition::train_seeds; `bounds`: (parts + 1), part p is [bounds[p], bounds[p
+  /// + 1]) and worker p's, or with slices the only one. Throws UsageError when there is nothing to
+  /// train on (no seeds, or drop_last with a batch larger than the set).
   Planner(std::span<const GlobalId> train_seeds, std::vector<std::uint64_t> bounds,
           const PlannerOptions& options);
   /// Throws UsageError as the constructor does, before there is a partition.

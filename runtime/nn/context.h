@@ -5,7 +5,9 @@
 #include <cstdint>
 
 #include "comm/communicator.h"
+#include "comm/device_communicator.h"
 #include "kernels/backend.h"
+#include "kernels/transfer.h"
 #include "runtime/control/progress.h"
 
 namespace gsplit {
@@ -33,13 +35,25 @@ struct ShuffleCounters {
 };
 
 struct Context {
-  Backend& backend;
+  Backend& backend;  ///< where the model computes
+  Backend& host;     ///< where shards are read and samples drawn; the same one on the CPU
   Stream& stream;
-  Communicator& communicator;
+  Communicator& communicator;       ///< of host memory: counts, ids, reports
+  DeviceCommunicator& row_traffic;  ///< of the backend's memory: rows and gradients
   Progress& progress;
   ShuffleCounters shuffle;
+  /// The workers among whom nodes are divided, for sampling and the shuffle: all of them in split
+  /// parallelism; in data parallelism each worker alone, since each has the whole graph.
+  Communicator& owners = communicator;
+
+  bool divides_nodes() const { return &owners == &communicator; }
 
   Memory& memory() const { return backend.memory(); }
+  /// A host array for the backend's ops to read.
+  template <class T>
+  DeviceArray<T> to_device(const std::vector<T>& host) const {
+    return {host, memory(), stream};
+  }
 };
 
 }  // namespace gsplit

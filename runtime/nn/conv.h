@@ -13,16 +13,22 @@
 
 namespace gsplit {
 
-/// In-degrees of a worker's own nodes in the full graph, by LocalId.
-struct NodeDegrees {
-  std::vector<std::uint32_t> all;     ///< edges; parallel ones and self-loops count
-  std::vector<double> without_loops;  ///< weights of the edges but self-loops, summed in stored
-                                      ///< order; an edge of an unweighted graph weighs 1
+/// What GCN's normalisation takes from the full graph, of a worker's own nodes by LocalId, in
+/// device memory. D is the sum of the weights of a node's in-edges but self-loops, in stored order;
+/// an edge of an unweighted graph weighs 1.
+struct GcnScales {
+  Buffer<double> inverse_root;  ///< (D + 1)^-1/2
+  Buffer<double> mean;          ///< the same times the in-degree; parallel edges and loops count
 };
 
-NodeDegrees count_degrees(const TopologyView& topology, GlobalRange own);
+GcnScales gcn_scales(const TopologyView& topology, GlobalRange own, Memory& memory, Stream& stream);
 
-/// One layer of one mini-batch as a convolution sees it.
+/// Nodes as rows of a matrix over all own nodes.
+inline std::span<const RowIndex> as_rows(std::span<const LocalId> nodes) {
+  return {reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size()};
+}
+
+/// One layer of one mini-batch as a convolution sees it; all arrays are in device memory.
 struct LayerBatch {
   const SampledLayer& sampled;
   std::span<const LocalId> nodes;            ///< (num_own) of the own source rows
@@ -86,9 +92,9 @@ std::unique_ptr<Conv> make_sage_conv(ParameterSet& parameters, const std::string
 /// place of its own; weights 1 / sqrt((d_i + 1)(d_j + 1)) of full-graph in-degrees; a sample of k
 /// of d_i in-neighbours counts d_i / k each. With weights d_i + 1 becomes 1 + the sum of the
 /// in-edges' w_ij, a neighbour's coefficient is multiplied by its w_ij, and the self-loop weighs 1.
-/// `degrees` must outlive it.
+/// `scales` must outlive it.
 std::unique_ptr<Conv> make_gcn_conv(ParameterSet& parameters, const std::string& prefix,
-                                    const ConvOptions& options, const NodeDegrees& degrees);
+                                    const ConvOptions& options, const GcnScales& scales);
 
 /// GIN (K. Xu et al., arXiv 1810.00826), as PyG's GINConv in its GIN model: a two-layer perceptron
 /// of own row + sum of in-neighbours; eps is 0 and not trained.

@@ -7,35 +7,43 @@
 namespace gsplit {
 namespace {
 
-/// Weights of the normalised aggregation. The owner multiplies its rows by (d_j + 1)^-1/2 before
-/// they travel, so that a consumer needs to know its own nodes' degrees only.
-struct Normalization {
-  std::vector<double> rows;          ///< (num_own) (d_j + 1)^-1/2, d_j the sum of weights
-  std::vector<double> destinations;  ///< (num_destinations) (d_i + 1)^-1/2 * degree / drawn
-  AggregateOptions options() const {
-    return {Reduce::kSum, destinations, {rows.data(), destinations.size()}, true};
-  }
-};
+/// Weights of the normalised aggregation of one block. The owner multiplies its rows by (d_j +
+/// 1)^-1/2 before they travel, so that a consumer needs to know its own nodes' degrees only.
+class Normalization {
+ public:
+  Normalization(const LayerBatch& batch, const GcnScales& scales, Context& context)
+      : rows_(pick(scales.inverse_root, batch.nodes, context)),
+        means_(pick(scales.mean, batch.nodes.first(batch.block().num_destinations), context)) {}
 
-Normalization normalization_of(const LayerBatch& batch, const NodeDegrees& degrees) {
-  Normalization result;
-  for (LocalId node : batch.nodes) {
-    result.rows.push_back(1 / std::sqrt(degrees.without_loops[value(node)] + 1.0));
+  /// (num_own)
+  std::span<const double> rows() const { return as_span(rows_); }
+  AggregateOptions options() const {
+    return {Reduce::kMean, as_span(means_), rows().first(as_span(means_).size()), true};
   }
-  const std::span<const RowIndex> indptr = batch.block().indptr.span();
-  for (std::size_t i = 0; i < batch.block().num_destinations; ++i) {
-    const double drawn = indptr[i + 1] - indptr[i];
-    const double degree = degrees.all[value(batch.nodes[i])];
-    result.destinations.push_back(result.rows[i] * (drawn > 0 ? degree / drawn : 1));
+
+ private:
+  static Matrix pick(const Buffer<double>& scales, std::span<const LocalId> nodes,
+                     Context& context) {
+    const auto all = static_cast<std::int64_t>(scales.size());
+    Matrix picked(context.memory(), DType::kF64, static_cast<std::int64_t>(nodes.size()), 1);
+    context.backend.sparse().gather_rows(
+        {{scales.data(), DType::kF64, all, 1, 1}, as_rows(nodes), picked.view()}, context.stream);
+    return picked;
   }
-  return result;
-}
+  static std::span<const double> as_span(const Matrix& column) {
+    return {static_cast<const double*>(column.view().data),
+            static_cast<std::size_t>(column.rows())};
+  }
+
+  Matrix rows_;
+  Matrix means_;
+};
 
 class GcnConv final : public Conv {
  public:
   GcnConv(ParameterSet& parameters, const std::string& prefix, const ConvOptions& options,
-          const NodeDegrees& degrees)
-      : parameters_(parameters), degrees_(degrees), in_(options.in), out_(options.out) {
+          const GcnScales& scales)
+      : parameters_(parameters), scales_(scales), in_(options.in), out_(options.out) {
     bias_ = parameters.add(prefix + ".bias", {out_}, 0);
     const double glorot = std::sqrt(6.0 / static_cast<double>(in_ + out_));
     weight_ = parameters.add(prefix + ".lin.weight", {out_, in_}, glorot);
@@ -48,9 +56,9 @@ class GcnConv final : public Conv {
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
     const Block& block = batch.block();
-    const Normalization normalization = normalization_of(batch, degrees_);
+    const Normalization normalization(batch, scales_, context);
     context.backend.sparse().scale_rows(
-        {sources.view().slice(0, block.num_own), normalization.rows}, context.stream);
+        {sources.view().slice(0, block.num_own), normalization.rows()}, context.stream);
     pull_rows(batch.sampled, sources.view(), context);
     Matrix aggregated(context.memory(), sources.dtype(), block.num_destinations, in_);
     context.backend.sparse().aggregate(
@@ -70,7 +78,7 @@ class GcnConv final : public Conv {
                            parameters_.gradient(weight_), context);
     if (source_gradient == nullptr) return;
 
-    const Normalization normalization = normalization_of(batch, degrees_);
+    const Normalization normalization(batch, scales_, context);
     Matrix aggregated_gradient(context.memory(), output_gradient.dtype, block.num_destinations,
                                in_);
     linear_input_gradient(output_gradient, parameters_.value(weight_), aggregated_gradient.view(),
@@ -83,12 +91,12 @@ class GcnConv final : public Conv {
         context.stream);
     return_gradients(batch.sampled, source_gradient->view(), context);
     context.backend.sparse().scale_rows(
-        {source_gradient->view().slice(0, block.num_own), normalization.rows}, context.stream);
+        {source_gradient->view().slice(0, block.num_own), normalization.rows()}, context.stream);
   }
 
  private:
   ParameterSet& parameters_;
-  const NodeDegrees& degrees_;
+  const GcnScales& scales_;
   std::int64_t in_;
   std::int64_t out_;
   ParameterId bias_;
@@ -97,24 +105,28 @@ class GcnConv final : public Conv {
 
 }  // namespace
 
-NodeDegrees count_degrees(const TopologyView& topology, GlobalRange own) {
-  NodeDegrees degrees;
+GcnScales gcn_scales(const TopologyView& topology, GlobalRange own, Memory& memory,
+                     Stream& stream) {
+  std::vector<double> roots, means;
   for (std::size_t i = 0; i < topology.num_nodes(); ++i) {
-    double sum = 0;
+    double weights = 0;  // of the edges but self-loops, in stored order
     for (std::int64_t e = topology.indptr[i]; e < topology.indptr[i + 1]; ++e) {
       if (value(topology.neighbor(e)) == own.begin + i) continue;
-      sum +=
+      weights +=
           topology.edge_weights.empty() ? 1.0 : topology.edge_weights[static_cast<std::size_t>(e)];
     }
-    degrees.all.push_back(static_cast<std::uint32_t>(topology.indptr[i + 1] - topology.indptr[i]));
-    degrees.without_loops.push_back(sum);
+    roots.push_back(1 / std::sqrt(weights + 1.0));
+    means.push_back(roots[i] * static_cast<double>(topology.indptr[i + 1] - topology.indptr[i]));
   }
-  return degrees;
+  GcnScales scales{Buffer<double>(memory, roots.size()), Buffer<double>(memory, means.size())};
+  memory.copy(scales.inverse_root.data(), roots.data(), roots.size() * sizeof(double), stream);
+  memory.copy(scales.mean.data(), means.data(), means.size() * sizeof(double), stream);
+  return scales;
 }
 
 std::unique_ptr<Conv> make_gcn_conv(ParameterSet& parameters, const std::string& prefix,
-                                    const ConvOptions& options, const NodeDegrees& degrees) {
-  return std::make_unique<GcnConv>(parameters, prefix, options, degrees);
+                                    const ConvOptions& options, const GcnScales& scales) {
+  return std::make_unique<GcnConv>(parameters, prefix, options, scales);
 }
 
 }  // namespace gsplit

@@ -29,7 +29,8 @@ class GinConv final : public Conv {
     const Block& block = batch.block();
     pull_rows(batch.sampled, sources.view(), context);
     Matrix aggregated(context.memory(), sources.dtype(), block.num_destinations, in_);
-    const std::vector<double> ones(block.num_destinations, 1.0);
+    const std::vector<double> one(block.num_destinations, 1.0);
+    const DeviceArray<double> ones = context.to_device(one);
     context.backend.sparse().aggregate({block.indptr.span(), block.columns.span(), sources.view(),
                                         aggregated.view(), sum_with_self(ones)},
                                        context.stream);
@@ -70,7 +71,8 @@ class GinConv final : public Conv {
     linear_input_gradient(hidden_gradient.view(), parameters_.value(weight0_),
                           aggregated_gradient.view(), false, context);
     *source_gradient = Matrix(context.memory(), output_gradient.dtype, block.num_sources(), in_);
-    const std::vector<double> ones(block.num_destinations, 1.0);
+    const std::vector<double> one(block.num_destinations, 1.0);
+    const DeviceArray<double> ones = context.to_device(one);
     context.backend.sparse().aggregate_backward(
         {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
          aggregated_gradient.view(), source_gradient->view(), sum_with_self(ones)},
@@ -79,8 +81,8 @@ class GinConv final : public Conv {
   }
 
  private:
-  static AggregateOptions sum_with_self(const std::vector<double>& ones) {
-    return {.reduce = Reduce::kSum, .self_scale = ones};
+  static AggregateOptions sum_with_self(const DeviceArray<double>& ones) {
+    return {.reduce = Reduce::kSum, .self_scale = ones.span()};
   }
 
   ParameterSet& parameters_;

@@ -7,10 +7,10 @@ namespace {
 
 std::unique_ptr<Conv> make_conv(const ModelOptions& model, std::size_t layer,
                                 const ConvOptions& options, ParameterSet& parameters,
-                                const NodeDegrees& degrees) {
+                                const GcnScales& scales) {
   const std::string prefix = "convs." + std::to_string(layer);
   if (model.type == "sage") return make_sage_conv(parameters, prefix, options);
-  if (model.type == "gcn") return make_gcn_conv(parameters, prefix, options, degrees);
+  if (model.type == "gcn") return make_gcn_conv(parameters, prefix, options, scales);
   if (model.type == "gin") return make_gin_conv(parameters, prefix, options);
   GSPLIT_CHECK(model.type == "gat");
   return make_gat_conv(parameters, prefix, options);
@@ -18,8 +18,7 @@ std::unique_ptr<Conv> make_conv(const ModelOptions& model, std::size_t layer,
 
 }  // namespace
 
-Model::Model(const ModelOptions& options, const NodeDegrees& degrees, Backend& backend,
-             Stream& stream)
+Model::Model(const ModelOptions& options, const GcnScales& scales, Backend& backend, Stream& stream)
     : options_(options) {
   GSPLIT_CHECK(options.num_layers >= 1);
   const auto layers = static_cast<std::size_t>(options.num_layers);
@@ -33,7 +32,7 @@ Model::Model(const ModelOptions& options, const NodeDegrees& degrees, Backend& b
                                 .heads = options.heads,
                                 .concat_heads = !last,
                                 .attention_dropout = options.attention_dropout},
-                               parameters_, degrees));
+                               parameters_, scales));
     if (options.layer_norm && !last) {
       const std::string prefix = "norms." + std::to_string(l);
       norms_.push_back({parameters_.add(prefix + ".weight", {out}, 0, 1),

@@ -29,7 +29,7 @@ struct ModelOptions {
   std::uint64_t seed = 0;
 };
 
-/// A mini-batch and whose rows it holds.
+/// A mini-batch and whose rows it holds, in device memory.
 struct ModelBatch {
   const MiniBatch& sample;
   std::span<const OriginalId> original_ids;  ///< (nodes of the sample), in row order
@@ -51,8 +51,8 @@ struct ForwardState {
 
 class Model {
  public:
-  /// `degrees`: of the worker's own nodes; must outlive the model.
-  Model(const ModelOptions& options, const NodeDegrees& degrees, Backend& backend, Stream& stream);
+  /// `scales`: of the worker's own nodes, read by gcn alone; must outlive the model.
+  Model(const ModelOptions& options, const GcnScales& scales, Backend& backend, Stream& stream);
 
   const ModelOptions& options() const { return options_; }
   ParameterSet& parameters() { return parameters_; }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kernels/base/philox.h"
+#include "kernels/transfer.h"
 
 namespace gsplit {
 namespace {
@@ -31,6 +32,8 @@ ParameterId ParameterSet::add(std::string name, std::vector<std::int64_t> shape,
 }
 
 void ParameterSet::allocate(Backend& backend, DType dtype, std::uint64_t seed, Stream& stream) {
+  memory_ = &backend.memory();
+  stream_ = &stream;
   const auto bytes = static_cast<std::size_t>(padded_size_) * size_of(dtype);
   std::vector<std::byte> initial(bytes);
   dispatch_compute(dtype, [&](auto type) {
@@ -42,9 +45,16 @@ void ParameterSet::allocate(Backend& backend, DType dtype, std::uint64_t seed, S
   });
   values_ = Matrix(backend.memory(), dtype, 1, padded_size_);
   gradients_ = Matrix(backend.memory(), dtype, 1, padded_size_);
-  backend.memory().copy(values_.data(), initial.data(), bytes, stream);
-  backend.memory().fill_zero(gradients_.data(), bytes, stream);
-  stream.synchronize();
+  memory_->fill_zero(gradients_.data(), bytes, stream);
+  write(initial, values_.view());
+}
+
+std::vector<std::byte> ParameterSet::read(ConstMatrixView flat) const {
+  return download(flat, *memory_, *stream_);
+}
+
+void ParameterSet::write(std::span<const std::byte> host, MatrixView flat) const {
+  upload(host, flat, *memory_, *stream_);
 }
 
 std::int64_t ParameterSet::num_elements() const {

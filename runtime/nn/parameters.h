@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,8 @@ class ParameterSet {
                   double init_center = 0);
   /// Allocates values and gradients (zeroed) and draws the initial values: element e of tensor
   /// number i is word e % 4 of the Philox block of (seed, Purpose::kInit, layer i, who e / 4);
-  /// equal on every worker and in every precision up to rounding.
+  /// equal on every worker and in every precision up to rounding. Backend and stream must outlive
+  /// the set.
   void allocate(Backend& backend, DType dtype, std::uint64_t seed, Stream& stream);
 
   const std::vector<Parameter>& list() const { return list_; }
@@ -55,9 +57,14 @@ class ParameterSet {
   MatrixView gradients() { return gradients_.view(); }  ///< (1, n)
   /// What lies in `flat`, (1, n) of the same layout, in the place of one tensor: (rows, cols).
   MatrixView part_of(MatrixView flat, ParameterId id) const;
+  /// The elements of `flat`, (1, n) in device memory, for the host; and back. Wait for the stream.
+  std::vector<std::byte> read(ConstMatrixView flat) const;
+  void write(std::span<const std::byte> host, MatrixView flat) const;
 
  private:
   std::vector<Parameter> list_;
+  Memory* memory_ = nullptr;  // as given to allocate()
+  Stream* stream_ = nullptr;
   std::int64_t padded_size_ = 0;
   Matrix values_;
   Matrix gradients_;

@@ -26,9 +26,9 @@ void exchange_rows(const MatrixView& from, const std::vector<std::size_t>& send_
                    Context& context) {
   const PhaseScope phase(context.progress, Phase::kExchange);
   const Stopwatch watch(context.shuffle.seconds);
-  context.stream.synchronize();
-  context.communicator.exchange(
-      {bytes_of(from), in_bytes(send_counts, from), bytes_of(to), in_bytes(receive_counts, to)});
+  context.row_traffic.exchange(
+      {bytes_of(from), in_bytes(send_counts, from), bytes_of(to), in_bytes(receive_counts, to)},
+      context.stream);
   context.shuffle.bytes += bytes_of(from).size();
   context.shuffle.bytes_pull += static_cast<std::uint64_t>(from.rows * from.cols) * sizeof(float);
 }
@@ -36,7 +36,7 @@ void exchange_rows(const MatrixView& from, const std::vector<std::size_t>& send_
 }  // namespace
 
 void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) {
-  if (context.communicator.size() == 1) return;
+  if (context.owners.size() == 1) return;
   const ShufflePlan& plan = layer.plan;
   Matrix sent(context.memory(), sources.dtype, static_cast<std::int64_t>(plan.send_rows.size()),
               sources.cols);
@@ -48,7 +48,7 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) 
 }
 
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context) {
-  if (context.communicator.size() == 1) return;
+  if (context.owners.size() == 1) return;
   const ShufflePlan& plan = layer.plan;
   Matrix received(context.memory(), gradients.dtype,
                   static_cast<std::int64_t>(plan.send_rows.size()), gradients.cols);
@@ -62,6 +62,28 @@ void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& 
         {from_peer, plan.send_rows.span().subspan(offset, count), gradients}, context.stream);
     offset += count;
   }
+}
+
+void share_rows(std::span<const std::size_t> bounds, MatrixView rows, Context& context) {
+  const auto slice = [&](std::size_t begin, std::size_t end) {
+    return rows.slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
+  };
+  const auto rank = static_cast<std::size_t>(context.communicator.rank());
+  const MatrixView own = slice(bounds[rank], bounds[rank + 1]);
+  std::vector<std::size_t> send_counts, receive_counts;
+  // One copy for each worker, as an exchange asks for.
+  const std::int64_t workers = context.communicator.size();
+  Matrix copies(context.memory(), rows.dtype, own.rows * workers, rows.cols);
+  for (std::size_t p = 0; p + 1 < bounds.size(); ++p) {
+    send_counts.push_back(bounds[rank + 1] - bounds[rank]);
+    receive_counts.push_back(bounds[p + 1] - bounds[p]);
+    const MatrixView copy = copies.view().slice(static_cast<std::int64_t>(p) * own.rows, own.rows);
+    context.memory().copy(copy.data, own.data, bytes_of(own).size(), context.stream);
+  }
+  context.row_traffic.exchange(
+      {bytes_of(copies.view()), in_bytes(send_counts, rows),
+       bytes_of(slice(bounds.front(), bounds.back())), in_bytes(receive_counts, rows)},
+      context.stream);
 }
 
 }  // namespace gsplit

@@ -1,7 +1,9 @@
 // The pull shuffle: rows of owners to the workers that aggregate them, and their gradients back,
 // both from one ShufflePlan. The self segment never travels. Collective: all workers call it for
-// the same layer at the same time.
+// the same layer at the same time. In data parallelism there is nothing to shuffle.
 #pragma once
+
+#include <span>
 
 #include "runtime/nn/context.h"
 #include "sampler/block.h"
@@ -15,5 +17,9 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context);
 /// Sends the gradients of received rows to their owners and adds what peers send to the own rows,
 /// peer by peer in rank order. `gradients`: (num_sources, cols).
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context);
+
+/// Copies rows [bounds[p], bounds[p + 1]) of `rows`, which worker p has computed, to all others,
+/// for each p. `bounds`: (workers + 1), the same everywhere; rows lie without gaps.
+void share_rows(std::span<const std::size_t> bounds, MatrixView rows, Context& context);
 
 }  // namespace gsplit

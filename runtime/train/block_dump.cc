@@ -44,7 +44,9 @@ void append_records(std::size_t layer, const Block& block, const Ids& ids, Ids& 
   }
 }
 
-/// Splits the workers' records, sorts them by (layer, destination) and returns the lines.
+/// Splits the workers' records, sorts them by (layer, destination) and returns the lines. Samples
+/// are functions of node, layer and step, so a destination that several workers have drawn has
+/// equal records; one of them stays.
 std::string lines_of(std::uint64_t step, const std::vector<std::vector<std::byte>>& workers) {
   std::vector<Ids> all;
   for (const std::vector<std::byte>& bytes : workers) {
@@ -57,6 +59,7 @@ std::string lines_of(std::uint64_t step, const std::vector<std::vector<std::byte
     }
   }
   std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
   std::string text;
   for (const Ids& record : all) {
     text +=
@@ -69,10 +72,9 @@ std::string lines_of(std::uint64_t step, const std::vector<std::vector<std::byte
 
 }  // namespace
 
-BlockDump::BlockDump(const std::filesystem::path& path, const Shard& shard,
-                     Communicator& communicator)
-    : path_(path), shard_(shard), communicator_(communicator) {
-  if (communicator.rank() != 0) return;
+BlockDump::BlockDump(const std::filesystem::path& path, const Shard& shard, const Context& context)
+    : path_(path), shard_(shard), context_(context) {
+  if (context.communicator.rank() != 0) return;
   draft_ = path;
   draft_.replace_filename("." + path.filename().string());
   file_.open(draft_, std::ios::trunc);
@@ -90,11 +92,11 @@ BlockDump::~BlockDump() {
 void BlockDump::write(std::uint64_t step, const MiniBatch& batch) {
   Ids records;
   for (std::size_t l = 0; l < batch.layers.size(); ++l) {
-    const Ids ids = source_ids(batch.layers[l], batch.nodes.span(), shard_, communicator_);
+    const Ids ids = source_ids(batch.layers[l], batch.nodes.span(), shard_, context_.owners);
     append_records(l + 1, batch.layers[l].block, ids, records);
   }
-  const auto gathered = communicator_.gather_v(std::as_bytes(std::span(records)), 0);
-  if (communicator_.rank() != 0) return;
+  const auto gathered = context_.communicator.gather_v(std::as_bytes(std::span(records)), 0);
+  if (context_.communicator.rank() != 0) return;
   file_ << lines_of(step, gathered) << std::flush;
   if (!file_) throw SystemError("cannot write " + path_.string(), "check free space");
 }

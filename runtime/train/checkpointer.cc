@@ -31,11 +31,6 @@ std::vector<OptimizerVector> vectors_of(OptimizerState& optimizer) {
   return vectors;
 }
 
-std::span<std::byte> bytes_of(MatrixView flat) {
-  return {static_cast<std::byte*>(flat.data),
-          static_cast<std::size_t>(flat.cols) * size_of(flat.dtype)};
-}
-
 Json to_json(const LoopState& state) {
   return {{"evaluated", state.evaluated},
           {"early_stopping",
@@ -110,11 +105,12 @@ void Checkpointer::save(const LoopState& state, Recorder* recorder) {
 }
 
 void Checkpointer::require_agreement(const LoopState& state) {
-  context_.stream.synchronize();
   Sha256 hash;
   hash.add(state.step);
-  hash.add(bytes_of(parameters_.values()));
-  for (const OptimizerVector& vector : vectors_of(optimizer_)) hash.add(bytes_of(vector.values));
+  hash.add(parameters_.read(parameters_.values()));
+  for (const OptimizerVector& vector : vectors_of(optimizer_)) {
+    hash.add(parameters_.read(vector.values));
+  }
   const std::vector<Sha256Digest> digests = context_.communicator.all_gather_value(hash.digest());
   for (std::size_t rank = 1; rank < digests.size(); ++rank) {
     if (digests[rank] == digests.front()) continue;
@@ -129,11 +125,12 @@ void Checkpointer::write(const LoopState& state, Recorder& recorder) {
   RunDirectory& directory = recorder.directory();
   directory.flush_events();
   CheckpointWriter writer(step_checkpoint_directory(directory.checkpoints(), state.step));
-  writer.add(kModel, tensors_of(parameters_, parameters_.values()));
+  writer.add(kModel, tensors_of(parameters_, parameters_.values()).list);
+  std::vector<HostTensors> vectors;  // own what `moments` refer to
   std::vector<std::pair<std::string, Tensor>> moments;
   for (const OptimizerVector& vector : vectors_of(optimizer_)) {
-    const auto tensors = tensors_of(parameters_, vector.values, vector.prefix);
-    moments.insert(moments.end(), tensors.begin(), tensors.end());
+    vectors.push_back(tensors_of(parameters_, vector.values, vector.prefix));
+    moments.insert(moments.end(), vectors.back().list.begin(), vectors.back().list.end());
   }
   writer.add(kOptimizer, moments);
   recorder.add_best_weights(writer);
@@ -170,9 +167,9 @@ LoopState Checkpointer::restore(const std::optional<Checkpoint>& checkpoint) {
   communicator.broadcast(std::as_writable_bytes(std::span(&state, 1)), 0);
   if (state.step == 0) return state;
   communicator.broadcast(std::as_writable_bytes(std::span(&optimizer_.steps, 1)), 0);
-  communicator.broadcast(bytes_of(parameters_.values()), 0);
+  broadcast_from_first(parameters_, parameters_.values(), communicator);
   for (const OptimizerVector& vector : vectors_of(optimizer_)) {
-    communicator.broadcast(bytes_of(vector.values), 0);
+    broadcast_from_first(parameters_, vector.values, communicator);
   }
   last_step_ = state.step;
   return state;

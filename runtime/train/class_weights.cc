@@ -92,12 +92,12 @@ std::vector<double> balanced_weights(Task task, std::span<const std::uint64_t> c
 }
 
 std::vector<double> class_weights(const std::string& choice, const Shard& shard,
-                                  Communicator& communicator) {
+                                  const Context& context) {
   if (choice == kNone) return {};
-  if (choice == kBalanced) return count_and_balance(shard, communicator);
+  if (choice == kBalanced) return count_and_balance(shard, context.owners);
   std::vector<double> weights(shard.num_classes());
-  if (communicator.rank() == 0) weights = read_weights(choice, shard.num_classes());
-  communicator.broadcast(std::as_writable_bytes(std::span(weights)), 0);
+  if (context.communicator.rank() == 0) weights = read_weights(choice, shard.num_classes());
+  context.communicator.broadcast(std::as_writable_bytes(std::span(weights)), 0);
   return weights;
 }
 

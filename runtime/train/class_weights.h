@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.h"
 #include "graph/shard.h"
+#include "runtime/nn/context.h"
 
 namespace gsplit {
 
@@ -27,6 +27,6 @@ std::vector<double> balanced_weights(Task task, std::span<const std::uint64_t> c
 /// nodes of all workers; else a .npy of (num_classes) f4 or f8, finite and not negative, which rank
 /// 0 reads. Collective. Throws UsageError on rank 0.
 std::vector<double> class_weights(const std::string& choice, const Shard& shard,
-                                  Communicator& communicator);
+                                  const Context& context);
 
 }  // namespace gsplit

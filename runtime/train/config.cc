@@ -76,6 +76,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("residual", config.residual);
     read("normalize-features", config.normalize_features);
     read("input-dropout", config.input_dropout);
+    read("read-ahead", config.read_ahead);
     read("edge-weights", config.edge_weights);
     read("batch-size", config.batch_size);
     read("epochs", config.epochs);
@@ -94,8 +95,11 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("early-stop", config.early_stop);
     read("init-from", init_from);
     read("seed", config.seed);
+    read("mode", config.mode);
+    read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
+    read("spmm", config.spmm);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
     read("checkpoint-minutes", config.checkpoint_minutes);
@@ -134,6 +138,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("residual", config.residual);
   entry("normalize-features", config.normalize_features);
   entry("input-dropout", config.input_dropout);
+  entry("read-ahead", config.read_ahead);
   entry("edge-weights", config.edge_weights);
   entry("batch-size", config.batch_size);
   entry("epochs", config.epochs);
@@ -152,8 +157,11 @@ std::string to_yaml(const TrainConfig& config) {
   entry("early-stop", config.early_stop);
   if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);
+  entry("mode", config.mode);
+  entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));
+  entry("spmm", config.spmm);
   entry("workers", config.workers);
   entry("threads", config.threads);
   entry("eval-every", config.eval_every);

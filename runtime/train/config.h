@@ -32,7 +32,10 @@ struct TrainConfig {
   bool residual = false;
   std::string normalize_features = "none";  ///< none or row
   double input_dropout = 0;                 ///< of input rows
-  std::string edge_weights = "auto";        ///< auto: where model and dataset have them; or none
+  /// auto: where the features of all workers are more than half of the available memory; or always,
+  /// never
+  std::string read_ahead = "auto";
+  std::string edge_weights = "auto";  ///< auto: where model and dataset have them; or none
 
   std::uint32_t batch_size = 1024;  ///< seeds of one step over all workers
   std::uint32_t epochs = 10;
@@ -53,8 +56,13 @@ struct TrainConfig {
   std::string class_weights = "none";
   std::uint64_t seed = 0;
 
+  /// split: every node has one owner; data: each worker has the whole graph and a slice of the
+  /// batch
+  std::string mode = "split";
+  std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
+  std::string spmm = "own";                  ///< who aggregates on GPUs: own or cusparse
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
   std::uint32_t eval_every = 1;              ///< epochs; 0: only once at the end
@@ -69,6 +77,7 @@ struct TrainConfig {
   bool uses_edge_weights() const {
     return edge_weights == "auto" && (model == "sage" || model == "gcn");
   }
+  bool data_parallel() const { return mode == "data"; }
   /// Fanouts as the sampler takes them: input layer first.
   std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }
 };

@@ -24,7 +24,8 @@ std::uint64_t matrix_bytes(std::int64_t rows, std::int64_t cols, DType dtype) {
   return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols) * size_of(dtype);
 }
 
-/// Full-neighbour evaluation holds the input and the output of one layer; features are mapped.
+/// Full-neighbour evaluation holds the input and the output of one layer, in files where they do
+/// not fit the memory; features are mapped.
 std::uint64_t evaluation_bytes(Model& model, std::size_t nodes, DType dtype) {
   std::uint64_t largest = 0;
   for (std::size_t l = 0; l < model.num_layers(); ++l) {
@@ -49,6 +50,16 @@ std::string expected_shuffle(const std::filesystem::path& partition) {
     return "unknown";
   }
   return fmt::format("{:.0f} rows", json["shuffle_rows"].get<double>());
+}
+
+std::string plan_line(const TrainConfig& config, const Partition& partition, std::size_t workers) {
+  const std::string fanout = format_fanout(config.fanout);
+  if (config.data_parallel()) {
+    return fmt::format("plan: mode data, {} workers, each with the whole graph, fanout {}", workers,
+                       fanout);
+  }
+  return fmt::format("plan: mode split, route pull, {} workers, partition by {}, fanout {}",
+                     workers, partition.info().method, fanout);
 }
 
 }  // namespace
@@ -100,8 +111,7 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
                    std::span<const WorkerEstimate> workers, const Log& log) {
   log.info(fmt::format("dry run: {} steps, {} an epoch, batch {}", facts.total_steps,
                        facts.steps_per_epoch, config.batch_size));
-  log.info(fmt::format("plan: mode split, route pull, {} workers, partition by {}, fanout {}",
-                       workers.size(), partition.info().method, format_fanout(config.fanout)));
+  log.info(plan_line(config, partition, workers.size()));
   std::uint64_t received = 0;
   for (std::size_t p = 0; p < workers.size(); ++p) {
     const WorkerEstimate& worker = workers[p];
@@ -113,6 +123,10 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
         mebibytes(worker.batch_bytes), mebibytes(worker.evaluation_bytes),
         mebibytes(worker.shard_bytes), worker.edges / worker.batches,
         worker.input_rows / worker.batches));
+  }
+  if (config.data_parallel()) {
+    log.info("expected shuffle: none");
+    return;
   }
   const std::uint64_t batches = workers.front().batches;
   log.info(fmt::format("expected shuffle: {} a step by quality.json, {} in the {} sampled",

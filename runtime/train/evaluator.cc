@@ -4,6 +4,9 @@
 #include <numeric>
 #include <utility>
 
+#include "runtime/nn/shuffle.h"
+#include "sampler/device_batch.h"
+
 namespace gsplit {
 namespace {
 
@@ -35,18 +38,53 @@ std::vector<LocalId> all_nodes(const Shard& shard) {
   return nodes;
 }
 
-/// Calls body(begin, piece) for each piece of `nodes`. Every worker takes part in every exchange
-/// inside, so one that has no piece left goes on with empty ones.
-template <class Body>
-void for_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
-                Communicator& communicator, Body&& body) {
+MatrixView rows_between(const MatrixView& rows, std::size_t begin, std::size_t end) {
+  return rows.slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
+}
+
+/// Calls compute(piece, its rows of output) for each piece of own `nodes`. Every worker takes part
+/// in every exchange inside, so one that has no piece left goes on with empty ones.
+template <class Compute>
+void for_own_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
+                    MatrixView output, Communicator& communicator, Compute&& compute) {
   const std::vector<std::uint64_t> pieces =
       communicator.all_gather_value(std::uint64_t{ends.size()});
   std::size_t begin = 0;
   for (std::size_t i = 0; i < *std::max_element(pieces.begin(), pieces.end()); ++i) {
     const std::size_t end = i < ends.size() ? ends[i] : nodes.size();
-    body(begin, nodes.subspan(begin, end - begin));
+    compute(nodes.subspan(begin, end - begin), rows_between(output, begin, end));
     begin = end;
+  }
+}
+
+/// The same where every worker has the whole graph and the same `nodes`: of each round of pieces a
+/// worker computes one and gets the rows of the others.
+template <class Compute>
+void for_shared_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
+                       MatrixView output, Context& context, Compute&& compute) {
+  const auto workers = static_cast<std::size_t>(context.communicator.size());
+  const auto rank = static_cast<std::size_t>(context.communicator.rank());
+  std::size_t begin = 0;
+  for (std::size_t first = 0; first < ends.size(); first += workers) {
+    std::vector<std::size_t> bounds{begin};
+    for (std::size_t i = first; i < first + workers; ++i) {
+      bounds.push_back(i < ends.size() ? ends[i] : nodes.size());
+    }
+    compute(nodes.subspan(bounds[rank], bounds[rank + 1] - bounds[rank]),
+            rows_between(output, bounds[rank], bounds[rank + 1]));
+    share_rows(bounds, output, context);
+    begin = bounds.back();
+  }
+}
+
+/// One of the two, as nodes are divided.
+template <class Compute>
+void for_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
+                MatrixView output, Context& context, Compute&& compute) {
+  if (context.divides_nodes()) {
+    for_own_pieces(nodes, ends, output, context.communicator, compute);
+  } else {
+    for_shared_pieces(nodes, ends, output, context, compute);
   }
 }
 
@@ -66,10 +104,6 @@ std::vector<RowIndex> rows_of(std::span<const LocalId> split, std::span<const Lo
   return rows;
 }
 
-std::span<const RowIndex> as_rows(std::span<const LocalId> nodes) {
-  return {reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size()};
-}
-
 }  // namespace
 
 Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputRows& input,
@@ -80,7 +114,8 @@ Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputR
       model_(model),
       sampler_(sampler),
       context_(context),
-      loss_(shard, {}, context) {}
+      loss_(shard, {}, context),
+      layer_memory_(context.memory(), {.local_workers = options.local_workers}) {}
 
 Matrix Evaluator::embeddings() {
   GSPLIT_CHECK(model_.num_layers() >= 2);
@@ -88,7 +123,7 @@ Matrix Evaluator::embeddings() {
   const std::vector<LocalId> everyone = all_nodes(shard_);
   Matrix hidden;
   for (std::size_t l = 0; l + 1 < model_.num_layers(); ++l) {
-    hidden = infer_layer(l, hidden, everyone);
+    hidden = infer_layer(l, hidden, everyone, layer_memory_);
   }
   return hidden;
 }
@@ -99,18 +134,16 @@ Matrix Evaluator::logits(std::span<const LocalId> nodes) {
 
 Matrix Evaluator::logits(std::span<const LocalId> nodes, const Matrix& embeddings) {
   const PhaseScope phase(context_.progress, Phase::kEvaluation);
-  return infer_layer(model_.num_layers() - 1, embeddings, nodes);
+  return infer_layer(model_.num_layers() - 1, embeddings, nodes, context_.memory());
 }
 
 Matrix Evaluator::infer_layer(std::size_t layer, const Matrix& input,
-                              std::span<const LocalId> nodes) {
-  Matrix output(context_.memory(), model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
+                              std::span<const LocalId> nodes, Memory& memory) {
+  Matrix output(memory, model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
                 model_.conv(layer).out_width());
-  for_pieces(nodes, chunk_ends(nodes, shard_.topology()), context_.communicator,
-             [&](std::size_t begin, std::span<const LocalId> piece) {
-               infer_chunk(layer, input, piece,
-                           output.view().slice(static_cast<std::int64_t>(begin),
-                                               static_cast<std::int64_t>(piece.size())));
+  for_pieces(nodes, chunk_ends(nodes, shard_.topology()), output.view(), context_,
+             [&](std::span<const LocalId> piece, MatrixView rows) {
+               infer_chunk(layer, input, piece, rows);
              });
   return output;
 }
@@ -119,21 +152,23 @@ void Evaluator::infer_chunk(std::size_t layer, const Matrix& input, std::span<co
                             MatrixView output) {
   const MiniBatch batch =
       sampler_.sample(nodes, {.fanouts = {kFullFanout}, .for_backward = false}, context_.stream);
-  const SampledLayer& sampled = batch.layers.front();
+  const DeviceBatch on_device(batch, context_.memory(), context_.stream);
+  const SampledLayer& sampled = on_device.get().layers.front();
   Matrix sources(context_.memory(), model_.options().dtype, sampled.block.num_sources(),
                  layer == 0 ? input_.width() : input.cols());
   const MatrixView own = sources.view().slice(0, sampled.block.num_own);
   if (layer == 0) {
     input_.load(batch.nodes.span(), own);
   } else {
-    context_.backend.sparse().gather_rows({input.view(), as_rows(batch.nodes.span()), own},
-                                          context_.stream);
+    context_.backend.sparse().gather_rows(
+        {input.view(), as_rows(on_device.get().nodes.span()), own}, context_.stream);
   }
-  const std::vector<OriginalId> ids = original_ids_of(batch, shard_);
+  const std::vector<OriginalId> host_ids = original_ids_of(batch, shard_);
+  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
   model_.infer_layer(layer,
                      {.sampled = sampled,
-                      .nodes = batch.nodes.span(),
-                      .original_ids = ids,
+                      .nodes = on_device.get().nodes.span(),
+                      .original_ids = ids.span(),
                       .key = {},
                       .training = false},
                      std::move(sources), output, context_);
@@ -147,11 +182,8 @@ Matrix Evaluator::sampled_logits(std::span<const LocalId> nodes) {
   for (std::size_t begin = 0; begin < nodes.size(); begin += kSampledNodesPerBatch) {
     ends.push_back(std::min(begin + kSampledNodesPerBatch, nodes.size()));
   }
-  for_pieces(nodes, ends, context_.communicator,
-             [&](std::size_t begin, std::span<const LocalId> piece) {
-               sampled_batch(piece, output.view().slice(static_cast<std::int64_t>(begin),
-                                                        static_cast<std::int64_t>(piece.size())));
-             });
+  for_pieces(nodes, ends, output.view(), context_,
+             [&](std::span<const LocalId> piece, MatrixView rows) { sampled_batch(piece, rows); });
   return output;
 }
 
@@ -163,12 +195,15 @@ void Evaluator::sampled_batch(std::span<const LocalId> nodes, MatrixView output)
                        .key = key,
                        .for_backward = false},
                       context_.stream);
+  const DeviceBatch on_device(batch, context_.memory(), context_.stream);
   const Block& block = batch.layers.front().block;
   Matrix input(context_.memory(), model_.options().dtype, block.num_sources(), input_.width());
   input_.load(batch.nodes.span(), input.view().slice(0, block.num_own));
-  const std::vector<OriginalId> ids = original_ids_of(batch, shard_);
+  const std::vector<OriginalId> host_ids = original_ids_of(batch, shard_);
+  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
   ForwardState state;
-  const Matrix logits = model_.forward({batch, ids, key, false}, std::move(input), state, context_);
+  const Matrix logits =
+      model_.forward({on_device.get(), ids.span(), key, false}, std::move(input), state, context_);
   context_.memory().copy(output.data, logits.view().data, logits.bytes(), context_.stream);
 }
 
@@ -190,8 +225,10 @@ std::vector<Score> Evaluator::scores(const std::vector<std::span<const LocalId>>
   for (std::span<const LocalId> split : splits) {
     Matrix part(context_.memory(), result.dtype(), static_cast<std::int64_t>(split.size()),
                 result.cols());
-    const std::vector<RowIndex> rows = rows_of(split, nodes);
-    context_.backend.sparse().gather_rows({result.view(), rows, part.view()}, context_.stream);
+    const std::vector<RowIndex> host_rows = rows_of(split, nodes);
+    const DeviceArray<RowIndex> rows = context_.to_device(host_rows);
+    context_.backend.sparse().gather_rows({result.view(), rows.span(), part.view()},
+                                          context_.stream);
     scores.push_back(score(split, part.view()));
   }
   return scores;
@@ -201,7 +238,7 @@ Score Evaluator::score(std::span<const LocalId> nodes, ConstMatrixView logits) {
   const LossSums own = loss_.sums(nodes, logits);
   Score total;
   for (const Score& worker :
-       context_.communicator.all_gather_value(Score{nodes.size(), own.predictions, own.loss})) {
+       context_.owners.all_gather_value(Score{nodes.size(), own.predictions, own.loss})) {
     total.nodes += worker.nodes;
     total.predictions += worker.predictions;
     total.loss_sum += worker.loss_sum;

@@ -1,5 +1,6 @@
 // Full-neighbour inference, layer by layer over all own nodes, distributed by the same ownership as
 // training: no sampling error, every node computed once per layer (as PyG's and DGL's `inference`).
+// Where every worker has the whole graph, they share the nodes of a layer and exchange their rows.
 // Or, with --eval-fanout, by mini-batches of sampled neighbours.
 #pragma once
 
@@ -10,6 +11,7 @@
 #include "graph/shard.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/input_rows.h"
+#include "runtime/train/layer_memory.h"
 #include "runtime/train/task_loss.h"
 #include "sampler/split_sampler.h"
 
@@ -33,9 +35,11 @@ struct Scores {
 struct EvaluatorOptions {
   std::vector<std::int32_t> fanout;  ///< nearest the seeds first; empty: all neighbours
   std::uint64_t seed = 0;            ///< of the draws; every evaluation draws the same
+  int local_workers = 1;             ///< of this host, among whom its memory is divided
 };
 
-/// Every public function is collective.
+/// Every public function is collective. Own nodes are all nodes where every worker has the whole
+/// graph.
 class Evaluator {
  public:
   /// All references must outlive the evaluator.
@@ -43,7 +47,7 @@ class Evaluator {
             SplitSampler& sampler, Context& context);
 
   /// Full-neighbour outputs of the last hidden layer, of all own nodes by LocalId: (nodes, hidden).
-  /// REQUIRES: the model has two layers or more.
+  /// REQUIRES: the model has two layers or more; the matrix does not outlive the evaluator.
   Matrix embeddings();
   /// Full-neighbour logits of `nodes` (own, distinct), in their order: (nodes, classes).
   Matrix logits(std::span<const LocalId> nodes);
@@ -54,7 +58,9 @@ class Evaluator {
   Scores scores();
 
  private:
-  Matrix infer_layer(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes);
+  /// The output of one layer for `nodes`, in `memory`.
+  Matrix infer_layer(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
+                     Memory& memory);
   void infer_chunk(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
                    MatrixView output);
   Matrix sampled_logits(std::span<const LocalId> nodes);
@@ -68,6 +74,7 @@ class Evaluator {
   SplitSampler& sampler_;
   Context& context_;
   TaskLoss loss_;  // without class weights
+  LayerMemory layer_memory_;
 };
 
 }  // namespace gsplit

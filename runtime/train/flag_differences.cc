@@ -33,11 +33,22 @@ std::vector<FlagDifference> differences(const std::string& before, const std::st
 }  // namespace
 
 std::vector<FlagDifference> resume_differences(const TrainConfig& before, const TrainConfig& now) {
-  static const Names may_change{"dataset",           "epochs",      "max-steps",
-                                "workers",           "threads",     "partition",
-                                "eval-every",        "eval-fanout", "early-stop",
-                                "deadline",          "keep",        "checkpoint-every-steps",
-                                "checkpoint-minutes"};
+  static const Names may_change{"dataset",
+                                "epochs",
+                                "max-steps",
+                                "workers",
+                                "threads",
+                                "partition",
+                                "device",
+                                "eval-every",
+                                "eval-fanout",
+                                "early-stop",
+                                "deadline",
+                                "keep",
+                                "checkpoint-every-steps",
+                                "checkpoint-minutes",
+                                "read-ahead",
+                                "spmm"};
   return differences(to_yaml(before), to_yaml(now), may_change);
 }
 

@@ -17,7 +17,8 @@ struct FlagDifference {
 
 /// The flags that change what a run computes and differ. Those that may change on --resume are left
 /// out: where the data lies (its fingerprint is compared elsewhere), how long the run goes on, how
-/// many workers and threads it has, evaluation, early stopping, checkpoints.
+/// many workers and threads it has, on which device it computes, evaluation, early stopping,
+/// checkpoints.
 std::vector<FlagDifference> resume_differences(const TrainConfig& before, const TrainConfig& now);
 
 /// All flags that the ranks of a job must share, as text for another rank to compare.

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <vector>
 
+#include "comm/host_route.h"
 #include "comm/world.h"
 #include "graph/dataset.h"
 #include "graph/npy.h"
@@ -110,12 +111,13 @@ void for_each_shard(const TrainedModel& model, const InferenceSource& source, Bo
     const auto backend = make_cpu_backend(threads);
     const auto stream = backend->memory().create_stream();
     Progress progress;
-    Context context{*backend, *stream, communicator, progress, {}};
+    HostRoute row_traffic(communicator, *backend);
+    Context context{*backend, *backend, *stream, communicator, row_traffic, progress, {}};
     Trainer trainer(model.training, shard, model.partition.info().bounds,
                     static_cast<std::int64_t>(model.partition.info().num_classes), context);
     load_weights(model.weights, trainer.model().parameters());
-    Evaluator evaluator({}, shard, trainer.input_rows(), trainer.model(), trainer.sampler(),
-                        context);
+    Evaluator evaluator({.local_workers = source.workers}, shard, trainer.input_rows(),
+                        trainer.model(), trainer.sampler(), context);
     body(shard, evaluator, communicator.rank());
   });
 }

@@ -206,7 +206,7 @@ void Recorder::keep_best(std::uint32_t epoch, const Scores& scores, ParameterSet
   }
   best_ = {scores, epoch, steps_done_};
   CheckpointWriter writer(directory_.checkpoints() / "best");
-  writer.add("model.safetensors", tensors_of(parameters, parameters.values()));
+  writer.add("model.safetensors", tensors_of(parameters, parameters.values()).list);
   writer.commit(best_manifest());
 }
 
@@ -272,7 +272,7 @@ void Recorder::finish(const RunEnd& end, const std::optional<Scores>& scores,
                       ParameterSet& parameters) {
   if (scores) keep_best(epochs_done_, *scores, parameters);
   CheckpointWriter writer(directory_.checkpoints() / "final");
-  writer.add("model.safetensors", tensors_of(parameters, parameters.values()));
+  writer.add("model.safetensors", tensors_of(parameters, parameters.values()).list);
   writer.commit({.step = steps_done_,
                  .epoch = epochs_done_,
                  .config = to_yaml(config_),

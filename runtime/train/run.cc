@@ -1,10 +1,12 @@
 #include "runtime/train/run.h"
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <optional>
 
 #include "comm/world.h"
+#include "runtime/train/device.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/seeds.h"
 #include "runtime/train/supervisor.h"
@@ -57,25 +59,55 @@ class LimitedMpiWorld {
   std::optional<MpiWorld> world_;
 };
 
-ExitCode run_under_launcher(const TrainConfig& config, const Log& log) {
-  Supervisor supervisor({.rank = launcher_rank(), .host = host_name(), .deadline = config.deadline},
+/// All ranks settle alike. Of a refusal, which all find, rank 0 tells the user; the others wait for
+/// it to leave.
+void settle_with_all(TrainConfig& config, MpiWorld& world, const Log& log) {
+  Communicator& communicator = world.communicator();
+  const WorkerPlace place{world.local_rank(), world.local_size()};
+  try {
+    settle_device(config, gather_refusals(config, place, communicator), log);
+  } catch (const CommunicationError& error) {
+    if (error.told_by_peer()) throw UsageError("");
+    throw;
+  } catch (const UsageError&) {
+    if (communicator.rank() == 0) throw;
+    try {
+      communicator.barrier();
+    } catch (const CommunicationError&) {
+    }
+    throw UsageError("");
+  }
+}
+
+ExitCode run_under_launcher(const TrainConfig& given, const Log& log) {
+  Supervisor supervisor({.rank = launcher_rank(), .host = host_name(), .deadline = given.deadline},
                         log);
-  LimitedMpiWorld world(config.deadline, supervisor);
+  LimitedMpiWorld world(given.deadline, supervisor);
   Communicator& communicator = (*world).communicator();
-  const int local_workers = (*world).local_size();
+  TrainConfig config = given;
+  settle_with_all(config, *world, log);
+  const WorkerPlace place{(*world).local_rank(), (*world).local_size()};
   world.code = run_all(config, communicator.rank() == 0, log, [&](const TrainConfig& one) {
-    return Worker(one, communicator, local_workers, supervisor, log).run();
+    return Worker(one, communicator, place, supervisor, log).run();
   });
   return world.code;
 }
 
-ExitCode run_rank_threads(const TrainConfig& config, const Log& log) {
+/// One worker per GPU, or per NUMA node, where the number is not given.
+int num_rank_threads(const TrainConfig& config) {
+  if (config.workers > 0) return config.workers;
+  return config.device == "cuda" ? num_gpus() : num_numa_nodes();
+}
+
+ExitCode run_rank_threads(const TrainConfig& given, const Log& log) {
+  TrainConfig config = given;
+  settle_device(config, {why_not_cuda(config, std::max(config.workers, 1))}, log);
   Supervisor supervisor({.rank = {}, .host = host_name(), .deadline = config.deadline}, log);
   return run_all(config, true, log, [&](const TrainConfig& one) {
-    const int workers = one.workers > 0 ? one.workers : num_numa_nodes();
+    const int workers = num_rank_threads(one);
     std::atomic<ExitCode> code{ExitCode::kDone};
     run_local_ranks(workers, one.deadline, [&](Communicator& communicator) {
-      code = Worker(one, communicator, workers, supervisor, log).run();
+      code = Worker(one, communicator, {communicator.rank(), workers}, supervisor, log).run();
     });
     return code.load();
   });

@@ -5,7 +5,10 @@
 namespace gsplit {
 
 TaskLoss::TaskLoss(const Shard& shard, std::vector<double> class_weights, Context& context)
-    : shard_(shard), class_weights_(std::move(class_weights)), context_(context) {}
+    : shard_(shard),
+      class_weights_(std::move(class_weights)),
+      device_class_weights_(context.to_device(class_weights_)),
+      context_(context) {}
 
 bool TaskLoss::weighs_nodes() const {
   return shard_.task() == Task::kMultiClass && !class_weights_.empty();
@@ -29,20 +32,22 @@ LossSums TaskLoss::sums(std::span<const LocalId> nodes, ConstMatrixView logits, 
                         MatrixView gradient) const {
   DenseOps& dense = context_.backend.dense();
   if (shard_.task() == Task::kMultiLabel) {
-    const std::vector<std::uint8_t> labels = label_rows_of(nodes);
+    const std::vector<std::uint8_t> rows = label_rows_of(nodes);
+    const DeviceArray<std::uint8_t> labels = context_.to_device(rows);
     return dense.binary_cross_entropy({.logits = logits,
-                                       .labels = labels,
-                                       .positive_weights = class_weights_,
+                                       .labels = labels.span(),
+                                       .positive_weights = device_class_weights_.span(),
                                        .scale = scale,
                                        .gradient = gradient},
                                       context_.stream);
   }
-  const std::vector<std::int32_t> labels = classes_of(nodes);
+  const std::vector<std::int32_t> classes = classes_of(nodes);
+  const DeviceArray<std::int32_t> labels = context_.to_device(classes);
   return dense.cross_entropy({.logits = logits,
-                              .labels = labels,
+                              .labels = labels.span(),
                               .scale = scale,
                               .gradient = gradient,
-                              .class_weights = class_weights_},
+                              .class_weights = device_class_weights_.span()},
                              context_.stream);
 }
 

@@ -14,6 +14,8 @@ class TaskLoss {
  public:
   /// `class_weights`: (num_classes), or empty. The references must outlive the loss.
   TaskLoss(const Shard& shard, std::vector<double> class_weights, Context& context);
+  TaskLoss(const TaskLoss&) = delete;
+  TaskLoss& operator=(const TaskLoss&) = delete;
 
   /// Whether the denominator of the mean depends on which labels the nodes have.
   bool weighs_nodes() const;
@@ -34,6 +36,7 @@ class TaskLoss {
 
   const Shard& shard_;
   std::vector<double> class_weights_;
+  DeviceArray<double> device_class_weights_;
   Context& context_;
 };
 

@@ -33,6 +33,12 @@ TopologyView topology_of(const TrainConfig& config, const Shard& shard) {
   return topology;
 }
 
+/// Nothing for the models that do not read them.
+GcnScales scales_of(const TrainConfig& config, const Shard& shard, Context& context) {
+  if (config.model != "gcn") return {};
+  return gcn_scales(topology_of(config, shard), shard.range(), context.memory(), context.stream);
+}
+
 /// Whose row is row i of the batch.
 std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard) {
   std::vector<OriginalId> ids;
@@ -48,13 +54,12 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std:
     : config_(config),
       shard_(shard),
       context_(context),
-      sampler_(topology_of(config, shard), std::move(bounds), context.backend,
-               context.communicator),
+      sampler_(topology_of(config, shard), std::move(bounds), context.host, context.owners),
       input_rows_(config, shard, context),
-      degrees_(count_degrees(topology_of(config, shard), shard.range())),
-      model_(model_options(config, shard, num_classes), degrees_, context.backend, context.stream),
+      scales_(scales_of(config, shard, context)),
+      model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
-      loss_(shard, class_weights(config.class_weights, shard, context.communicator), context) {}
+      loss_(shard, class_weights(config.class_weights, shard, context), context) {}
 
 DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
@@ -79,12 +84,14 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
     const Stopwatch watch(report.sample_s);
     sample(plan);
   }
-  const std::vector<OriginalId> ids = original_ids_of(batch_, shard_);
-  Matrix input = load_input(ids, key, report);
+  const std::vector<OriginalId> host_ids = original_ids_of(batch_, shard_);
+  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
+  const DeviceBatch batch(batch_, context_.memory(), context_.stream);
+  Matrix input = load_input(ids.span(), key, report);
   {
     const PhaseScope phase(context_.progress, Phase::kCompute);
     const Stopwatch watch(report.compute_s);
-    const ModelBatch model_batch{batch_, ids, key};
+    const ModelBatch model_batch{batch.get(), ids.span(), key};
     ForwardState state;
     const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
@@ -149,10 +156,9 @@ void Trainer::reduce_gradients(StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kAllReduce);
   const Stopwatch watch(report.comm_s);
   const MatrixView gradients = model_.parameters().gradients();
-  context_.stream.synchronize();
-  const std::uint64_t before = context_.communicator.bytes_sent();
-  context_.communicator.all_reduce_sum(gradients);
-  report.allreduce_bytes = context_.communicator.bytes_sent() - before;
+  const std::uint64_t before = context_.row_traffic.bytes_sent();
+  context_.row_traffic.all_reduce_sum(gradients, context_.stream);
+  report.allreduce_bytes = context_.row_traffic.bytes_sent() - before;
 }
 
 }  // namespace gsplit

@@ -13,6 +13,7 @@
 #include "runtime/train/optimizer.h"
 #include "runtime/train/step_report.h"
 #include "runtime/train/task_loss.h"
+#include "sampler/device_batch.h"
 #include "sampler/split_sampler.h"
 
 namespace gsplit {
@@ -39,6 +40,7 @@ class Trainer {
 
  private:
   DrawKey draw_key(const StepPlan& plan) const;
+  /// `ids`: in device memory.
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.
@@ -52,7 +54,7 @@ class Trainer {
   Context& context_;
   SplitSampler sampler_;
   InputRows input_rows_;
-  NodeDegrees degrees_;
+  GcnScales scales_;
   Model model_;
   Optimizer optimizer_;
   TaskLoss loss_;

@@ -7,21 +7,32 @@
 #include <utility>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "runtime/nn/parameters.h"
 #include "runtime/train/safetensors.h"
 
 namespace gsplit {
 
-/// The tensors of `flat`, (1, n) in the layout of `parameters`, named `prefix` + the parameter's
-/// name. They borrow its memory.
-std::vector<std::pair<std::string, Tensor>> tensors_of(const ParameterSet& parameters,
-                                                       MatrixView flat,
-                                                       const std::string& prefix = "");
+/// Tensors by name, and the host's copy of the data that they refer to.
+struct HostTensors {
+  std::vector<std::byte> data;
+  std::vector<std::pair<std::string, Tensor>> list;
+};
 
-/// Copies the tensors of those names into `flat`. UsageError where one is missing or of another
-/// shape, or neither fp32 nor fp64.
+/// The tensors of `flat`, (1, n) in the layout of `parameters` in device memory, named `prefix` +
+/// the parameter's name.
+HostTensors tensors_of(const ParameterSet& parameters, MatrixView flat,
+                       const std::string& prefix = "");
+
+/// Copies the tensors of those names into `flat`, in device memory. UsageError where one is missing
+/// or of another shape, or neither fp32 nor fp64.
 void load_tensors(const SafetensorsFile& file, const ParameterSet& parameters, MatrixView flat,
                   const std::string& prefix = "");
+
+/// Gives every worker what rank 0 has in `flat`, (1, n) in the layout of `parameters` in device
+/// memory. Collective.
+void broadcast_from_first(const ParameterSet& parameters, MatrixView flat,
+                          Communicator& communicator);
 
 /// Copies the weights of a model.safetensors into `parameters`; errors as load_tensors.
 void load_weights(const std::filesystem::path& file, ParameterSet& parameters);

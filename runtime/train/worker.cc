@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "comm/world.h"
 #include "partition/prepare.h"
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
@@ -28,8 +29,8 @@ struct Meeting {
   LastWord::Handle word;
 };
 
-PrepareOptions prepare_options(const TrainConfig& config, int workers, int threads) {
-  return {.parts = workers,
+PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads) {
+  return {.parts = parts,
           .method = partition_method_from_name(config.partition),
           .fanout = config.fanout,
           .batch_size = config.batch_size,
@@ -37,12 +38,13 @@ PrepareOptions prepare_options(const TrainConfig& config, int workers, int threa
           .threads = threads};
 }
 
-PlannerOptions planner_options(const TrainConfig& config) {
+PlannerOptions planner_options(const TrainConfig& config, int workers) {
   return {.seed = config.seed,
           .batch_size = config.batch_size,
           .epochs = config.epochs,
           .max_steps = config.max_steps,
-          .drop_last = config.drop_last};
+          .drop_last = config.drop_last,
+          .slices = config.data_parallel() ? static_cast<std::uint32_t>(workers) : 0};
 }
 
 LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) {
@@ -82,16 +84,29 @@ bool names_directory(const std::string& partition) {
   return std::filesystem::exists(std::filesystem::path(partition) / "partition.json");
 }
 
+void log_unused_partition(const TrainConfig& config, const Log& log) {
+  if (!config.data_parallel() || config.partition == "auto") return;
+  if (!names_directory(config.partition)) {
+    log.info("mode data: every worker has the whole graph; --partition " + config.partition +
+             " plays no part");
+  }
+}
+
 Partition open_partition(const TrainConfig& config, const Dataset& dataset,
                          const std::string& fingerprint, int workers, int threads, const Log& log) {
+  const int parts = config.data_parallel() ? 1 : workers;
   if (!names_directory(config.partition)) {
-    return prepare_partition(dataset, prepare_options(config, workers, threads), log);
+    return prepare_partition(dataset, prepare_options(config, parts, threads), log);
   }
   Partition partition = Partition::open(config.partition);
-  if (partition.info().num_parts != workers) {
-    throw UsageError("--partition " + config.partition + " has " +
-                         std::to_string(partition.info().num_parts) + " parts for " +
-                         std::to_string(workers) + " workers",
+  if (partition.info().num_parts != parts) {
+    const std::string has = "--partition " + config.partition + " has " +
+                            std::to_string(partition.info().num_parts) + " parts";
+    if (config.data_parallel()) {
+      throw UsageError(has + ", and with --mode data every worker needs the whole graph",
+                       "leave --partition away, or give one of one part");
+    }
+    throw UsageError(has + " for " + std::to_string(workers) + " workers",
                      "start as many workers as parts, or partition again");
   }
   if (partition.info().dataset_fingerprint != fingerprint) {
@@ -104,14 +119,15 @@ Partition open_partition(const TrainConfig& config, const Dataset& dataset,
 
 }  // namespace
 
-Worker::Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
+Worker::Worker(const TrainConfig& config, Communicator& communicator, const WorkerPlace& place,
                Supervisor& supervisor, const Log& log)
     : config_(config),
       communicator_(communicator),
+      local_workers_(place.local_workers),
       supervisor_(supervisor),
       log_(log),
-      backend_(make_cpu_backend(threads_per_worker(config.threads, local_workers))),
-      stream_(backend_->memory().create_stream()),
+      device_(config, place),
+      stream_(device_.compute().memory().create_stream()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
 }
@@ -151,7 +167,10 @@ void Worker::fail(const std::string& message, ExitCode code) {
 
 /// Whoever caused it knows more than we do, so the coordinator has the first word.
 void Worker::fail_missing(const CommunicationError& error) {
-  if (error.peer() < 0) fail(error.what(), error.code());
+  // NCCL cannot tell who is missing; the coordinator can.
+  if (error.peer() < 0 && !(client_ && await_failure(kPatienceForWord))) {
+    fail(error.what(), error.code());
+  }
   if (client_ && !await_failure(kPatienceForWord) && !error.told_by_peer()) {
     client_->report_loss(error.peer(), error.what());
     await_failure(kPatienceForWord);
@@ -200,7 +219,7 @@ void Worker::meet() {
           .rank = communicator_.rank(),
           .world_size = communicator_.size(),
           .host = host_name(),
-          .device = backend_->describe(),
+          .device = device_.compute().describe(),
           .deadline = config_.deadline,
           .stop_reason = [this] { return supervisor_.stop_reason(); },
           .on_failure = [this](const WorkerFailure& failure) { supervisor_.failed(failure); }},
@@ -233,7 +252,7 @@ void Worker::prepare() {
   }
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
-  Planner::check(dataset_.train.nodes.size(), planner_options(config_));
+  Planner::check(dataset_.train.nodes.size(), planner_options(config_, communicator_.size()));
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);
@@ -242,10 +261,11 @@ void Worker::prepare() {
     check_before_partitioning(config_, dataset_);
     find_beginning();
     log_edge_weights(config_, dataset_, log_);
+    log_unused_partition(config_, log_);
     open(log_);
     coordinator_->open(
         {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
-                                   planner_options(config_)),
+                                   planner_options(config_, communicator_.size())),
          fingerprint_});
   }
   job_ = client_->join(GSPLIT_VERSION, fingerprint_);
@@ -266,9 +286,21 @@ void Worker::find_beginning() {
 }
 
 void Worker::build() {
-  shard_ = Shard::open(partition_, communicator_.rank());
+  shard_ = Shard::open(partition_, part());
   lr_schedule_ = lr_schedule(config_, job_);
-  context_.emplace(Context{*backend_, *stream_, communicator_, progress_, {}});
+  row_traffic_ = device_.connect(communicator_, *stream_, config_.deadline,
+                                 [this] { return client_->failure().has_value(); });
+  if (config_.data_parallel()) {
+    alone_ = std::move(make_local_communicators(1, config_.deadline).front());
+  }
+  context_.emplace(Context{device_.compute(),
+                           device_.host(),
+                           *stream_,
+                           communicator_,
+                           *row_traffic_,
+                           progress_,
+                           {},
+                           alone_ ? *alone_ : communicator_});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
@@ -276,14 +308,15 @@ void Worker::build() {
                                                  trainer_->optimizer_state(), *context_);
   restore();
   evaluator_ = std::make_unique<Evaluator>(
-      EvaluatorOptions{.fanout = config_.eval_fanout, .seed = config_.seed}, shard_,
-      trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
+      EvaluatorOptions{
+          .fanout = config_.eval_fanout, .seed = config_.seed, .local_workers = local_workers_},
+      shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
-    dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, communicator_);
+    dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, *context_);
   }
   if (leads() && !config_.dry_run) {
     const RunFacts facts{.world = communicator_.size(),
-                         .device = backend_->describe(),
+                         .device = device_.compute().describe(),
                          .dataset_name = dataset_.name,
                          .dataset_fingerprint = fingerprint_,
                          .task = shard_.task(),
@@ -309,10 +342,7 @@ void Worker::restore() {
 void Worker::load_initial_weights() {
   ParameterSet& parameters = trainer_->model().parameters();
   if (leads()) load_weights(weights_file_of(config_.init_from), parameters);
-  const MatrixView values = parameters.values();
-  communicator_.broadcast({static_cast<std::byte*>(values.data),
-                           static_cast<std::size_t>(values.cols) * size_of(values.dtype)},
-                          0);
+  broadcast_from_first(parameters, parameters.values(), communicator_);
 }
 
 ExitCode Worker::train() {

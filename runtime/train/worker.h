@@ -16,6 +16,7 @@
 #include "runtime/train/block_dump.h"
 #include "runtime/train/checkpointer.h"
 #include "runtime/train/config.h"
+#include "runtime/train/device.h"
 #include "runtime/train/early_stopping.h"
 #include "runtime/train/evaluator.h"
 #include "runtime/train/lr_schedule.h"
@@ -27,8 +28,8 @@ namespace gsplit {
 
 class Worker {
  public:
-  /// `local_workers`: workers of this host. References must outlive the worker.
-  Worker(const TrainConfig& config, Communicator& communicator, int local_workers,
+  /// `config`: with its device settled. References must outlive the worker.
+  Worker(const TrainConfig& config, Communicator& communicator, const WorkerPlace& place,
          Supervisor& supervisor, const Log& log);
   ~Worker();
 
@@ -44,6 +45,8 @@ class Worker {
   void prepare();
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();
+  /// What this worker holds: its part of the graph, or all of it.
+  int part() const { return config_.data_parallel() ? 0 : communicator_.rank(); }
   void build();
   /// Where training begins: the checkpoint's state, --init-from's weights or fresh ones. Files are
   /// read by rank 0 alone.
@@ -72,10 +75,11 @@ class Worker {
 
   TrainConfig config_;  // with what `auto` has become
   Communicator& communicator_;
+  int local_workers_;
   Supervisor& supervisor_;
   const Log& log_;
   Progress progress_;
-  std::unique_ptr<Backend> backend_;
+  WorkerDevice device_;
   std::unique_ptr<Stream> stream_;
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
@@ -89,6 +93,8 @@ class Worker {
       plans_;  // open until the end: a worker that dies with it is missed at once
 
   Shard shard_;
+  std::unique_ptr<Communicator> alone_;              // data parallelism: of this worker only
+  std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
   std::optional<Context> context_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;

@@ -34,6 +34,12 @@ class Blocks(harness.Scratch):
         for ranks in (1, 2, 4):
             self.assertEqual(self.dump(ranks=ranks), reference, ranks)
 
+    def test_are_equal_in_data_parallelism(self):
+        reference = self.dump("--workers", 1)
+        for workers in (1, 2, 4):
+            self.assertEqual(self.dump("--mode", "data", "--workers", workers), reference, workers)
+        self.assertEqual(self.dump("--mode", "data", ranks=3), reference)
+
     def test_depend_on_the_seed(self):
         self.assertNotEqual(self.dump("--seed", 1), self.dump("--seed", 2))
 
@@ -98,11 +104,83 @@ class Curves(harness.Scratch):
             self.assert_agree(curve, reference, (model, "4 threads"))
             self.assert_agree(self.curve(*fixed, ranks=3), reference, (model, "3 processes"))
 
+    def test_fp64_agrees_in_data_parallelism(self):
+        for model in ("sage", "gcn"):
+            fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, *DROPOUT, "--class-weights", "balanced",
+                     "--normalize-features", "row"]
+            reference = self.curve("--workers", 1, *fixed)
+            self.assert_agree(self.curve("--workers", 2, *fixed), reference, (model, "split, 2 threads"))
+            for workers in (1, 2, 4):
+                curve = self.curve("--mode", "data", "--workers", workers, *fixed)
+                self.assert_agree(curve, reference, (model, "data", f"{workers} threads"))
+            self.assert_agree(self.curve("--mode", "data", *fixed, ranks=3), reference, (model, "data, 3 processes"))
+
     def test_fp32_agrees_to_1e_4_over_10_steps(self):
         reference = self.curve("--workers", 1, "--max-steps", 10)
         for workers in (2, 4):
             for ours, theirs in zip(self.curve("--workers", workers, "--max-steps", 10), reference, strict=True):
                 self.assertLess(abs(ours - theirs), 1e-4)
+
+
+class DataParallelism(harness.Scratch):
+    """What --mode data counts and scores beside split parallelism."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph")
+
+    def test_events_and_accuracies(self):
+        fixed = ["--precision", "fp64", "--epochs", 2, *SMALL]
+
+        def run(*arguments):
+            return self.train(self.dataset, *fixed, *arguments)
+
+        for evaluation in ("full", "4,3"):
+            split = run("--workers", 4, "--eval-fanout", evaluation)
+            data = run("--workers", 4, "--eval-fanout", evaluation, "--mode", "data")
+            self.assertIn("mode: data\n", (data / "config.yaml").read_text(encoding="utf-8"))
+            for ours, theirs in zip(harness.events(data, "step"), harness.events(split, "step"), strict=True):
+                self.assertEqual(ours["seeds"], theirs["seeds"])
+                self.assertEqual((ours["shuffle_bytes"], ours["shuffle_bytes_pull"], ours["plan_bytes"]), (0, 0, 0))
+                self.assertGreater(ours["allreduce_bytes"], 0)
+                self.assertGreater(ours["edges"], theirs["edges"])
+                self.assertGreater(ours["input_rows"], theirs["input_rows"])
+            for ours, theirs in zip(harness.events(data, "epoch"), harness.events(split, "epoch"), strict=True):
+                self.assertEqual([ours[name] for name in ("train_acc", "valid_acc")],
+                                 [theirs[name] for name in ("train_acc", "valid_acc")], evaluation)
+            self.assertEqual(harness.events(data, "run_end")[0]["test_acc"], harness.events(split, "run_end")[0]["test_acc"])
+
+    def test_evaluation_of_several_pieces_is_shared(self):
+        # More nodes than one worker computes at a time: they take turns, and the last round is not full.
+        dataset = self.generate("wide", nodes=80000, degree=3, features=4, classes=3)
+        fixed = ["--precision", "fp64", "--epochs", 1, "--fanout", "2,2", "--hidden", 4, "--batch-size", 4000]
+        for evaluation in ("full", "2,2"):
+            split, data = (harness.events(self.train(dataset, *fixed, "--workers", 2, "--eval-fanout", evaluation,
+                                                     "--mode", mode), "run_end")[0] for mode in ("split", "data"))
+            for name in ("best_valid_acc", "test_acc"):
+                self.assertEqual(data[name], split[name], (evaluation, name))
+
+    def test_one_worker_counts_as_in_split_parallelism(self):
+        for ours, theirs in zip(*(harness.events(self.train(self.dataset, "--max-steps", 5, *SMALL, "--workers", 1, "--mode", mode),
+                                                 "step") for mode in ("data", "split")), strict=True):
+            for field in ("loss", "edges", "input_rows"):
+                self.assertEqual(ours[field], theirs[field])
+
+    def test_only_a_partition_of_one_part_serves(self):
+        for parts in (1, 2):
+            self.must("partition", self.dataset, "--parts", parts, "--out", self.scratch / f"parts-{parts}")
+        arguments = ["--max-steps", 2, *SMALL, "--workers", 2, "--mode", "data", "--partition"]
+        self.train(self.dataset, *arguments, self.scratch / "parts-1")
+        done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / "refused", *arguments, self.scratch / "parts-2")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--mode data every worker needs the whole graph", done.stderr)
+
+    def test_dry_run_names_the_mode(self):
+        said = self.must("train", self.dataset, "--run-dir", self.scratch / "dry", *SMALL, "--workers", 2,
+                         "--mode", "data", "--dry-run").stdout
+        self.assertIn("mode data, 2 workers", said)
+        self.assertIn("expected shuffle: none", said)
 
 
 class Bits(harness.Scratch):

@@ -62,11 +62,11 @@ class Scratch(unittest.TestCase):
         return done
 
     @classmethod
-    def generate(cls, name, nodes=3000, degree=12, features=16, classes=5, seed=0):
+    def generate(cls, name, nodes=3000, degree=12, features=16, classes=5, seed=0, feature_dtype="fp32"):
         """A small sbm dataset."""
         path = cls.scratch / name
         cls.must("generate", "--kind", "sbm", "--nodes", nodes, "--degree", degree, "--features", features,
-                 "--classes", classes, "--seed", seed, "--out", path)
+                 "--classes", classes, "--seed", seed, "--feature-dtype", feature_dtype, "--out", path)
         return path
 
     @classmethod

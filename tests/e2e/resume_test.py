@@ -165,6 +165,13 @@ class Exactness(Resume):
         self.resume(run_dir)
         self.assert_same_run(run_dir, expected)
 
+    def test_data_parallelism_resumes_exactly(self):
+        constant = [*RUN, "--lr-schedule", "constant", "--workers", 2, "--mode", "data"]
+        expected = self.train(self.dataset, *constant, "--epochs", 5)
+        run_dir = self.train(self.dataset, *constant, "--epochs", 3)
+        self.resume(run_dir, "--epochs", 5)
+        self.assert_same_run(run_dir, expected)
+
     def test_stop_leaves_a_run_to_resume(self):
         arguments = [*RUN, "--workers", 2, "--epochs", 60, "--eval-every", 20]
         expected = self.train(self.dataset, *arguments)
@@ -220,7 +227,7 @@ class Rules(Resume):
         run_dir = self.train(self.dataset, *RUN, "--workers", 2, "--epochs", 2)
         for flag, value in (("lr", 0.5), ("seed", 3), ("model", "gcn"), ("hidden", 8), ("batch-size", 32), ("dropout", 0.1),
                             ("optimizer", "sgd"), ("precision", "fp64"), ("fanout", "4,4"), ("init-from", "elsewhere"),
-                            ("norm", "none")):
+                            ("norm", "none"), ("mode", "data")):
             with self.subTest(flag=flag):
                 self.refused(f"--{flag}", run_dir, "--resume", f"--{flag}", value)
         self.refused("--overwrite", run_dir, "--resume", "--overwrite")

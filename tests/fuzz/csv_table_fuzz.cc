@@ -18,7 +18,7 @@ void read_labels(const std::filesystem::path& file, std::uint64_t nodes) {
 
 void read_features(const std::filesystem::path& file, std::uint64_t nodes) {
   const auto npy = fuzz::scratch() / "feat.npy";
-  const std::uint64_t width = convert_csv_features(file, nodes, npy, 1, {});
+  const std::uint64_t width = convert_csv_features(file, nodes, {.npy = npy}, {});
   if (nodes == 0) return;
   const NpyArray features = NpyArray::open(npy);
   fuzz::touch(features);

@@ -21,7 +21,10 @@ void read_all(EdgeReader& reader) {
 void read_array(const NpyArray& array) {
   fuzz::touch(array);
   const std::uint64_t rows = array.shape().empty() ? 0 : array.shape()[0];
-  fuzz::accept_or_refuse([&] { convert_features(array, rows, fuzz::scratch() / "feat.npy"); });
+  for (const std::optional<DType> dtype : {std::optional<DType>(), std::optional(DType::kF16)}) {
+    fuzz::accept_or_refuse(
+        [&] { convert_features(array, rows, fuzz::scratch() / "feat.npy", dtype); });
+  }
   fuzz::accept_or_refuse([&] { labels_of(array, rows); });
   fuzz::accept_or_refuse([&] { nodes_of_mask(array, rows); });
   fuzz::accept_or_refuse([&] { nodes_of(array, 100); });

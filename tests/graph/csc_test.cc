@@ -19,7 +19,7 @@ using testing::ElementsAre;
 TEST(Csc, SmallGraphByHand) {
   const TemporaryDirectory directory;
   write_small_dataset(directory.path());
-  build_csc(open_dataset(directory.path()), directory.path(), 2);
+  build_csc(open_dataset(directory.path()), directory.path(), {.threads = 2});
   const Csc csc = Csc::open(directory.path());
   EXPECT_THAT(csc.view().indptr, ElementsAre(0, 3, 4, 5, 5, 7));
   EXPECT_THAT(csc.view().indices32, ElementsAre(2, 2, 4, 0, 1, 0, 3));
@@ -57,7 +57,7 @@ TYPED_TEST(CscOfType, HoldsTheSortedEdges) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> expected, found;
   for (std::size_t e = 0; e < 20000; ++e) expected.emplace_back(ends[20000 + e], ends[e]);
   std::sort(expected.begin(), expected.end());
-  build_csc(dataset, directory.path(), 2);
+  build_csc(dataset, directory.path(), {.threads = 2});
   const Csc csc = Csc::open(directory.path());
   const CscView view = csc.view();
   for (std::uint64_t v = 0; v < view.num_nodes(); ++v) {
@@ -68,14 +68,15 @@ TYPED_TEST(CscOfType, HoldsTheSortedEdges) {
   EXPECT_EQ(found, expected);
 }
 
-TEST(Csc, IsTheSameForAnyNumberOfThreads) {
+TEST(Csc, IsTheSameForAnyNumberOfThreadsAndAnyRanges) {
   const TemporaryDirectory directory;
   const Dataset dataset = random_dataset<std::int32_t>(directory, 5000, 100000);
-  build_csc(dataset, directory.path(), 1);
+  build_csc(dataset, directory.path(), {.threads = 1});
   const std::string indptr = read_file(directory / "indptr.npy");
   const std::string indices = read_file(directory / "indices.npy");
-  for (const int threads : {2, 3, 7}) {
-    build_csc(dataset, directory.path(), threads);
+  const std::vector<CscOptions> variants{{2}, {3}, {7}, {2, 10000}, {1, 123457}};
+  for (const CscOptions& options : variants) {
+    build_csc(dataset, directory.path(), options);
     EXPECT_EQ(read_file(directory / "indptr.npy"), indptr);
     EXPECT_EQ(read_file(directory / "indices.npy"), indices);
   }
@@ -93,7 +94,7 @@ void give_weights(Dataset& dataset, const TemporaryDirectory& directory) {
 TEST(Csc, WeightsFollowTheirEdgesAndParallelEdgesTheEdgeList) {
   const TemporaryDirectory directory;
   Dataset dataset = random_dataset<std::int16_t>(directory, 100, 20000);  // hundreds in parallel
-  build_csc(dataset, directory.path(), 1);
+  build_csc(dataset, directory.path(), {.threads = 1});
   const std::string unweighted = read_file(directory / "indices.npy");
   EXPECT_TRUE(Csc::open(directory.path()).view().weights.empty());
   const auto ends = dataset.edges.as<std::int16_t>();
@@ -101,30 +102,31 @@ TEST(Csc, WeightsFollowTheirEdgesAndParallelEdgesTheEdgeList) {
   std::vector<Entry> expected;
   for (std::size_t e = 0; e < 20000; ++e) expected.emplace_back(ends[20000 + e], ends[e], e);
   std::sort(expected.begin(), expected.end());
-  const auto expect_for = [&](int threads) {
-    build_csc(dataset, directory.path(), threads);
+  const auto expect_for = [&](const CscOptions& options) {
+    build_csc(dataset, directory.path(), options);
     EXPECT_EQ(read_file(directory / "indices.npy"), unweighted);
     const Csc csc = Csc::open(directory.path());
     const CscView view = csc.view();
     ASSERT_EQ(view.weights.size(), 20000u);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       ASSERT_EQ(view.neighbor(static_cast<std::int64_t>(i)), std::get<1>(expected[i]));
-      ASSERT_EQ(view.weights[i], std::get<2>(expected[i])) << i << " with " << threads;
+      ASSERT_EQ(view.weights[i], std::get<2>(expected[i])) << i << " with " << options.threads;
     }
   };
   give_weights<double>(dataset, directory);
-  for (const int threads : {1, 2, 3, 7}) expect_for(threads);
+  const std::vector<CscOptions> variants{{1}, {2}, {3}, {7}, {2, 1}, {2, 5000}};
+  for (const CscOptions& options : variants) expect_for(options);
   give_weights<std::uint16_t>(dataset, directory);
-  expect_for(2);
+  expect_for({.threads = 2});
 }
 
 TEST(Csc, GraphWithoutEdges) {
   const TemporaryDirectory directory;
-  build_csc(random_dataset<std::int32_t>(directory, 3, 0), directory.path(), 2);
+  build_csc(random_dataset<std::int32_t>(directory, 3, 0), directory.path(), {.threads = 2});
   EXPECT_THAT(Csc::open(directory.path()).view().indptr, ElementsAre(0, 0, 0, 0));
   Dataset weighted = random_dataset<std::int32_t>(directory, 3, 0);
   give_weights<float>(weighted, directory);
-  build_csc(weighted, directory.path(), 2);
+  build_csc(weighted, directory.path(), {.threads = 2});
   EXPECT_TRUE(Csc::open(directory.path()).view().weights.empty());
 }
 
@@ -132,7 +134,7 @@ TEST(Csc, RefusesEndsOutOfRangeBeforeWriting) {
   const TemporaryDirectory directory;
   Dataset dataset = random_dataset<std::int32_t>(directory, 100, 1000);
   dataset.num_nodes = 50;
-  EXPECT_THROW(build_csc(dataset, directory.path(), 2), UsageError);
+  EXPECT_THROW(build_csc(dataset, directory.path(), {.threads = 2}), UsageError);
   EXPECT_FALSE(std::filesystem::exists(directory / "indices.npy"));
 }
 

@@ -22,7 +22,7 @@ TEST(DegreeStatistics, AgreeFromEdgesCscAndParts) {
   write_small_dataset(directory.path());
   const Dataset dataset = open_dataset(directory.path());
   for (const int threads : {1, 3}) expect_small_graphs(in_degree_statistics(dataset, threads));
-  build_csc(dataset, directory.path(), 1);
+  build_csc(dataset, directory.path(), {.threads = 1});
   const Csc csc = Csc::open(directory.path());
   const auto indptr = csc.view().indptr;
   expect_small_graphs(in_degree_statistics(indptr));

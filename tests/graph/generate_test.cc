@@ -320,6 +320,24 @@ TEST_F(RmatTest, TheSameFilesForAnyThreadsAndOthersForAnotherSeed) {
             read_file(directory_ / "other" / "edges.npy"));
 }
 
+TEST_F(RmatTest, NarrowFeaturesAreTheWideOnesRounded) {
+  generate_rmat_in("wide", options());
+  const NpyArray wide = NpyArray::open(directory_ / "wide" / "feat.npy");
+  RmatOptions narrow = options();
+  narrow.feature_dtype = DType::kBF16;
+  generate_rmat_in("bf16", narrow);
+  narrow.feature_dtype = DType::kF16;
+  generate_rmat_in("fp16", narrow);
+  const NpyArray brain = NpyArray::open(directory_ / "bf16" / "feat.npy");
+  const NpyArray half = NpyArray::open(directory_ / "fp16" / "feat.npy");
+  ASSERT_EQ(brain.shape(), wide.shape());
+  for (std::size_t i = 0; i < wide.num_elements(); ++i) {
+    ASSERT_EQ(brain.as<BFloat16>()[i].bits, to_bfloat16(wide.as<float>()[i]).bits) << i;
+    ASSERT_EQ(half.as<Half>()[i].bits, to_half(wide.as<float>()[i]).bits) << i;
+  }
+  EXPECT_NO_THROW(validate_arrays(open_dataset(directory_ / "bf16"), 2));
+}
+
 TEST_F(RmatTest, RefusesWhatCannotBe) {
   const auto refusal_of = [&](auto change) {
     RmatOptions of = options();

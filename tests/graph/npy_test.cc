@@ -85,6 +85,12 @@ TEST_F(NpyTest, ReadsWhatNumPyWrites) {
   const NpyArray array = open(npy_bytes(dictionary("<i4", "(2,)"), {"\1\0\0\0\2\0\0\0", 8}));
   EXPECT_THAT(array.as<std::int32_t>(), ElementsAre(1, 2));
   EXPECT_EQ(open(npy_bytes(dictionary("|b1", "(3,)"), "\1\1\1")).type().name(), "b1");
+  for (const char* descr : {"<V2", "|V2"}) {  // an array of ml_dtypes.bfloat16; its bits as NumPy's
+    const NpyArray brain = open(npy_bytes(dictionary(descr, "(2,)"), {"\x80\x3f\x40\xc0", 4}));
+    EXPECT_EQ(brain.type().name(), "bf16");
+    EXPECT_EQ(to_float(brain.as<BFloat16>()[0]), 1);
+    EXPECT_EQ(to_float(brain.as<BFloat16>()[1]), -3);
+  }
   EXPECT_EQ(open(npy_bytes(dictionary("<f2", "()"), "ab")).num_elements(), 1u);
   EXPECT_EQ(open(npy_bytes(dictionary("<f2", "(0, 7)"), "")).num_elements(), 0u);
   EXPECT_THAT(open(npy_bytes(dictionary("<f2", "(2L, 1L)"), "abcd")).shape(), ElementsAre(2, 1));
@@ -100,11 +106,18 @@ TEST_F(NpyTest, HeaderIsAsNumPyWritesIt) {
   EXPECT_EQ(read_file(file_), npy_bytes(dictionary("<i4", "(2,)"), {"\1\0\0\0\2\0\0\0", 8}));
 }
 
+TEST_F(NpyTest, BFloat16IsWrittenAsNumPysExtensionWritesIt) {
+  write_npy<BFloat16>(file_, std::vector<BFloat16>{{0x3F80}, {0xC040}}, {2});
+  EXPECT_EQ(read_file(file_), npy_bytes(dictionary("<V2", "(2,)"), {"\x80\x3f\x40\xc0", 4}));
+}
+
 TEST_F(NpyTest, RefusesWhatItCannotRead) {
   expect_refused("", "is empty");
   expect_refused("PK\3\4 a zip file", "not an npy file");
   expect_refused(npy_bytes(dictionary("|O", "(1,)"), "12345678"), "objects");
   expect_refused(npy_bytes(dictionary(">f4", "(1,)"), "1234"), "big endian");
+  expect_refused(npy_bytes(dictionary(">V2", "(1,)"), "12"), "big endian");
+  expect_refused(npy_bytes(dictionary("|V4", "(1,)"), "1234"), "not supported");
   expect_refused(npy_bytes(dictionary("<f4", "(1,)", "True"), "1234"), "Fortran");
   expect_refused(npy_bytes(dictionary("<c8", "(1,)"), "12345678"), "not supported");
   expect_refused(npy_bytes(dictionary("<f16", "(1,)"), std::string(16, 'x')), "not supported");

@@ -1,4 +1,4 @@
-// The ops of graph attention and layer normalisation against plain double-precision references.
+// The ops of graph attention against plain double-precision references.
 #include "tests/kernels/conformance.h"
 
 namespace gsplit {
@@ -95,9 +95,9 @@ class AttentionConformance : public Conformance {
     Attention attention;
   };
   Device run_forward(Backend& backend, Stream& stream) const {
-    Device device{to_matrix(values, kHeads * kWidth, backend),
-                  to_matrix(source_logits, kHeads, backend),
-                  to_matrix(destination_logits, kHeads, backend),
+    Device device{to_matrix(values, kHeads * kWidth),
+                  to_matrix(source_logits, kHeads),
+                  to_matrix(destination_logits, kHeads),
                   Matrix(backend.memory(), dtype(), kDestinations, kHeads * kWidth),
                   Matrix(backend.memory(), dtype(), kDestinations, 2 * kHeads),
                   {}};
@@ -112,8 +112,8 @@ class AttentionConformance : public Conformance {
   enum class Gradient { kValues, kSourceLogits, kDestinationLogits };
   Matrix run_backward(Gradient which, Backend& backend, Stream& stream) const {
     const Device device = run_forward(backend, stream);
-    const InverseCsr inverse = backend.sampling().invert(csr.indptr, csr.columns, kSources, stream);
-    const Matrix upstream = to_matrix(gradient, kHeads * kWidth, backend);
+    const InverseCsr inverse = invert(csr, kSources);
+    const Matrix upstream = to_matrix(gradient, kHeads * kWidth);
     Matrix z(backend.memory(), dtype(), kSources, kHeads * kWidth);
     Matrix s(backend.memory(), dtype(), kSources, kHeads);
     Matrix d(backend.memory(), dtype(), kDestinations, kHeads);
@@ -173,18 +173,17 @@ TEST_P(AttentionConformance, HeadDotsAndTheirGradients) {
     }
   }
   check(logits, [&](Backend& backend, Stream& stream) {
-    const Matrix z = to_matrix(values, kHeads * kWidth, backend),
-                 v = to_matrix(vector, kWidth, backend);
+    const Matrix z = to_matrix(values, kHeads * kWidth), v = to_matrix(vector, kWidth);
     Matrix result(backend.memory(), dtype(), kSources, kHeads);
     backend.sparse().head_dots({z.view(), v.view(), result.view()}, stream);
     return result;
   });
   for (bool of_vector : {false, true}) {
     check(of_vector ? vector_gradient : values_gradient, [&](Backend& backend, Stream& stream) {
-      const Matrix z = to_matrix(values, kHeads * kWidth, backend);
-      const Matrix v = to_matrix(vector, kWidth, backend), g = to_matrix(upstream, kHeads, backend);
-      Matrix z_gradient = to_matrix(start, kHeads * kWidth, backend);
-      Matrix v_gradient = to_matrix(zeros(kHeads, kWidth), kWidth, backend);
+      const Matrix z = to_matrix(values, kHeads * kWidth);
+      const Matrix v = to_matrix(vector, kWidth), g = to_matrix(upstream, kHeads);
+      Matrix z_gradient = to_matrix(start, kHeads * kWidth);
+      Matrix v_gradient = to_matrix(zeros(kHeads, kWidth), kWidth);
       backend.sparse().head_dots_backward(
           {z.view(), v.view(), g.view(), z_gradient.view(), v_gradient.view()}, stream);
       return of_vector ? std::move(v_gradient) : std::move(z_gradient);
@@ -203,110 +202,20 @@ TEST_P(AttentionConformance, MeanHeadsAndTheirGradient) {
       spread[i][c] = upstream[i][c % kWidth] / kHeads;
   }
   check(mean, [&](Backend& backend, Stream& stream) {
-    const Matrix z = to_matrix(values, kHeads * kWidth, backend);
+    const Matrix z = to_matrix(values, kHeads * kWidth);
     Matrix result(backend.memory(), dtype(), kSources, kWidth);
     backend.sparse().mean_heads({z.view(), result.view()}, stream);
     return result;
   });
   check(spread, [&](Backend& backend, Stream& stream) {
-    const Matrix g = to_matrix(upstream, kWidth, backend);
+    const Matrix g = to_matrix(upstream, kWidth);
     Matrix result(backend.memory(), dtype(), kDestinations, kHeads * kWidth);
     backend.sparse().mean_heads_backward({g.view(), result.view()}, stream);
     return result;
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, AttentionConformance, testing::Values(DType::kF32, DType::kF64),
-                         [](const auto& info) { return name_of(info.param); });
-
-class LayerNormConformance : public Conformance {
- protected:
-  static constexpr std::size_t kRows = 1500, kCols = 19;
-
-  /// Forward and backward in double: output, gradient of the input, of the weight, of the shift.
-  struct Reference {
-    Rows output = zeros(kRows, kCols), input = zeros(kRows, kCols);
-    Rows weight = zeros(1, kCols), shift = zeros(1, kCols);
-  };
-  Reference reference() const {
-    Reference result;
-    for (std::size_t i = 0; i < kRows; ++i) {
-      double mean = 0, variance = 0, g_mean = 0, g_projection = 0;
-      std::vector<double> n(kCols), g(kCols);
-      for (std::size_t c = 0; c < kCols; ++c) mean += (values[i][c] + bias[0][c]) / kCols;
-      for (std::size_t c = 0; c < kCols; ++c) {
-        variance += std::pow(values[i][c] + bias[0][c] - mean, 2) / kCols;
-      }
-      const double sigma = std::sqrt(variance + 1e-5);
-      for (std::size_t c = 0; c < kCols; ++c) {
-        n[c] = (values[i][c] + bias[0][c] - mean) / sigma;
-        result.output[i][c] = n[c] * weight[0][c] + shift[0][c];
-        result.weight[0][c] += upstream[i][c] * n[c];
-        result.shift[0][c] += upstream[i][c];
-        g[c] = upstream[i][c] * weight[0][c];
-        g_mean += g[c] / kCols;
-        g_projection += g[c] * n[c] / kCols;
-      }
-      for (std::size_t c = 0; c < kCols; ++c) {
-        result.input[i][c] = (g[c] - g_mean - n[c] * g_projection) / sigma;
-      }
-    }
-    return result;
-  }
-
-  enum class Result { kOutput, kInput, kWeight, kShift };
-  Matrix run(Result which, Backend& backend, Stream& stream) const {
-    Matrix x = to_matrix(values, kCols, backend), g = to_matrix(upstream, kCols, backend);
-    const Matrix b = to_matrix(bias, kCols, backend), w = to_matrix(weight, kCols, backend);
-    const Matrix s = to_matrix(shift, kCols, backend);
-    Matrix n(backend.memory(), dtype(), kRows, kCols), sigma(backend.memory(), dtype(), kRows, 1);
-    Matrix w_gradient(backend.memory(), dtype(), 1, kCols);
-    Matrix s_gradient(backend.memory(), dtype(), 1, kCols);
-    backend.dense().layer_norm({x.view(), b.view(), w.view(), s.view(), n.view(), sigma.view()},
-                               stream);
-    backend.dense().layer_norm_backward(
-        {g.view(), n.view(), sigma.view(), w.view(), w_gradient.view(), s_gradient.view()}, stream);
-    switch (which) {
-      case Result::kOutput:
-        return x;
-      case Result::kInput:
-        return g;
-      case Result::kWeight:
-        return w_gradient;
-      default:
-        return s_gradient;
-    }
-  }
-
-  Rows values = random_rows(kRows, kCols), upstream = random_rows(kRows, kCols);
-  Rows bias = random_rows(1, kCols), weight = random_rows(1, kCols), shift = random_rows(1, kCols);
-};
-
-TEST_P(LayerNormConformance, ForwardAndGradients) {
-  const Reference expected = reference();
-  for (const auto& [which, rows] :
-       {std::pair{Result::kOutput, expected.output}, std::pair{Result::kInput, expected.input},
-        std::pair{Result::kWeight, expected.weight}, std::pair{Result::kShift, expected.shift}}) {
-    check(rows, [&, which = which](Backend& backend, Stream& stream) {
-      return run(which, backend, stream);
-    });
-  }
-}
-
-TEST_P(LayerNormConformance, Add) {
-  Rows sum = values;
-  for (std::size_t i = 0; i < kRows; ++i) {
-    for (std::size_t c = 0; c < kCols; ++c) sum[i][c] += upstream[i][c];
-  }
-  check(sum, [&](Backend& backend, Stream& stream) {
-    const Matrix source = to_matrix(upstream, kCols, backend);
-    Matrix destination = to_matrix(values, kCols, backend);
-    backend.dense().add({source.view(), destination.view()}, stream);
-    return destination;
-  });
-}
-
-INSTANTIATE_TEST_SUITE_P(Cpu, LayerNormConformance, testing::Values(DType::kF32, DType::kF64),
+INSTANTIATE_TEST_SUITE_P(Types, AttentionConformance, testing::Values(DType::kF32, DType::kF64),
                          [](const auto& info) { return name_of(info.param); });
 
 }  // namespace

@@ -38,6 +38,54 @@ TEST(Half, WidensExactly) {
   EXPECT_TRUE(std::isnan(to_float(Half{0x7C01})));
 }
 
+/// By the definition of the format: fraction bits, exponent bits, bias.
+double defined(std::uint16_t bits, int fraction_bits, int bias) {
+  const int fraction = bits & ((1 << fraction_bits) - 1);
+  const int exponent = (bits & 0x7FFF) >> fraction_bits;
+  const double magnitude =
+      exponent == 0 ? std::ldexp(fraction, 1 - bias - fraction_bits)
+                    : std::ldexp((1 << fraction_bits) + fraction, exponent - bias - fraction_bits);
+  return (bits & 0x8000) != 0 ? -magnitude : magnitude;
+}
+
+/// Every number of a 16-bit format widens to what it means and comes back; what lies between two
+/// neighbours goes to the nearer one, and from the middle to the even one.
+template <class T, class Narrow>
+void check_format(int fraction_bits, int bias, std::uint16_t infinity, Narrow narrow) {
+  for (std::uint32_t i = 0; i <= 0xFFFF; ++i) {
+    const T x{static_cast<std::uint16_t>(i)};
+    const std::uint16_t magnitude = x.bits & 0x7FFF;
+    ASSERT_EQ(is_finite(x), magnitude < infinity) << i;
+    if (magnitude > infinity) {
+      ASSERT_TRUE(std::isnan(to_float(x))) << i;
+      ASSERT_TRUE(std::isnan(to_float(narrow(to_float(x))))) << i;
+      continue;
+    }
+    ASSERT_EQ(narrow(to_float(x)).bits, x.bits) << i;
+    ASSERT_EQ(std::signbit(to_float(x)), i >= 0x8000) << i;
+    if (magnitude == infinity) {
+      ASSERT_TRUE(std::isinf(to_float(x))) << i;
+      continue;
+    }
+    ASSERT_EQ(to_float(x), defined(x.bits, fraction_bits, bias)) << i;
+    const T next{static_cast<std::uint16_t>(i + 1)};  // larger in magnitude; perhaps infinity
+    const auto middle = static_cast<float>(
+        (defined(x.bits, fraction_bits, bias) + defined(next.bits, fraction_bits, bias)) / 2);
+    ASSERT_EQ(narrow(middle).bits, x.bits % 2 == 0 ? x.bits : next.bits) << i;
+    ASSERT_EQ(narrow(std::nextafter(middle, 0.0f)).bits, x.bits) << i;
+    ASSERT_EQ(narrow(std::nextafter(middle, std::copysign(INFINITY, middle))).bits, next.bits) << i;
+  }
+}
+
+TEST(Half, IsTheFormatAndRoundsToTheNearest) { check_format<Half>(10, 15, 0x7C00, to_half); }
+
+TEST(BFloat16, IsTheFormatAndRoundsToTheNearest) {
+  check_format<BFloat16>(7, 127, 0x7F80, to_bfloat16);
+  // A NaN whose fraction stands in the lower half alone stays one.
+  EXPECT_TRUE(std::isnan(to_float(to_bfloat16(std::bit_cast<float>(0x7F800001u)))));
+  EXPECT_TRUE(std::isnan(to_float(to_bfloat16(std::bit_cast<float>(0xFFFFFFFFu)))));
+}
+
 TEST(Philox, PublishedVectors) {
   const PhiloxBlock zeros = philox4x32({{0, 0, 0, 0}}, 0);
   EXPECT_EQ(zeros.word[0], 0x6627e8d5u);

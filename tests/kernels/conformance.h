@@ -1,5 +1,5 @@
-// The conformance suite's fixture: runs an op on every backend present, in fp32 and fp64, with
-// several numbers of threads, and holds the results against a plain double-precision reference.
+// The conformance suite's fixture: runs an op on the devices of tests/kernels/devices.h, in fp32
+// and fp64, and holds the results against a plain double-precision reference.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,6 +11,8 @@
 #include <tuple>
 
 #include "kernels/backend.h"
+#include "kernels/transfer.h"
+#include "tests/kernels/devices.h"
 
 namespace gsplit::test {
 
@@ -37,10 +39,42 @@ inline Rows zeros(std::size_t rows, std::size_t cols) {
   return Rows(rows, std::vector<double>(cols));
 }
 
-/// Two backends of one device with different numbers of threads, and the dtype under test.
+/// The devices, of which one is in use at a time, and the dtype under test.
 class Conformance : public testing::TestWithParam<DType> {
  protected:
-  static constexpr int kThreads[] = {1, 3};
+  void SetUp() override {
+    const std::string reason = why_no_devices();
+    if (!reason.empty()) GTEST_SKIP() << reason;
+    devices_ = make_devices();
+    device_ = &devices_.front();
+  }
+
+  /// Of the device in use.
+  Backend& backend() const { return device_->backend(); }
+  Stream& stream() const { return device_->stream(); }
+  Memory& memory() const { return backend().memory(); }
+
+  /// A host array for an op to read.
+  template <class T>
+  DeviceArray<T> to_device(std::span<const T> host) const {
+    return {host, memory(), stream()};
+  }
+  template <class T>
+  DeviceArray<T> to_device(const std::vector<T>& host) const {
+    return to_device(std::span<const T>(host));
+  }
+
+  /// The inverse as SamplingOps::invert() makes it, where the device in use reads it.
+  InverseCsr invert(const Csr& csr, std::size_t columns) const {
+    const InverseCsr host =
+        device_->host().sampling().invert(csr.indptr, csr.columns, columns, stream());
+    const auto copy = [&](const Buffer<RowIndex>& from) {
+      Buffer<RowIndex> to(memory(), from.size());
+      memory().copy(to.data(), from.data(), from.size() * sizeof(RowIndex), stream());
+      return to;
+    };
+    return {copy(host.indptr), copy(host.destinations), copy(host.edges)};
+  }
 
   DType dtype() const { return GetParam(); }
   virtual double tolerance() const { return dtype() == DType::kF64 ? 1e-12 : 2e-5; }
@@ -55,56 +89,85 @@ class Conformance : public testing::TestWithParam<DType> {
     return values;
   }
 
-  Matrix to_matrix(const Rows& values, std::size_t cols, Backend& backend) const {
-    Matrix matrix(backend.memory(), dtype(), static_cast<std::int64_t>(values.size()),
+  Matrix to_matrix(const Rows& values, std::size_t cols) const {
+    Matrix matrix(memory(), dtype(), static_cast<std::int64_t>(values.size()),
                   static_cast<std::int64_t>(cols));
     dispatch_compute(dtype(), [&](auto type) {
       using T = decltype(type);
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        for (std::size_t c = 0; c < cols; ++c) {
-          matrix.view().row<T>(static_cast<std::int64_t>(i))[c] = static_cast<T>(values[i][c]);
-        }
+      std::vector<T> host;
+      for (const std::vector<double>& row : values) {
+        for (std::size_t c = 0; c < cols; ++c) host.push_back(static_cast<T>(row[c]));
       }
+      upload(std::as_bytes(std::span(host)), matrix.view(), memory(), stream());
     });
     return matrix;
   }
 
-  static Rows to_rows(ConstMatrixView view) {
+  Rows to_rows(ConstMatrixView view) const {
+    const std::vector<std::byte> host = download(view, memory(), stream());
     Rows values(static_cast<std::size_t>(view.rows));
     dispatch_compute(view.dtype, [&](auto type) {
-      using T = decltype(type);
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const T* const row = view.row<T>(static_cast<std::int64_t>(i));
-        values[i].assign(row, row + view.cols);
+      const auto* row = reinterpret_cast<const decltype(type)*>(host.data());
+      for (std::vector<double>& to : values) {
+        to.assign(row, row + view.cols);
+        row += view.cols;
       }
     });
     return values;
   }
 
-  void expect_near(const Rows& actual, const Rows& expected) const {
+  void expect_near(const Rows& actual, const Rows& expected, double magnitude) const {
     ASSERT_EQ(actual.size(), expected.size());
     for (std::size_t i = 0; i < actual.size(); ++i) {
       for (std::size_t c = 0; c < actual[i].size(); ++c) {
-        ASSERT_NEAR(actual[i][c], expected[i][c], tolerance() * (1 + std::abs(expected[i][c])))
+        ASSERT_NEAR(actual[i][c], expected[i][c],
+                    tolerance() * (magnitude + std::abs(expected[i][c])))
             << "row " << i << " column " << c;
       }
     }
   }
 
-  /// Runs `op(backend, stream)` -> Matrix with each number of threads; the results must be equal to
-  /// the bit and near `expected`.
+  /// Runs `op(backend, stream)` -> Matrix on each device; the results must be equal to the bit and
+  /// near `expected`, whose elements come about as sums of about `magnitude`.
   template <class Op>
-  void check(const Rows& expected, Op op) {
+  void check(const Rows& expected, Op op, double magnitude = 1) {
     Rows first;
-    for (int threads : kThreads) {
-      const auto backend = make_cpu_backend(threads);
-      const auto stream = backend->memory().create_stream();
-      Matrix result = op(*backend, *stream);
-      stream->synchronize();
+    for (Device& device : devices_) {
+      device_ = &device;
+      const Matrix result = op(backend(), stream());
       const Rows rows = to_rows(result.view());
-      expect_near(rows, expected);
+      expect_near(rows, expected, magnitude);
       if (first.empty()) first = rows;
-      EXPECT_EQ(rows, first) << "differs with " << threads << " threads";
+      EXPECT_EQ(rows, first) << "differs on " << device.name();
+    }
+  }
+
+  /// Rows of `stored`, repeated over odd and even widths, gather to their exact values.
+  template <class T>
+  void check_widening(const std::vector<T>& stored, const std::vector<double>& meaning) {
+    for (const std::size_t cols : {1, 4, 7, 64, 101}) {
+      const std::size_t count = 40;
+      std::vector<T> table(count * cols);
+      for (std::size_t i = 0; i < table.size(); ++i) table[i] = stored[i % stored.size()];
+      std::vector<RowIndex> rows;
+      Rows expected;
+      for (int i = 0; i < 1500; ++i) {
+        rows.push_back(static_cast<RowIndex>(random_() % count));
+        expected.emplace_back(cols);
+        for (std::size_t c = 0; c < cols; ++c) {
+          expected.back()[c] = meaning[(rows.back() * cols + c) % stored.size()];
+        }
+      }
+      check(expected, [&](Backend& backend, Stream& stream) {
+        const DeviceArray<T> from = to_device(table);
+        Matrix to(backend.memory(), dtype(), 1500, static_cast<std::int64_t>(cols));
+        const ConstMatrixView source{
+            from.span().data(), dtype_of<T>::value, static_cast<std::int64_t>(count),
+            static_cast<std::int64_t>(cols), static_cast<std::int64_t>(cols)};
+        backend.sparse().gather_rows({source, to_device(rows).span(), to.view()}, stream);
+        EXPECT_EQ(to_rows(to.view()), expected) << "widening is exact";
+        return to;
+      });
     }
   }
 
@@ -115,6 +178,34 @@ class Conformance : public testing::TestWithParam<DType> {
       weight = random_() % 10 == 0 ? 0 : static_cast<float>(random_() % 1024) / 512;
     }
     return weights;
+  }
+
+  /// Both on the device in use; the arrays of `options` lie in host memory.
+  Matrix aggregate(const Csr& csr, const Matrix& source, AggregateOptions options,
+                   const std::vector<float>& weights) const {
+    const DeviceArray<double> row_scale = to_device(options.row_scale);
+    const DeviceArray<double> self_scale = to_device(options.self_scale);
+    options.row_scale = row_scale.span();
+    options.self_scale = self_scale.span();
+    Matrix to(memory(), dtype(), static_cast<std::int64_t>(csr.indptr.size()) - 1, source.cols());
+    backend().sparse().aggregate({to_device(csr.indptr).span(), to_device(csr.columns).span(),
+                                  source.view(), to.view(), options, to_device(weights).span()},
+                                 stream());
+    return to;
+  }
+  Matrix aggregate_backward(const Csr& csr, std::size_t sources, const Matrix& gradient,
+                            AggregateOptions options, const std::vector<float>& weights) const {
+    const DeviceArray<double> row_scale = to_device(options.row_scale);
+    const DeviceArray<double> self_scale = to_device(options.self_scale);
+    options.row_scale = row_scale.span();
+    options.self_scale = self_scale.span();
+    const InverseCsr inverse = invert(csr, sources);
+    Matrix to(memory(), dtype(), static_cast<std::int64_t>(sources), gradient.cols());
+    backend().sparse().aggregate_backward(
+        {to_device(csr.indptr).span(), inverse.indptr.span(), inverse.destinations.span(),
+         gradient.view(), to.view(), options, to_device(weights).span(), inverse.edges.span()},
+        stream());
+    return to;
   }
 
   void check_aggregate(std::size_t cols, const AggregateOptions& options, bool weighted = false) {
@@ -142,26 +233,21 @@ class Conformance : public testing::TestWithParam<DType> {
       }
       if (!options.self_scale.empty()) edge(i, i, options.self_scale[i]);
     }
-    check(forward, [&](Backend& backend, Stream& stream) {
-      const Matrix from = to_matrix(source, cols, backend);
-      Matrix to(backend.memory(), dtype(), 300, static_cast<std::int64_t>(cols));
-      backend.sparse().aggregate(
-          {csr.indptr, csr.columns, from.view(), to.view(), options, weights}, stream);
-      return to;
+    check(forward, [&](Backend&, Stream&) {
+      const Matrix from = to_matrix(source, cols);
+      return aggregate(csr, from, options, weights);
     });
-    check(backward, [&](Backend& backend, Stream& stream) {
-      const Matrix from = to_matrix(gradient, cols, backend);
-      Matrix to(backend.memory(), dtype(), 500, static_cast<std::int64_t>(cols));
-      const InverseCsr inverse = backend.sampling().invert(csr.indptr, csr.columns, 500, stream);
-      backend.sparse().aggregate_backward(
-          {csr.indptr, inverse.indptr.span(), inverse.destinations.span(), from.view(), to.view(),
-           options, weights, inverse.edges.span()},
-          stream);
-      return to;
+    check(backward, [&](Backend&, Stream&) {
+      const Matrix from = to_matrix(gradient, cols);
+      return aggregate_backward(csr, 500, from, options, weights);
     });
   }
 
   std::mt19937_64 random_{12345};
+
+ private:
+  std::vector<Device> devices_;
+  Device* device_ = nullptr;
 };
 
 }  // namespace gsplit::test

@@ -43,7 +43,7 @@ class LossConformance : public Conformance {
   void check_loss(const Rows& logits, const Rows& gradient, const LossSums& expected, Loss loss) {
     std::vector<double> losses;
     check(gradient, [&](Backend& backend, Stream& stream) {
-      const Matrix input = to_matrix(logits, kClasses, backend);
+      const Matrix input = to_matrix(logits, kClasses);
       Matrix result(backend.memory(), dtype(), kRows, kClasses);
       const LossSums sums = loss(backend, input.view(), result.view(), stream);
       EXPECT_NEAR(sums.loss, expected.loss, 1e-9 * expected.loss);
@@ -77,11 +77,12 @@ TEST_P(LossConformance, CrossEntropyAndItsGradient) {
       const bool hit = logits[i][label] == top;
       expected.predictions += {hit, !hit, !hit};
     }
-    check_loss(
-        logits, gradient, expected,
-        [&](Backend& backend, ConstMatrixView input, MatrixView result, Stream& stream) {
-          return backend.dense().cross_entropy({input, labels, 0.25, result, weights}, stream);
-        });
+    check_loss(logits, gradient, expected,
+               [&](Backend& backend, ConstMatrixView input, MatrixView result, Stream& stream) {
+                 return backend.dense().cross_entropy(
+                     {input, to_device(labels).span(), 0.25, result, to_device(weights).span()},
+                     stream);
+               });
   }
 }
 
@@ -104,8 +105,9 @@ TEST_P(LossConformance, BinaryCrossEntropyAndItsGradient) {
     }
     check_loss(logits, gradient, expected,
                [&](Backend& backend, ConstMatrixView input, MatrixView result, Stream& stream) {
-                 return backend.dense().binary_cross_entropy({input, labels, weights, 0.25, result},
-                                                             stream);
+                 return backend.dense().binary_cross_entropy(
+                     {input, to_device(labels).span(), to_device(weights).span(), 0.25, result},
+                     stream);
                });
   }
 }
@@ -115,10 +117,11 @@ TEST_P(LossConformance, BinaryCrossEntropyNeverOverflows) {
   const std::vector<std::uint8_t> labels{0, 1, 1, 0, 1, 0, 0, 1};
   const std::vector<double> weights{1, 3, 1, 1};
   check({{1, -3, 0, 0}, {0, 0, 1, -1}}, [&](Backend& backend, Stream& stream) {
-    const Matrix input = to_matrix(logits, 4, backend);
+    const Matrix input = to_matrix(logits, 4);
     Matrix result(backend.memory(), dtype(), 2, 4);
     const LossSums sums = backend.dense().binary_cross_entropy(
-        {input.view(), labels, weights, 1, result.view()}, stream);
+        {input.view(), to_device(labels).span(), to_device(weights).span(), 1, result.view()},
+        stream);
     EXPECT_NEAR(sums.loss, 2e30, 1e23);  // 200 + 3 * 200 + 1e30 + 1e30
     EXPECT_EQ(sums.predictions, (PredictionCounts{2, 2, 2}));
     return result;
@@ -126,16 +129,14 @@ TEST_P(LossConformance, BinaryCrossEntropyNeverOverflows) {
 }
 
 TEST_P(LossConformance, NoRowsLoseNothing) {
-  const auto backend = make_cpu_backend(2);
-  const auto stream = backend->memory().create_stream();
-  const Matrix none(backend->memory(), dtype(), 0, 4);
-  EXPECT_EQ(backend->dense().cross_entropy({none.view(), {}}, *stream).loss, 0);
-  const LossSums sums = backend->dense().binary_cross_entropy({none.view(), {}}, *stream);
+  const Matrix none(memory(), dtype(), 0, 4);
+  EXPECT_EQ(backend().dense().cross_entropy({none.view(), {}}, stream()).loss, 0);
+  const LossSums sums = backend().dense().binary_cross_entropy({none.view(), {}}, stream());
   EXPECT_EQ(sums.loss, 0);
   EXPECT_EQ(sums.predictions.f1(), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, LossConformance, testing::Values(DType::kF32, DType::kF64),
+INSTANTIATE_TEST_SUITE_P(Types, LossConformance, testing::Values(DType::kF32, DType::kF64),
                          [](const auto& info) { return name_of(info.param); });
 
 /// The gradient of `loss` at each of `logits` is its central difference.
@@ -159,49 +160,48 @@ void expect_finite_differences(
   }
 }
 
-class LossGradient : public testing::Test {
+class LossGradient : public Conformance {
  protected:
-  /// Runs `op(logits, gradient)` -> LossSums in fp64 on (rows, 5) logits; `gradient` may be null.
+  /// Runs `op(logits, gradient)` -> LossSums on (rows, 5) logits; `gradient` may be null.
   template <class Op>
   double run(const Rows& logits, std::vector<double>* gradient, Op op) {
-    const auto rows = static_cast<std::int64_t>(logits.size());
-    Matrix input(backend_->memory(), DType::kF64, rows, 5);
-    Matrix output(backend_->memory(), DType::kF64, gradient == nullptr ? 0 : rows, 5);
-    for (std::int64_t i = 0; i < rows; ++i) {
-      std::copy(logits[static_cast<std::size_t>(i)].begin(),
-                logits[static_cast<std::size_t>(i)].end(), input.view().row<double>(i));
-    }
+    const Matrix input = to_matrix(logits, 5);
+    const auto rows = static_cast<std::int64_t>(gradient == nullptr ? 0 : logits.size());
+    Matrix output(memory(), dtype(), rows, 5);
     const double loss = op(input.view(), output.view()).loss;
-    if (gradient != nullptr) {
-      const auto* const values = static_cast<const double*>(output.data());
-      gradient->assign(values, values + rows * 5);
+    if (gradient == nullptr) return loss;
+    for (const std::vector<double>& row : to_rows(output.view())) {
+      gradient->insert(gradient->end(), row.begin(), row.end());
     }
     return loss;
   }
 
-  std::unique_ptr<Backend> backend_ = make_cpu_backend(1);
-  std::unique_ptr<Stream> stream_ = backend_->memory().create_stream();
   const Rows logits_{{0.3, -1.2, 2.0, 0.0, -0.4}, {1.5, 0.1, -3.0, 0.7, 0.2}, {-2, 4, 1, -1, 0.5}};
   const std::vector<double> weights_{0.5, 2, 0, 1.25, 3};
 };
 
-TEST_F(LossGradient, OfCrossEntropyIsItsFiniteDifference) {
+TEST_P(LossGradient, OfCrossEntropyIsItsFiniteDifference) {
   const std::vector<std::int32_t> labels{1, 4, 2};
   expect_finite_differences(logits_, [&](const Rows& logits, std::vector<double>* gradient) {
     return run(logits, gradient, [&](ConstMatrixView input, MatrixView output) {
-      return backend_->dense().cross_entropy({input, labels, 1, output, weights_}, *stream_);
+      return backend().dense().cross_entropy(
+          {input, to_device(labels).span(), 1, output, to_device(weights_).span()}, stream());
     });
   });
 }
 
-TEST_F(LossGradient, OfBinaryCrossEntropyIsItsFiniteDifference) {
+TEST_P(LossGradient, OfBinaryCrossEntropyIsItsFiniteDifference) {
   const std::vector<std::uint8_t> labels{1, 0, 0, 1, 1, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0};
   expect_finite_differences(logits_, [&](const Rows& logits, std::vector<double>* gradient) {
     return run(logits, gradient, [&](ConstMatrixView input, MatrixView output) {
-      return backend_->dense().binary_cross_entropy({input, labels, weights_, 1, output}, *stream_);
+      return backend().dense().binary_cross_entropy(
+          {input, to_device(labels).span(), to_device(weights_).span(), 1, output}, stream());
     });
   });
 }
+
+INSTANTIATE_TEST_SUITE_P(Types, LossGradient, testing::Values(DType::kF64),
+                         [](const auto& info) { return name_of(info.param); });
 
 }  // namespace
 }  // namespace gsplit

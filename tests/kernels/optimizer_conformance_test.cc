@@ -34,11 +34,11 @@ TEST_P(OptimizerConformance, AdamW) {
     }
   }
   check(w, [&](Backend& backend, Stream& stream) {
-    Matrix parameters = to_matrix(start, kSize, backend);
-    Matrix first = to_matrix(zeros(1, kSize), kSize, backend);
-    Matrix second = to_matrix(zeros(1, kSize), kSize, backend);
+    Matrix parameters = to_matrix(start, kSize);
+    Matrix first = to_matrix(zeros(1, kSize), kSize);
+    Matrix second = to_matrix(zeros(1, kSize), kSize);
     for (std::size_t t = 1; t <= gradients.size(); ++t) {
-      const Matrix gradient = to_matrix(gradients[t - 1], kSize, backend);
+      const Matrix gradient = to_matrix(gradients[t - 1], kSize);
       backend.optimizer().adam({.parameters = parameters.view(),
                                 .gradients = gradient.view(),
                                 .first_moment = first.view(),
@@ -65,10 +65,10 @@ TEST_P(OptimizerConformance, Sgd) {
       }
     }
     check(w, [&](Backend& backend, Stream& stream) {
-      Matrix parameters = to_matrix(start, kSize, backend);
-      Matrix buffer = momentum == 0 ? Matrix() : to_matrix(zeros(1, kSize), kSize, backend);
+      Matrix parameters = to_matrix(start, kSize);
+      Matrix buffer = momentum == 0 ? Matrix() : to_matrix(zeros(1, kSize), kSize);
       for (const Rows& rows : gradients) {
-        const Matrix gradient = to_matrix(rows, kSize, backend);
+        const Matrix gradient = to_matrix(rows, kSize);
         backend.optimizer().sgd({.parameters = parameters.view(),
                                  .gradients = gradient.view(),
                                  .velocity = buffer.view(),
@@ -95,7 +95,7 @@ TEST_P(OptimizerConformance, SquaredNormAndScale) {
     }
     double first = -1;
     check(scaled, [&](Backend& backend, Stream& stream) {
-      Matrix matrix = to_matrix(values, cols, backend);
+      Matrix matrix = to_matrix(values, cols);
       const double norm = backend.optimizer().squared_norm(matrix.view(), stream);
       EXPECT_NEAR(norm, sum, 1e-12 * (1 + sum));
       if (first < 0) first = norm;
@@ -107,14 +107,12 @@ TEST_P(OptimizerConformance, SquaredNormAndScale) {
 }
 
 TEST_P(OptimizerConformance, SquaredNormShowsWhatIsNotFinite) {
-  const auto backend = make_cpu_backend(2);
-  const auto stream = backend->memory().create_stream();
   for (double bad :
        {std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity()}) {
     Rows values = random_rows(2, kSize);
     values[1][777] = bad;
-    const Matrix matrix = to_matrix(values, kSize, *backend);
-    EXPECT_FALSE(std::isfinite(backend->optimizer().squared_norm(matrix.view(), *stream)));
+    const Matrix matrix = to_matrix(values, kSize);
+    EXPECT_FALSE(std::isfinite(backend().optimizer().squared_norm(matrix.view(), stream())));
   }
 }
 
@@ -130,22 +128,24 @@ TEST_P(OptimizerConformance, NormalizeRows) {
     for (double& x : row) x /= std::max(sum, 1.0);
   }
   check(expected, [&](Backend& backend, Stream& stream) {
-    Matrix matrix = to_matrix(values, 9, backend);
+    Matrix matrix = to_matrix(values, 9);
     EXPECT_EQ(backend.dense().smallest(matrix.view(), stream), -1.25);
     backend.dense().normalize_rows({matrix.view(), -1.25}, stream);
     return matrix;
   });
 }
 
-TEST(Smallest, OfHalvesAndOfNothing) {
-  const auto backend = make_cpu_backend(1);
-  const auto stream = backend->memory().create_stream();
+TEST_P(OptimizerConformance, SmallestOfHalvesAndOfNothing) {
   const std::vector<Half> half{{0x3C00}, {0xC000}, {0x3555}, {0x0001}};  // 1, -2, about 1/3, 2^-24
-  EXPECT_EQ(backend->dense().smallest({half.data(), DType::kF16, 2, 2, 2}, *stream), -2);
-  EXPECT_EQ(backend->dense().smallest({}, *stream), std::numeric_limits<double>::infinity());
+  const DeviceArray<Half> values = to_device(half);
+  EXPECT_EQ(backend().dense().smallest({values.span().data(), DType::kF16, 2, 2, 2}, stream()), -2);
+  const std::vector<BFloat16> brain{{0x3F80}, {0xC040}, {0x3EAB}, {0x0001}};  // 1, -3, 1/3, 2^-133
+  const DeviceArray<BFloat16> wide = to_device(brain);
+  EXPECT_EQ(backend().dense().smallest({wide.span().data(), DType::kBF16, 2, 2, 2}, stream()), -3);
+  EXPECT_EQ(backend().dense().smallest({}, stream()), std::numeric_limits<double>::infinity());
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, OptimizerConformance, testing::Values(DType::kF32, DType::kF64),
+INSTANTIATE_TEST_SUITE_P(Types, OptimizerConformance, testing::Values(DType::kF32, DType::kF64),
                          [](const auto& info) { return name_of(info.param); });
 
 }  // namespace

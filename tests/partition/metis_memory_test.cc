@@ -1,9 +1,8 @@
-// What `auto` decides by: the estimate of METIS's memory and the memory at hand.
+// The estimate of METIS's memory, by which `auto` decides.
 #include "partition/metis_memory.h"
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <set>
 
 #include "tests/partition/graphs.h"
@@ -48,34 +47,6 @@ TEST(MetisFits, InMemoryAndIn32Bits) {
   estimate.edges = std::uint64_t{1} << 30;
   EXPECT_FALSE(metis_fits(estimate, 100000));
 }
-
-class AvailableMemory : public ::testing::Test {
- protected:
-  void write(const std::string& file, const std::string& text) {
-    const std::filesystem::path path = root_.path() / file;
-    std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path) << text;
-  }
-  std::uint64_t found() const { return available_memory(root_.path()); }
-  TemporaryDirectory root_;
-};
-
-TEST_F(AvailableMemory, IsTheLeastOfSystemAndControlGroup) {
-  EXPECT_EQ(found(), ~std::uint64_t{0});
-  write("proc/meminfo", "MemTotal:  900 kB\nMemFree:  10 kB\nMemAvailable:   500 kB\n");
-  EXPECT_EQ(found(), 500 * 1024u);
-  write("sys/fs/cgroup/memory.max", "max\n");
-  EXPECT_EQ(found(), 500 * 1024u);
-  write("sys/fs/cgroup/memory.max", "300000\n");
-  EXPECT_EQ(found(), 300000u);
-  write("sys/fs/cgroup/memory.stat", "anon 100000\nfile 150000\n");
-  EXPECT_EQ(found(), 200000u);
-  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "50000\n");
-  write("sys/fs/cgroup/memory/memory.stat", "cache 9\ntotal_rss 60000\n");
-  EXPECT_EQ(found(), 0u);
-}
-
-TEST(AvailableMemoryHere, IsPositive) { EXPECT_GT(available_memory(), 1u << 20); }
 
 }  // namespace
 }  // namespace gsplit

@@ -208,16 +208,25 @@ TEST(MetisLimits, OverflowNamesTheNumbersAndTheWayOut) {
 
 TEST(ScaleLoads, KeepsSumsBelowTwoToThe31AndSmallLoadsPositive) {
   const std::vector<std::uint64_t> small{0, 3, 5};
-  EXPECT_EQ(scale_loads(small), (std::vector<std::int32_t>{0, 3, 5}));
+  EXPECT_EQ(scale_loads(small, 1).values, (std::vector<std::int32_t>{0, 3, 5}));
   std::vector<std::uint64_t> large(1000, std::uint64_t{1} << 40);
   large[0] = 1;
   large[1] = 0;
-  const std::vector<std::int32_t> scaled = scale_loads(large);
+  const std::vector<std::int32_t> scaled = scale_loads(large, 1).values;
   EXPECT_EQ(scaled[0], 1);
   EXPECT_EQ(scaled[1], 0);
   const auto sum = std::accumulate(scaled.begin(), scaled.end(), std::int64_t{0});
   EXPECT_LE(sum, 2147483647);
   EXPECT_GE(sum, 2147000000);
+}
+
+TEST(ScaleLoads, LeavesOutLoadsThatNoNodeCarries) {
+  const BalancedLoads some = scale_loads(std::vector<std::uint64_t>{0, 7, 0, 5}, 2);
+  EXPECT_EQ(some.constraints, 1);
+  EXPECT_EQ(some.values, (std::vector<std::int32_t>{7, 5}));
+  const BalancedLoads none = scale_loads(std::vector<std::uint64_t>(6, 0), 2);
+  EXPECT_EQ(none.constraints, 1);
+  EXPECT_EQ(none.values, (std::vector<std::int32_t>{1, 1, 1}));
 }
 
 /// Each part has a node and every part is below `parts`.

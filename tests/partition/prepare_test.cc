@@ -381,6 +381,20 @@ TEST_F(Prepare, HalfPrecisionFeaturesStayHalf) {
   EXPECT_EQ(features.rows, static_cast<std::int64_t>(partition.info().range(1).size()));
 }
 
+TEST_F(Prepare, BFloat16FeaturesStayBFloat16) {
+  std::vector<BFloat16> values(kNodes * 3, {0x7C00});  // large, but finite: not an infinite fp16
+  write_npy<BFloat16>(work_ / "data" / "feat.npy", values, {kNodes, 3});
+  const Partition partition = Partition::open(written(options(2, PartitionMethod::kRange)));
+  const ConstMatrixView features = Shard::open(partition, 1).features();
+  EXPECT_EQ(features.dtype, DType::kBF16);
+  values[3 * 7 + 1] = {0xFF80};
+  write_npy<BFloat16>(work_ / "data" / "feat.npy", values, {kNodes, 3});
+  const Dataset data = dataset();
+  const auto text = refusal(
+      [&] { write_partition(data, options(2, PartitionMethod::kRange), new_directory(), {}); });
+  EXPECT_NE(text.find("node 7, column 1"), std::string::npos) << text;
+}
+
 TEST_F(Prepare, RefusesFeaturesThatAreNotFiniteAndLeavesNothing) {
   std::vector<float> features(kNodes * 3, 1.0f);
   features[3 * 100 + 2] = std::numeric_limits<float>::infinity();

@@ -20,7 +20,8 @@ class CsvTableTest : public testing::Test {
     return write_text(directory_ / "table.csv.gz", content);
   }
   std::vector<float> features(const std::string& content, std::uint64_t nodes, int threads = 2) {
-    convert_csv_features(file(content), nodes, directory_ / "feat.npy", threads, {});
+    convert_csv_features(file(content), nodes, {.npy = directory_ / "feat.npy", .threads = threads},
+                         {});
     const NpyArray array = NpyArray::open(directory_ / "feat.npy");
     EXPECT_EQ(array.shape()[0], nodes);
     return {array.as<float>().begin(), array.as<float>().end()};

@@ -86,7 +86,8 @@ TEST_F(MutationTest, Tables) {
   for (int r = 0; r < 30; ++r) text += std::to_string(r * 0.37) + ",1,-2.5e1\n";
   EXPECT_GT(refused(text, 600,
                     [&](const auto& path) {
-                      convert_csv_features(path, 30, directory_ / "feat.npy", 2, {});
+                      convert_csv_features(path, 30, {.npy = directory_ / "feat.npy", .threads = 2},
+                                           {});
                     }),
             50);
   std::string labels;
@@ -109,7 +110,7 @@ TEST_F(MutationTest, Archives) {
                     [&](const auto& input) {
                       const NpzArchive archive(input);
                       const NpyArray x = archive.extract("x", directory_ / "x.npy");
-                      convert_features(x, 16, directory_ / "feat.npy");
+                      convert_features(x, 16, directory_ / "feat.npy", {});
                     }),
             500);
 }

@@ -16,6 +16,7 @@
 namespace gsplit {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -191,15 +192,46 @@ TEST_F(ArraysTest, SplitsMustAgreeOnANodesLabel) {
 }
 
 TEST_F(ArraysTest, FeaturesMustBeFinite) {
-  convert_features(array<std::int16_t>({1, 2, 3, 4}, {2, 2}), 2, directory_ / "feat.npy");
+  convert_features(array<std::int16_t>({1, 2, 3, 4}, {2, 2}), 2, directory_ / "feat.npy", {});
   EXPECT_EQ(NpyArray::open(directory_ / "feat.npy").as<float>()[3], 4.0f);
   const auto refusal_of = [&](const NpyArray& features) {
-    return usage_error_of([&] { convert_features(features, 2, directory_ / "feat.npy"); });
+    return usage_error_of([&] { convert_features(features, 2, directory_ / "feat.npy", {}); });
   };
   EXPECT_THAT(refusal_of(array<float>({1, 2, 3, INFINITY}, {2, 2})), HasSubstr("node 1, column 1"));
   EXPECT_THAT(refusal_of(array<double>({1, 2, NAN, 1}, {2, 2})), HasSubstr("node 1, column 0"));
   EXPECT_THAT(refusal_of(array<float>({1, 2, 3}, {3, 1})), HasSubstr("shape"));
   EXPECT_THAT(refusal_of(array<float>({}, {2, 0})), HasSubstr("shape"));
+}
+
+TEST_F(ArraysTest, FeaturesTakeTheTypeAskedForOrKeepTheirs) {
+  const auto stored_as = [&](const NpyArray& features, std::optional<DType> dtype) {
+    convert_features(features, 1, directory_ / "feat.npy", dtype);
+    return NpyArray::open(directory_ / "feat.npy");
+  };
+  const float third = 1.0f / 3;
+  const NpyArray wide = array<float>({third, 65504}, {1, 2});
+  const NpyArray half = stored_as(wide, DType::kF16);
+  EXPECT_EQ(half.as<Half>()[0].bits, 0x3555);
+  EXPECT_EQ(half.as<Half>()[1].bits, 0x7BFF);
+  EXPECT_EQ(stored_as(wide, DType::kBF16).as<BFloat16>()[0].bits, 0x3EAB);
+  EXPECT_EQ(stored_as(wide, {}).as<float>()[0], third);
+  const NpyArray brain = array<BFloat16>({{0x3F80}, {0x7F00}}, {1, 2});
+  EXPECT_EQ(stored_as(brain, {}).as<BFloat16>()[1].bits, 0x7F00);
+  EXPECT_EQ(stored_as(brain, DType::kF32).as<float>()[1], 0x1p127f);
+  EXPECT_EQ(stored_as(array<std::int32_t>({1, 2}, {1, 2}), DType::kF16).as<Half>()[1].bits, 0x4000);
+}
+
+TEST_F(ArraysTest, FeaturesTooLargeForTheirTypeAreRefused) {
+  const auto refusal_of = [&](const NpyArray& features, DType dtype) {
+    return usage_error_of([&] { convert_features(features, 2, directory_ / "feat.npy", dtype); });
+  };
+  EXPECT_THAT(refusal_of(array<float>({1, 2, -65520, 1}, {2, 2}), DType::kF16),
+              AllOf(HasSubstr("holds -65520 at node 1, column 0, which fp16 cannot hold"),
+                    HasSubstr("--feature-dtype bf16 or fp32")));
+  EXPECT_THAT(refusal_of(array<float>({1, 3.4e38f, 1, 1}, {2, 2}), DType::kBF16),
+              AllOf(HasSubstr("node 0, column 1, which bf16"), HasSubstr("--feature-dtype fp32")));
+  EXPECT_THAT(refusal_of(array<BFloat16>({{0x7F80}, {0}}, {2, 1}), DType::kF32),
+              HasSubstr("not finite at node 0"));
 }
 
 TEST_F(ArraysTest, MasksAndListsNameNodes) {

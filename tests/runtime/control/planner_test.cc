@@ -192,6 +192,43 @@ TEST(Planner, RefusesNothingToTrainOn) {
   EXPECT_THROW(Planner(split.train_seeds, split.bounds, {.epochs = 0}), UsageError);
 }
 
+class PlannerOfSlices : public testing::TestWithParam<std::uint32_t> {};
+
+TEST_P(PlannerOfSlices, CutsThePermutationIntoEqualSlicesInItsOrder) {
+  const SplitSeeds whole = split_seeds(1001, 1);
+  PlannerOptions options{.seed = 11, .batch_size = 64, .epochs = 2};
+  const Planner split(whole.train_seeds, whole.bounds, options);
+  options.slices = GetParam();
+  const Planner planner(whole.train_seeds, whole.bounds, options);
+  ASSERT_EQ(planner.total_steps(), split.total_steps());
+  for (std::uint64_t step = 1; step <= planner.total_steps(); ++step) {
+    const std::vector<StepPlan> shares = planner.plan(step);
+    const StepPlan batch = split.plan(step).front();
+    ASSERT_EQ(shares.size(), options.slices);
+    const EpochPermutation permutation(whole.train_seeds.size(), options.seed, batch.epoch);
+    std::uint64_t position = (step - 1) % planner.steps_per_epoch() * options.batch_size;
+    std::vector<LocalId> all;
+    for (const StepPlan& share : shares) {
+      EXPECT_EQ(share.global_batch, batch.global_batch);
+      EXPECT_LE(share.seeds.size(), (batch.global_batch + options.slices - 1) / options.slices);
+      EXPECT_GE(share.seeds.size(), batch.global_batch / options.slices);
+      std::vector<LocalId> expected;
+      for (std::size_t i = 0; i < share.seeds.size(); ++i) {
+        const GlobalId node = whole.train_seeds[permutation(position++)];
+        expected.push_back(static_cast<LocalId>(value(node)));
+      }
+      std::sort(expected.begin(), expected.end());
+      EXPECT_EQ(share.seeds, expected);
+      all.insert(all.end(), share.seeds.begin(), share.seeds.end());
+    }
+    std::sort(all.begin(), all.end());
+    EXPECT_EQ(all, batch.seeds);
+  }
+}
+
+// 100 workers: the last batch of an epoch has 52 seeds.
+INSTANTIATE_TEST_SUITE_P(Workers, PlannerOfSlices, testing::Values(1, 2, 3, 8, 100));
+
 TEST(Planner, EmptyPartsGetEmptyShares) {
   const std::vector<GlobalId> seeds{GlobalId{0}, GlobalId{3}, GlobalId{4}};
   const Planner planner(seeds, {0, 0, 4, 4, 5, 5}, {.batch_size = 3, .epochs = 1});

@@ -1,0 +1,91 @@
+// Device collectives by NCCL: GPU to GPU, queued on the worker's stream. Part of the CUDA module.
+//
+// The communicator is non-blocking and nobody waits inside CUDA behind it: waiting for the stream
+// polls an event, and between two looks the communicator's state, the deadline and the job's
+// failure. When one of them says so the communicator is aborted, which ends its kernels, and
+// CommunicationError is thrown.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <nccl.h>
+
+#include <chrono>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include "comm/device_communicator.h"
+#include "kernels/cuda/memory.h"
+#include "kernels/device_module.h"
+
+namespace gsplit::cuda {
+
+/// A mark on a stream.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void record(cudaStream_t stream);
+  bool has_passed() const;
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+class NcclCommunicator final : public DeviceCommunicator {
+ public:
+  /// Meets the peers and exchanges a byte with each, within the deadline. `backend`, `memory` (the
+  /// backend's own) and `stream` must outlive it; it watches the stream.
+  NcclCommunicator(const PeerOptions& options, Backend& backend, CudaMemory& memory,
+                   CudaStream& stream);
+  ~NcclCommunicator() override;
+  NcclCommunicator(const NcclCommunicator&) = delete;
+  NcclCommunicator& operator=(const NcclCommunicator&) = delete;
+
+  void exchange(const Exchange& args, Stream& stream) override;
+  void all_reduce_sum(MatrixView data, Stream& stream) override;
+  std::uint64_t bytes_sent() const override { return bytes_sent_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// An exchange on the stream. Its time runs from when the stream has come to it, so that long
+  /// work before it is nobody's fault.
+  struct Pending {
+    std::unique_ptr<Event> begun;
+    std::unique_ptr<Event> ended;
+    Clock::time_point since;
+  };
+
+  void meet(const PeerOptions& options);
+  void warm_up();
+  /// Until NCCL has taken what it was asked for, which may need the peers.
+  void settle();
+  /// Throws where NCCL or the job has failed, or peers are awaited for longer than the deadline.
+  void watch();
+  void require_health();
+  void require_in_time(Clock::time_point since);
+  Pending new_pending();
+  /// Takes what has ended off the front of pending_.
+  void forget_ended();
+  void check(ncclResult_t result, const char* what);
+  [[noreturn]] void fail(const std::string& what);
+
+  int rank_;
+  int size_;
+  std::chrono::milliseconds deadline_;
+  std::function<bool()> job_has_failed_;
+  Backend& backend_;
+  CudaMemory& memory_;
+  CudaStream& stream_;
+  ncclComm_t comm_ = nullptr;
+  std::deque<Pending> pending_;  // in stream order
+  std::vector<Pending> spare_;   // events to use again
+  std::uint64_t bytes_sent_ = 0;
+  int exceptions_before_ = std::uncaught_exceptions();
+};
+
+}  // namespace gsplit::cuda

@@ -1,0 +1,96 @@
+// What aggregation is, whoever sums: our kernel (aggregate.cu) or cuSPARSE (spmm.cu).
+#pragma once
+
+#include "kernels/cuda/launch.cuh"
+
+namespace gsplit::cuda {
+
+/// output[i] = scale[i] * sum over e in row i of w_e * source[columns[e]] + self_scale[i] *
+/// source[i], w_e being the product of the weights that are given.
+template <class T>
+struct WeightedSum {
+  const RowIndex* indptr;  ///< (rows + 1)
+  const RowIndex* columns;
+  Rows<const T> source;
+  Rows<T> output;
+  std::int64_t rows;
+  std::int64_t cols;
+  const float* edge_weights;     ///< null: 1
+  const RowIndex* edge_numbers;  ///< of edge_weights; null: e
+  const T* source_weights;       ///< by source row; null: 1
+  const T* scale;                ///< by output row; null: 1
+  const double* self_scale;      ///< null: 0
+  std::int64_t self_scales;      ///< rows that have one
+  bool skip_loops;
+
+  __device__ T weight(RowIndex e, RowIndex column, std::int64_t i) const {
+    T weight = skip_loops && column == i ? T{0} : T{1};
+    if (source_weights != nullptr) weight *= source_weights[column];
+    if (edge_weights != nullptr) {
+      weight *= static_cast<T>(edge_weights[edge_numbers == nullptr ? e : edge_numbers[e]]);
+    }
+    return weight;
+  }
+  __device__ T scale_of(std::int64_t i) const { return scale == nullptr ? T{1} : scale[i]; }
+  __device__ T self_scale_of(std::int64_t i) const {
+    return self_scale != nullptr && i < self_scales ? static_cast<T>(self_scale[i]) : T{0};
+  }
+};
+
+template <class T, int kPack>
+__device__ void add_scaled(T weight, const Pack<T, kPack>& values, Pack<T, kPack>& sum) {
+  for (int p = 0; p < kPack; ++p) sum.value[p] += weight * values.value[p];
+}
+
+/// What each destination's sum is multiplied by: (destinations), or empty where all are 1. Defined
+/// in aggregate.cu for float and double.
+template <class T>
+Buffer<T> scales_of(std::span<const RowIndex> indptr, const AggregateOptions& options,
+                    const Queue& queue);
+
+/// `scales`: of scales_of(); must stay alive until the sum has been queued. Both check their
+/// arguments.
+template <class T>
+WeightedSum<T> forward_sum(const AggregateArgs& args, const Buffer<T>& scales) {
+  GSPLIT_CHECK(args.destination.rows + 1 == static_cast<std::int64_t>(args.indptr.size()));
+  GSPLIT_CHECK(args.destination.cols == args.source.cols);
+  GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
+  GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
+  return {.indptr = args.indptr.data(),
+          .columns = args.columns.data(),
+          .source = rows_of<T>(args.source),
+          .output = rows_of<T>(args.destination),
+          .rows = args.destination.rows,
+          .cols = args.destination.cols,
+          .edge_weights = data_or_null(args.edge_weights),
+          .edge_numbers = nullptr,
+          .source_weights = nullptr,
+          .scale = scales.data(),
+          .self_scale = data_or_null(args.options.self_scale),
+          .self_scales = static_cast<std::int64_t>(args.options.self_scale.size()),
+          .skip_loops = args.options.skip_loops};
+}
+
+template <class T>
+WeightedSum<T> backward_sum(const AggregateBackwardArgs& args, const Buffer<T>& scales) {
+  GSPLIT_CHECK(args.source_gradient.rows + 1 ==
+               static_cast<std::int64_t>(args.inverse_indptr.size()));
+  GSPLIT_CHECK(args.source_gradient.cols == args.destination_gradient.cols);
+  GSPLIT_CHECK(args.source_gradient.dtype == args.destination_gradient.dtype);
+  GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.inverse_edges.size());
+  return {.indptr = args.inverse_indptr.data(),
+          .columns = args.inverse_destinations.data(),
+          .source = rows_of<T>(args.destination_gradient),
+          .output = rows_of<T>(args.source_gradient),
+          .rows = args.source_gradient.rows,
+          .cols = args.source_gradient.cols,
+          .edge_weights = data_or_null(args.edge_weights),
+          .edge_numbers = data_or_null(args.inverse_edges),
+          .source_weights = scales.data(),
+          .scale = nullptr,
+          .self_scale = data_or_null(args.options.self_scale),
+          .self_scales = static_cast<std::int64_t>(args.options.self_scale.size()),
+          .skip_loops = args.options.skip_loops};
+}
+
+}  // namespace gsplit::cuda

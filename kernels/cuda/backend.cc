@@ -1,0 +1,191 @@
+// Binds the interfaces to the GPU's ops.
+#include "kernels/cuda/backend.h"
+
+#include <string>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/ops.h"
+
+namespace gsplit::cuda {
+namespace {
+
+/// What this version leaves to the CPU. Callers find out before: it is a defect to come here.
+[[noreturn]] void absent(const char* what) {
+  throw InternalError(std::string("internal error: ") + what +
+                      " on a GPU is not there; this is a defect of gsplit");
+}
+
+/// Samples are drawn on the host so far.
+class NoSampling final : public SamplingOps {
+ public:
+  std::unique_ptr<IdSet> make_id_set(std::uint64_t) override { absent("a set of ids"); }
+  std::unique_ptr<PositionTable> make_position_table(std::size_t) override {
+    absent("a table of positions");
+  }
+  SampledNeighbors sample_neighbors(const SampleNeighborsArgs&, Stream&) override {
+    absent("sampling");
+  }
+  void relabel(const RelabelArgs&, std::span<RowIndex>, Stream&) override { absent("relabelling"); }
+  InverseCsr invert(std::span<const RowIndex>, std::span<const RowIndex>, std::size_t,
+                    Stream&) override {
+    absent("inverting");
+  }
+};
+
+class CudaSparse : public SparseOps {
+ public:
+  explicit CudaSparse(CudaMemory& memory) : memory_(memory) {}
+  void gather_rows(const GatherRowsArgs& args, Stream& stream) override {
+    cuda::gather_rows(args, {memory_, stream});
+  }
+  void add_rows(const AddRowsArgs& args, Stream& stream) override {
+    cuda::add_rows(args, {memory_, stream});
+  }
+  void scale_rows(const ScaleRowsArgs& args, Stream& stream) override {
+    cuda::scale_rows(args, {memory_, stream});
+  }
+  void aggregate(const AggregateArgs& args, Stream& stream) override {
+    cuda::aggregate(args, {memory_, stream});
+  }
+  void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) override {
+    cuda::aggregate_backward(args, {memory_, stream});
+  }
+  void head_dots(const HeadDotsArgs&, Stream&) override { absent("attention"); }
+  void head_dots_backward(const HeadDotsBackwardArgs&, Stream&) override { absent("attention"); }
+  void mean_heads(const MeanHeadsArgs&, Stream&) override { absent("attention"); }
+  void mean_heads_backward(const MeanHeadsBackwardArgs&, Stream&) override { absent("attention"); }
+  void attention(const AttentionArgs&, Stream&) override { absent("attention"); }
+  void attention_backward(const AttentionBackwardArgs&, Stream&) override { absent("attention"); }
+
+ protected:
+  CudaMemory& memory_;
+};
+
+/// Aggregates by cuSPARSE.
+class CusparseSparse final : public CudaSparse {
+ public:
+  explicit CusparseSparse(CudaMemory& memory) : CudaSparse(memory) {
+    memory.make_current();
+    check(cusparseCreate(&cusparse_), "starting");
+  }
+  ~CusparseSparse() override { cusparseDestroy(cusparse_); }
+  CusparseSparse(const CusparseSparse&) = delete;
+  CusparseSparse& operator=(const CusparseSparse&) = delete;
+
+  void aggregate(const AggregateArgs& args, Stream& stream) override {
+    spmm(args, cusparse_, {memory_, stream});
+  }
+  void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) override {
+    spmm_backward(args, cusparse_, {memory_, stream});
+  }
+
+ private:
+  cusparseHandle_t cusparse_ = nullptr;
+};
+
+std::unique_ptr<SparseOps> make_sparse(Spmm spmm, CudaMemory& memory) {
+  if (spmm == Spmm::kCusparse) return std::make_unique<CusparseSparse>(memory);
+  return std::make_unique<CudaSparse>(memory);
+}
+
+class CudaDense final : public DenseOps {
+ public:
+  explicit CudaDense(CudaMemory& memory) : memory_(memory) {
+    memory.make_current();
+    check(cublasCreate(&cublas_), "starting");
+  }
+  ~CudaDense() override { cublasDestroy(cublas_); }
+  CudaDense(const CudaDense&) = delete;
+  CudaDense& operator=(const CudaDense&) = delete;
+
+  void gemm(const GemmArgs& args, Stream& stream) override {
+    cuda::gemm(args, cublas_, {memory_, stream});
+  }
+  void sum_rows(const SumRowsArgs& args, Stream& stream) override {
+    cuda::sum_rows(args, {memory_, stream});
+  }
+  void bias_activation_dropout(const BiasActivationDropoutArgs& args, Stream& stream) override {
+    cuda::bias_activation_dropout(args, {memory_, stream});
+  }
+  void activation_dropout_backward(const ActivationDropoutBackwardArgs& args,
+                                   Stream& stream) override {
+    cuda::activation_dropout_backward(args, {memory_, stream});
+  }
+  void layer_norm(const LayerNormArgs& args, Stream& stream) override {
+    cuda::layer_norm(args, {memory_, stream});
+  }
+  void layer_norm_backward(const LayerNormBackwardArgs& args, Stream& stream) override {
+    cuda::layer_norm_backward(args, {memory_, stream});
+  }
+  void add(const AddArgs& args, Stream& stream) override { cuda::add(args, {memory_, stream}); }
+  void normalize_rows(const NormalizeRowsArgs& args, Stream& stream) override {
+    cuda::normalize_rows(args, {memory_, stream});
+  }
+  double smallest(ConstMatrixView matrix, Stream& stream) override {
+    return cuda::smallest(matrix, {memory_, stream});
+  }
+  LossSums cross_entropy(const CrossEntropyArgs& args, Stream& stream) override {
+    return cuda::cross_entropy(args, {memory_, stream});
+  }
+  LossSums binary_cross_entropy(const BinaryCrossEntropyArgs& args, Stream& stream) override {
+    return cuda::binary_cross_entropy(args, {memory_, stream});
+  }
+
+ private:
+  CudaMemory& memory_;
+  cublasHandle_t cublas_ = nullptr;
+};
+
+class CudaOptimizer final : public OptimizerOps {
+ public:
+  explicit CudaOptimizer(CudaMemory& memory) : memory_(memory) {}
+  void adam(const AdamArgs& args, Stream& stream) override { cuda::adam(args, {memory_, stream}); }
+  void sgd(const SgdArgs& args, Stream& stream) override { cuda::sgd(args, {memory_, stream}); }
+  double squared_norm(ConstMatrixView matrix, Stream& stream) override {
+    return cuda::squared_norm(matrix, {memory_, stream});
+  }
+  void scale(MatrixView matrix, double factor, Stream& stream) override {
+    cuda::scale(matrix, factor, {memory_, stream});
+  }
+
+ private:
+  CudaMemory& memory_;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const DeviceOptions& options)
+      : device_(options.device),
+        memory_(options.device, pinned_),
+        sparse_(make_sparse(options.spmm, memory_)),
+        dense_(memory_),
+        optimizer_(memory_) {}
+  Memory& memory() override { return memory_; }
+  SamplingOps& sampling() override { return sampling_; }
+  SparseOps& sparse() override { return *sparse_; }
+  DenseOps& dense() override { return dense_; }
+  OptimizerOps& optimizer() override { return optimizer_; }
+  Memory& pinned() override { return pinned_; }
+  std::string describe() const override {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, device_), "asking for the GPU's name");
+    return "cuda:" + std::to_string(device_) + " (" + properties.name + ")";
+  }
+
+ private:
+  int device_;
+  PinnedMemory pinned_;
+  CudaMemory memory_;
+  NoSampling sampling_;
+  std::unique_ptr<SparseOps> sparse_;
+  CudaDense dense_;
+  CudaOptimizer optimizer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const DeviceOptions& options) {
+  return std::make_unique<CudaBackend>(options);
+}
+
+}  // namespace gsplit::cuda

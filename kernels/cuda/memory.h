@@ -1,0 +1,110 @@
+// Memory and streams of one GPU, and page-locked memory of its host.
+//
+// Blocks that are released are kept by size and handed out again. That may happen while queued work
+// still uses them, so each side has a rule that makes it safe:
+//  - device memory: all work of a backend is queued on its one stream, so that whoever gets a block
+//    next comes later on that stream;
+//  - page-locked memory: each copy marks the block with an event, and a marked block is handed out
+//    only when the event has passed.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <functional>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/memory.h"
+
+namespace gsplit::cuda {
+
+class CudaStream final : public Stream {
+ public:
+  CudaStream();
+  ~CudaStream() override;
+  CudaStream(const CudaStream&) = delete;
+  CudaStream& operator=(const CudaStream&) = delete;
+  /// With a watch, polls and asks it between two looks: what it throws ends the waiting.
+  void synchronize() override;
+  cudaStream_t get() const { return stream_; }
+  void set_watch(std::function<void()> watch) { watch_ = std::move(watch); }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  std::function<void()> watch_;
+};
+
+/// REQUIRES: the stream is one of this module's.
+inline cudaStream_t raw(Stream& stream) { return static_cast<CudaStream&>(stream).get(); }
+
+class PinnedMemory final : public Memory {
+ public:
+  PinnedMemory() = default;
+  ~PinnedMemory() override;
+  PinnedMemory(const PinnedMemory&) = delete;
+  PinnedMemory& operator=(const PinnedMemory&) = delete;
+
+  void* allocate(std::size_t bytes) override;
+  void release(void* data, std::size_t bytes) noexcept override;
+  /// There is none: host work is not queued.
+  std::unique_ptr<Stream> create_stream() override;
+  void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override;
+  void fill_zero(void* destination, std::size_t bytes, Stream& stream) override;
+  bool host_accessible() const override { return true; }
+
+  /// A copy to or from `address` has been queued on `stream`. Nothing where the address is not in
+  /// this memory.
+  void mark_use(const void* address, cudaStream_t stream);
+
+ private:
+  struct Block {
+    std::size_t bytes = 0;
+    cudaEvent_t last_use = nullptr;  // made at the first use
+  };
+  static bool has_passed(const Block& block);
+
+  std::map<const std::byte*, Block> blocks_;                       // all, by address
+  std::unordered_map<std::size_t, std::vector<std::byte*>> free_;  // by size class
+};
+
+class CudaMemory final : public Memory {
+ public:
+  CudaMemory(int device, PinnedMemory& pinned) : device_(device), pinned_(pinned) {}
+  ~CudaMemory() override;
+  CudaMemory(const CudaMemory&) = delete;
+  CudaMemory& operator=(const CudaMemory&) = delete;
+
+  void* allocate(std::size_t bytes) override;
+  void release(void* data, std::size_t bytes) noexcept override;
+  /// REQUIRES: called once, see above.
+  std::unique_ptr<Stream> create_stream() override;
+  void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override;
+  void fill_zero(void* destination, std::size_t bytes, Stream& stream) override;
+  bool host_accessible() const override { return false; }
+
+  /// Makes this memory's GPU the one that calls of this thread mean. Each entry to the backend does
+  /// so: a thread may use several GPUs.
+  void make_current() const;
+
+  /// `count` device values for the host, once the stream has passed.
+  template <class T>
+  std::vector<T> read(const T* values, std::size_t count, Stream& stream) {
+    std::vector<T> host(count);
+    copy(host.data(), values, count * sizeof(T), stream);
+    stream.synchronize();
+    return host;
+  }
+
+ private:
+  void give_back_free_blocks();
+  /// Between this memory and itself or page-locked memory.
+  void queue_copy(void* destination, const void* source, std::size_t bytes, Stream& stream);
+
+  int device_;
+  PinnedMemory& pinned_;
+  std::unordered_map<std::size_t, std::vector<void*>> free_;  // by size class
+  bool has_stream_ = false;
+};
+
+}  // namespace gsplit::cuda

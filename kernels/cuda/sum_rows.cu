@@ -1,0 +1,77 @@
+// Sums over rows, for the gradients of biases and of layer normalisation. First each block sums a
+// chunk of rows, then a second kernel adds the chunks up in order. Bound by memory: the matrix is
+// read once, 128 bytes a warp.
+#include "kernels/cuda/reduce.cuh"
+
+namespace gsplit::cuda {
+namespace {
+
+constexpr std::int64_t kChunk = 256;  // rows per partial sum
+
+/// Block (x, y): chunk x, columns [32 y, 32 y + 32). Its eight warps take every eighth row.
+template <class T>
+__global__ void chunk_sums(ColumnSums<T> sums, T* partial) {
+  __shared__ T warps[kWarpsPerBlock][kWarp];
+  const int lane = threadIdx.x, warp = threadIdx.y;
+  const std::int64_t column = std::int64_t{blockIdx.y} * kWarp + lane;
+  const std::int64_t begin = blockIdx.x * kChunk;
+  const std::int64_t end = min(begin + kChunk, sums.rows);
+  T sum{0};
+  if (column < sums.cols) {
+    for (std::int64_t i = begin + warp; i < end; i += kWarpsPerBlock) {
+      const T value = sums.matrix.row(i)[column];
+      sum += sums.factor.data == nullptr ? value : value * sums.factor.row(i)[column];
+    }
+  }
+  warps[warp][lane] = sum;
+  __syncthreads();
+  if (warp != 0 || column >= sums.cols) return;
+  for (int w = 1; w < kWarpsPerBlock; ++w) sum += warps[w][lane];
+  partial[blockIdx.x * sums.cols + column] = sum;
+}
+
+template <class T>
+__global__ void add_chunks(const T* partial, std::int64_t chunks, std::int64_t cols, T* output) {
+  const std::int64_t column = index_of_thread();
+  if (column >= cols) return;
+  T sum{0};
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * cols + column];
+  output[column] = sum;
+}
+
+}  // namespace
+
+template <class T>
+void sum_columns(const ColumnSums<T>& sums, const Queue& queue) {
+  if (sums.cols == 0) return;
+  const std::int64_t chunks = (sums.rows + kChunk - 1) / kChunk;
+  Buffer<T> partial(queue.memory, static_cast<std::size_t>(chunks * sums.cols));
+  if (chunks > 0) {
+    const dim3 grid(static_cast<unsigned>(chunks),
+                    static_cast<unsigned>((sums.cols + kWarp - 1) / kWarp));
+    chunk_sums<T><<<grid, dim3(kWarp, kWarpsPerBlock), 0, queue.raw()>>>(sums, partial.data());
+    check_launch("chunk_sums");
+  }
+  add_chunks<T><<<blocks_for(sums.cols), kBlock, 0, queue.raw()>>>(partial.data(), chunks,
+                                                                   sums.cols, sums.output);
+  check_launch("add_chunks");
+}
+
+template void sum_columns(const ColumnSums<float>& sums, const Queue& queue);
+template void sum_columns(const ColumnSums<double>& sums, const Queue& queue);
+
+void sum_rows(const SumRowsArgs& args, const Queue& queue) {
+  GSPLIT_CHECK(args.sum.rows == 1 && args.sum.cols == args.matrix.cols);
+  GSPLIT_CHECK(args.sum.dtype == args.matrix.dtype);
+  dispatch_compute(args.matrix.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    sum_columns<T>({.matrix = rows_of<T>(args.matrix),
+                    .factor = {},
+                    .rows = args.matrix.rows,
+                    .cols = args.matrix.cols,
+                    .output = args.sum.row<T>(0)},
+                   queue);
+  });
+}
+
+}  // namespace gsplit::cuda

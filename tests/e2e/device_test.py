@@ -1,0 +1,134 @@
+"""Training on GPUs against training on the CPU; on a real GPU, or under tests/gpu_on_cpu/gpu-on-cpu."""
+
+import json
+import os
+import unittest
+
+import accuracy_test
+import harness
+import numpy as np
+
+SMALL = ["--fanout", "4,3", "--hidden", "24", "--batch-size", "200"]
+DROPOUT = ["--dropout", 0.5, "--input-dropout", 0.2]
+
+
+class OnDevice(harness.Scratch):
+    """Skipped where there is no GPU."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if not json.loads(cls.must("doctor", "--json").stdout)["gpus"]:
+            print("skipped: no GPU, and not under tests/gpu_on_cpu/gpu-on-cpu")
+            raise unittest.SkipTest("no GPU")
+        cls.dataset = cls.generate("graph", nodes=1200, degree=10)
+
+
+class Curves(OnDevice):
+    """Whole runs."""
+
+    def curve(self, *arguments, ranks=None):
+        run_dir = self.train(self.dataset, "--eval-every", 0, "--max-steps", 10, *SMALL, *arguments, ranks=ranks)
+        self.assertIn(arguments[arguments.index("--device") + 1], harness.events(run_dir, "run_start")[0]["device"])
+        return harness.losses(run_dir)
+
+    def test_agree_with_the_cpu(self):
+        for model in ("sage", "gcn", "gin"):
+            for extra in ([], DROPOUT, ["--norm", "layer", "--residual", "--optimizer", "sgd", "--clip-norm", 1]):
+                flags = ["--model", model, *extra]
+                cpu = self.curve("--device", "cpu", "--workers", 1, *flags)
+                for workers in (1, 2):
+                    cuda = self.curve("--device", "cuda", "--workers", workers, *flags)
+                    np.testing.assert_allclose(cuda, cpu, rtol=1e-4, err_msg=f"{flags} {workers}")
+
+    def test_by_cusparse_agree_with_the_own_kernel(self):
+        for model in ("sage", "gcn", "gin"):
+            own, cusparse = (self.curve("--device", "cuda", "--workers", 2, "--model", model, *DROPOUT, "--spmm", spmm)
+                             for spmm in ("own", "cusparse"))
+            np.testing.assert_allclose(cusparse, own, rtol=1e-4, err_msg=model)
+            if model == "sage":  # means, which the two round at different places
+                self.assertNotEqual(cusparse, own)
+
+    def test_are_the_same_bits_over_threads_and_processes(self):
+        for flags in (["--model", "sage"], ["--model", "gcn"]):
+            threads = self.curve("--device", "cuda", "--workers", 4, *flags, *DROPOUT)
+            processes = self.curve("--device", "cuda", *flags, *DROPOUT, ranks=4)
+            self.assertEqual(threads, processes, flags)
+
+
+class Cora(OnDevice):
+    """The known accuracy, on four GPUs; tests/e2e/accuracy_test.py has the same on the CPU."""
+
+    def test_gcn(self):
+        dataset = harness.real_data("cora")
+        if dataset is None:
+            print("skipped: cora is not at hand")
+            self.skipTest("cora is not at hand (GSPLIT_TEST_DATA)")
+        run_dir = self.train(dataset, *accuracy_test.FULL, *accuracy_test.GCN, "--device", "cuda", "--workers", 4,
+                             "--eval-every", 5)
+        accuracy = harness.events(run_dir, "run_end")[0]["test_acc"]
+        print("cora gcn on 4 GPUs: test accuracy", accuracy)
+        self.assertGreaterEqual(accuracy, 0.80)
+
+
+class Refusals(OnDevice):
+    """What cannot be on a GPU is said in one line, before anything is written."""
+
+    def refused(self, *arguments, ranks=None):
+        run_dir = self.scratch / "refused"
+        done = self.gsplit("train", self.dataset, "--run-dir", run_dir, *SMALL, *arguments, ranks=ranks)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("gsplit:")]
+        self.assertEqual(len(lines), 1, done.stderr)
+        self.assertFalse(run_dir.exists())
+        return lines[0]
+
+    def test_name_the_reason(self):
+        self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat"))
+        self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64"))
+        self.assertRegex(self.refused("--device", "cpu", "--spmm", "cusparse"), "--spmm cusparse .*--spmm own")
+        self.assertRegex(self.refused("--precision", "fp64", "--spmm", "cusparse"), "--spmm cusparse .*fp64")
+        self.assertRegex(self.refused("--device", "cuda", "--workers", 64), "GPUs for 64 workers")
+        self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat", ranks=2))
+
+    def test_auto_takes_the_cpu_then(self):
+        for flags in (["--model", "gat"], ["--precision", "fp64"]):
+            run_dir = self.train(self.dataset, *SMALL, "--max-steps", 1, "--eval-every", 0, "--workers", 1, *flags)
+            self.assertIn("cpu", harness.events(run_dir, "run_start")[0]["device"])
+            self.assertIn("device: cpu", (run_dir / "config.yaml").read_text(encoding="utf-8"))
+
+
+class Deaths(OnDevice):
+    """A rank that dies while the others wait for it on their GPUs: they end within the deadline, with one line that
+    names it."""
+
+    def test_are_named_by_the_survivors(self):
+        deadline = 6
+        for phase in ("exchange", "all-reduce", "compute"):
+            for signal in ("KILL", "STOP"):
+                os.environ["GSPLIT_FAULT"] = f"rank=1,phase={phase},step=3,signal={signal},after=0.5"
+                try:
+                    done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / f"dies-{phase}-{signal}",
+                                       "--device", "cuda", "--eval-every", 0, "--deadline", deadline, *SMALL, ranks=3)
+                finally:
+                    del os.environ["GSPLIT_FAULT"]
+                self.assertNotEqual(done.returncode, 0)
+                lines = [line for line in done.stderr.splitlines() if line.startswith("gsplit:")]
+                self.assertEqual(len(lines), 1, done.stderr)
+                self.assertRegex(lines[0], rf"rank 1 on .* in {phase} at step 3")
+
+
+class Resume(OnDevice):
+    """A run that was checkpointed on GPUs goes on there to the same bits, and on the CPU within rounding."""
+
+    def test_on_both_devices(self):
+        flags = ["--eval-every", 0, *SMALL, *DROPOUT, "--workers", 2, "--checkpoint-every-steps", 4]
+        whole = self.train(self.dataset, "--device", "cuda", "--max-steps", 8, *flags)
+        for device, tolerance in (("cuda", 0), ("cpu", 1e-4)):
+            part = self.train(self.dataset, "--device", "cuda", "--max-steps", 4, *flags)
+            self.must("train", self.dataset, "--run-dir", part, "--resume", "--device", device, "--max-steps", 8, *flags)
+            np.testing.assert_allclose(harness.losses(part), harness.losses(whole), rtol=tolerance)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,71 @@
+// Block aggregation and its gradient against plain double-precision sums.
+#include "tests/kernels/conformance.h"
+
+namespace gsplit {
+namespace {
+
+using namespace test;
+
+class AggregateConformance : public Conformance {};
+
+TEST_P(AggregateConformance, AggregateAndItsGradient) {
+  std::vector<double> row_scale, self_scale;
+  for (int i = 0; i < 300; ++i) {
+    row_scale.push_back(1.0 / (1 + i % 7));
+    self_scale.push_back(i % 5 - 2);
+  }
+  // Widths that kernels treat in different ways: alone, in packs of 16 bytes, in several tiles.
+  for (std::size_t cols : {1, 7, 21, 32, 45, 100, 200, 303}) {
+    for (const AggregateOptions& options :
+         {AggregateOptions{.reduce = Reduce::kSum}, AggregateOptions{.reduce = Reduce::kMean},
+          AggregateOptions{Reduce::kSum, row_scale, self_scale, true},
+          AggregateOptions{Reduce::kMean, row_scale, {}, false},
+          AggregateOptions{Reduce::kMean, {}, self_scale, true}}) {
+      check_aggregate(cols, options);
+      check_aggregate(cols, options, /*weighted=*/true);
+    }
+  }
+}
+
+/// No edge at all, rows without edges before and after those that have some, no columns.
+TEST_P(AggregateConformance, WhatIsEmpty) {
+  const std::vector<double> self_scale{2, 3};
+  const AggregateOptions options{Reduce::kMean, {}, self_scale, false};
+  const Rows source{{1, 2}, {3, 4}, {5, 6}}, gradient{{7, 8}, {9, 10}};
+  const auto check_both = [&](const Csr& csr, const Rows& forward, const Rows& backward) {
+    check(forward, [&](Backend&, Stream&) {
+      const Matrix from = to_matrix(source, 2);
+      return aggregate(csr, from, options, {});
+    });
+    check(backward, [&](Backend&, Stream&) {
+      const Matrix from = to_matrix(gradient, 2);
+      return aggregate_backward(csr, 3, from, options, {});
+    });
+  };
+  check_both({{0, 0, 0}, {}}, {{2, 4}, {9, 12}}, {{14, 16}, {27, 30}, {0, 0}});
+  check_both({{0, 0, 2}, {1, 2}}, {{2, 4}, {13, 17}}, {{14, 16}, {31.5, 35}, {4.5, 5}});
+  const Matrix narrow = to_matrix({{}, {}, {}}, 0);
+  EXPECT_EQ(aggregate({{0, 0, 2}, {1, 2}}, narrow, options, {}).rows(), 2);
+}
+
+TEST_P(AggregateConformance, EdgeWeightsOfOneChangeNoBit) {
+  const Csr csr = random_csr(200, 300, 12, random_);
+  const std::vector<float> ones(csr.columns.size(), 1);
+  const std::vector<double> scale(200, 1.0 / 3);
+  const Rows source = random_rows(300, 45), gradient = random_rows(200, 45);
+  const Matrix from = to_matrix(source, 45), back = to_matrix(gradient, 45);
+  const auto run = [&](const AggregateOptions& options, const std::vector<float>& weights) {
+    return std::pair(to_rows(aggregate(csr, from, options, weights).view()),
+                     to_rows(aggregate_backward(csr, 300, back, options, weights).view()));
+  };
+  for (const AggregateOptions& options : {AggregateOptions{.reduce = Reduce::kMean},
+                                          AggregateOptions{Reduce::kSum, scale, scale, true}}) {
+    EXPECT_EQ(run(options, ones), run(options, {}));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, AggregateConformance, testing::Values(DType::kF32, DType::kF64),
+                         [](const auto& info) { return name_of(info.param); });
+
+}  // namespace
+}  // namespace gsplit

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Bugs planted in copies of our own device code: each must be caught by the conformance suite under gpu-on-cpu.
+
+  must_fail.py BUILD    the build folder; needs nvcc, and compile_commands.json, which tells how sources are compiled
+
+A suite that lets a dropped barrier or a missing wait pass proves nothing about the code that has them.
+"""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else ROOT / "build/release").resolve()
+GPU_ON_CPU = ROOT / "tests/gpu_on_cpu/gpu-on-cpu"
+FOLDER = "kernels/cuda"
+
+
+class Mutants(unittest.TestCase):
+    """A module with one changed line."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.commands = {entry["file"]: entry["command"]
+                        for entry in json.loads((BUILD / "compile_commands.json").read_text(encoding="utf-8"))
+                        if "gsplit_cuda.dir" in entry["command"]}
+        cls.objects = sorted((BUILD / "kernels/CMakeFiles/gsplit_cuda.dir").rglob("*.o"))
+
+    def module(self, work, changed, old, new, source):
+        """The module with `old` replaced in FOLDER/`changed`; `source` is compiled again, the rest is taken as built."""
+        text = (ROOT / FOLDER / changed).read_text(encoding="utf-8")
+        self.assertEqual(text.count(old), 1, f"{changed} has changed: {old}")
+        copy = work / FOLDER / changed
+        copy.parent.mkdir(parents=True)
+        copy.write_text(text.replace(old, new), encoding="utf-8")
+        if source != changed:
+            (work / FOLDER / source).write_text((ROOT / FOLDER / source).read_text(encoding="utf-8"), encoding="utf-8")
+
+        original = str(ROOT / FOLDER / source)
+        command = [word for word in shlex.split(self.commands[original]) if not word.endswith("ccache")]
+        target = command[command.index("-o") + 1]
+        command[command.index("-o") + 1] = str(work / "mutant.o")
+        command = [str(work / FOLDER / source) if word == original else word for word in command]
+        command.insert(command.index(f"-I{ROOT}"), f"-I{work}")  # changed headers come first
+        subprocess.run(command, cwd=BUILD, check=True, capture_output=True)
+        objects = [path for path in self.objects if path != BUILD / target]
+        self.assertEqual(len(objects), len(self.objects) - 1)
+
+        library = work / "libgsplit_cuda.so"
+        loaded = subprocess.run(["ldd", BUILD / "libgsplit_cuda.so"], check=True, capture_output=True, text=True).stdout
+        libraries = [line.split("=> ")[1].split(" (")[0] for line in loaded.splitlines()
+                     if line.strip().startswith(("libcublas.", "libcudart.", "libcusparse.", "libnccl."))]
+        subprocess.run(["c++", "-shared", "-o", library, work / "mutant.o", *objects, *libraries,
+                        f"-Wl,--version-script={ROOT / FOLDER / 'module.map'}"], check=True, capture_output=True)
+        return library
+
+    def caught(self, changed, old, new, *, tests, says, source=None, **settings):
+        with tempfile.TemporaryDirectory(prefix="gsplit-mutant-") as folder:
+            library = self.module(pathlib.Path(folder), changed, old, new, source or changed)
+            suite = [GPU_ON_CPU, BUILD / "tests/kernels/cuda_conformance_test", f"--gtest_filter={tests}"]
+            clean = {name: value for name, value in os.environ.items() if not name.startswith("GPU_ON_CPU_")}
+            sound = subprocess.run(suite, env=clean | settings, capture_output=True, text=True, check=False)
+            self.assertEqual(sound.returncode, 0, sound.stdout + sound.stderr)
+            self.assertNotIn("[  SKIPPED ]", sound.stdout)
+            mutant = subprocess.run(suite, env=clean | settings | {"GSPLIT_CUDA_MODULE": str(library)},
+                                    capture_output=True, text=True, check=False)
+        self.assertNotEqual(mutant.returncode, 0, "passed: nobody has noticed")
+        self.assertRegex(mutant.stdout + mutant.stderr, says)
+
+    def test_a_barrier_dropped_from_a_tree(self):
+        self.caught("reduce.cuh", "    }\n    __syncthreads();\n  }\n  return values[0];", "    }\n  }\n  return values[0];",
+                    source="optimizer.cu", tests="*SquaredNorm*", says="race on shared memory",
+                    GPU_ON_CPU_RACECHECK="1")
+
+    def test_a_barrier_dropped_before_warps_are_added_up(self):
+        self.caught("sum_rows.cu", "  __syncthreads();\n", "", tests="*SumRows*", says="race on shared memory",
+                    GPU_ON_CPU_RACECHECK="1")
+
+    def test_a_store_past_the_end_of_a_row(self):
+        # In order, the next row would overwrite it.
+        self.caught("aggregate.cu", "if (at >= op.cols) continue;", "", tests="*Aggregate*",
+                    says="exceeds tolerance", GPU_ON_CPU_SEED="3")
+
+    def test_a_mask_of_the_wrong_column(self):
+        self.caught("bias_activation_dropout.cu", "((kept >> c) & 1u)", "((kept >> (c ^ 1)) & 1u)",
+                    tests="*BiasActivationDropout*", says="exceeds tolerance")
+
+    def test_an_edge_that_is_left_out(self):
+        self.caught("aggregate.cu", "      const RowIndex e = begin + first + k, column", "      if (k == 3) break;\n"
+                    "      const RowIndex e = begin + first + k, column", tests="*Aggregate*",
+                    says="exceeds tolerance")
+
+    def test_a_result_read_before_it_is_there(self):
+        self.caught("memory.cc", "    stream.synchronize();\n    std::memcpy(destination", "    std::memcpy(destination",
+                    tests="*SumRows*", says="FAILED", GPU_ON_CPU_LAZY="1")
+
+    def test_a_block_handed_out_while_a_copy_reads_it(self):
+        self.caught("memory.cc", "block.last_use == nullptr || cudaEventQuery(block.last_use) == cudaSuccess", "block.bytes > 0",
+                    tests="*Aggregate*", says="FAILED|past the end", GPU_ON_CPU_LAZY="1")
+
+
+if __name__ == "__main__":
+    unittest.main()
