@@ -37,11 +37,7 @@ constexpr std::array<std::pair<std::string_view, PartitionMethod>, 6> kMethods{
      {"file", PartitionMethod::kFile}}};
 
 std::string method_name(const PrepareOptions& options) {
-  if (options.parts == 1) return "none";
-  for (const auto& [name, method] : kMethods) {
-    if (method == options.method) return std::string(name);
-  }
-  throw InternalError("internal error: a partition method without a name");
+  return options.parts == 1 ? "none" : name_of(options.method);
 }
 
 class Stopwatch {
@@ -267,6 +263,27 @@ PartitionMethod partition_method_from_name(const std::string& name) {
   }
   throw UsageError("--method " + name + " is unknown",
                    "choose auto, metis, stream, random, range or file");
+}
+
+Csc prepare_csc(const Dataset& dataset, int threads, const Log& log) {
+  const PrepareOptions options{.threads = threads};
+  return cached_csc({dataset, options, content_fingerprint(dataset), log});
+}
+
+Assignment assign_nodes(const CscView& graph, const PresampleCounts& counts,
+                        const PrepareOptions& options, const Log& log) {
+  check_part_count(options.parts, graph.num_nodes());
+  if (options.parts == 1) return Assignment(graph.num_nodes(), 0);
+  PrepareOptions decided = options;
+  decided.method = decided_method(graph, options, log);
+  return assign_parts(graph, counts, decided);
+}
+
+std::string name_of(PartitionMethod method) {
+  for (const auto& [name, known] : kMethods) {
+    if (known == method) return std::string(name);
+  }
+  throw InternalError("internal error: a partition method without a name");
 }
 
 void write_partition(const Dataset& dataset, const PrepareOptions& options,

@@ -7,9 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "graph/csc.h"
 #include "graph/dataset.h"
 #include "graph/shard.h"
 #include "kernels/base/log.h"
+#include "partition/assignment.h"
+#include "partition/presample.h"
 
 namespace gsplit {
 
@@ -18,6 +21,7 @@ enum class PartitionMethod : std::uint8_t { kAuto, kMetis, kStream, kRandom, kRa
 /// "auto", "metis", ...; UsageError for an unknown name. kAuto becomes kMetis where METIS fits
 /// (metis_memory.h), else kStream, when a partition is made.
 PartitionMethod partition_method_from_name(const std::string& name);
+std::string name_of(PartitionMethod method);
 
 struct PrepareOptions {
   int parts = 1;
@@ -35,6 +39,14 @@ struct PrepareOptions {
 /// The cache folder: $GSPLIT_CACHE, else $XDG_CACHE_HOME/gsplit, else ~/.cache/gsplit. Created if
 /// missing.
 std::filesystem::path cache_directory();
+
+/// The dataset's graph by destination, from the cache, made first where it is missing.
+Csc prepare_csc(const Dataset& dataset, int threads, const Log& log);
+
+/// Part of each node by the method that the options name; of kAuto, by what it decides. Says on the
+/// log what that is. `counts`: of the presample. Throws UsageError as write_partition.
+Assignment assign_nodes(const CscView& graph, const PresampleCounts& counts,
+                        const PrepareOptions& options, const Log& log);
 
 /// Writes a partition directory (partition.json, train_seeds.npy, quality.json, part-*/) to `out`,
 /// which must not exist: made under a name that begins with a dot, then renamed. The dataset is

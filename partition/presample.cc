@@ -145,7 +145,7 @@ PresampleCounts count_samples(const CscView& graph, std::span<const std::uint64_
   for (const std::uint64_t node : train) counts.is_seed[node] = 1;
   batches.replay({
       .layer =
-          [&](const SampledLayer& sample) {
+          [&](const PresampledLayer& sample) {
   // Within a layer an edge is sampled once and a destination stands once: no two threads meet.
 #pragma omp parallel for num_threads(threads) schedule(static)
             for (std::size_t e = 0; e < sample.edges.size(); ++e) {

@@ -27,7 +27,7 @@ struct PresampleOptions {
 void check_fanout(std::span<const std::int32_t> fanout);
 
 /// The sampled in-edges of one layer's frontier.
-struct SampledLayer {
+struct PresampledLayer {
   std::span<const std::uint64_t> destinations;  ///< ascending OriginalIds, unique
   std::span<const std::uint64_t> offsets;       ///< (destinations + 1) into edges
   std::span<const std::int64_t> edges;          ///< positions in the CSC's indices, ascending
@@ -35,7 +35,7 @@ struct SampledLayer {
 
 /// What a replay hands out; the spans live until the callback returns. Either may be empty.
 struct BatchVisitor {
-  std::function<void(const SampledLayer&)> layer;  ///< L times a batch, seeds' layer first
+  std::function<void(const PresampledLayer&)> layer;  ///< L times a batch, seeds' layer first
   /// Once a batch: the frontier of the lowest layer, whose input rows are needed; ascending.
   std::function<void(std::span<const std::uint64_t>)> inputs;
 };
@@ -49,6 +49,7 @@ class PresampledBatches {
   PresampledBatches(const CscView& graph, std::span<const std::uint64_t> train,
                     const PresampleOptions& options);
   std::uint32_t size() const { return num_batches_; }
+  std::size_t num_layers() const { return options_.fanout.size(); }
   void replay(const BatchVisitor& visitor) const;
 
  private:

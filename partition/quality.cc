@@ -107,7 +107,7 @@ std::uint64_t halo_rows(const CscView& graph, PairCounter& counter) {
 double shuffle_rows(const CscView& graph, const PresampledBatches& batches, PairCounter& counter) {
   if (batches.size() == 0) return 0;
   std::uint64_t pairs = 0;
-  batches.replay({.layer = [&](const SampledLayer& sample) {
+  batches.replay({.layer = [&](const PresampledLayer& sample) {
     const EdgeRows edges{sample.destinations.size(), [&](std::size_t i, auto&& f) {
                            for (std::uint64_t e = sample.offsets[i]; e < sample.offsets[i + 1];
                                 ++e) {

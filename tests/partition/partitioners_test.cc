@@ -52,7 +52,7 @@ struct Batch {
 std::vector<Batch> record(const PresampledBatches& batches) {
   std::vector<Batch> all(1);
   batches.replay({.layer =
-                      [&](const SampledLayer& sample) {
+                      [&](const PresampledLayer& sample) {
                         all.back().layers.push_back(
                             {{sample.destinations.begin(), sample.destinations.end()},
                              {sample.offsets.begin(), sample.offsets.end()},

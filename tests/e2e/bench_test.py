@@ -1,0 +1,70 @@
+"""gsplit bench --volumes: counts against those that training reports."""
+
+import json
+import unittest
+
+import harness
+
+SHAPE = ["--fanout", "6,5,4", "--batch-size", 100, "--hidden", 32]
+
+
+class Volumes(harness.Scratch):
+    """A graph of 10 steps an epoch."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph", nodes=10000, degree=15)
+
+    def count(self, *arguments):
+        lines = self.must("bench", self.dataset, "--volumes", "--json", "--fanout", "6,5,4", "--hidden", 32, *arguments).stdout
+        return {(line["mode"], line["workers"], line["batch_size"]): line for line in map(json.loads, lines.splitlines())}
+
+    def trained(self, mode):
+        """Means over the steps of two epochs."""
+        run_dir = self.train(self.dataset, *SHAPE, "--mode", mode, "--workers", 4, "--partition", "random", "--epochs", 2,
+                             "--eval-every", 0)
+        steps = harness.events(run_dir, "step")
+        return {key: sum(step[key] for step in steps) / len(steps) for key in ("edges", "input_rows", "shuffle_bytes")}
+
+    def test_counts_are_those_of_training(self):
+        counted = self.count("--workers", 4, "--batch-size", 100, "--partition", "random")
+        for mode in ("split", "data"):
+            with self.subTest(mode=mode):
+                trained, line = self.trained(mode), counted[mode, 4, 100]
+                # Presampled steps draw other samples than training's: their means differ by a few per mille.
+                self.assertAlmostEqual(line["edges"] / trained["edges"], 1, delta=0.02)
+                self.assertAlmostEqual(line["input_rows"] / trained["input_rows"], 1, delta=0.02)
+                if mode == "split":
+                    self.assertAlmostEqual(line["pull_bytes"] / trained["shuffle_bytes"], 1, delta=0.03)
+
+    def test_modes_are_ordered(self):
+        counted = self.count("--workers", "1,2,4", "--batch-size", "50,200", "--partition", "metis", "--group-size", 2)
+        for batch in (50, 200):
+            one = counted["data", 1, batch]
+            self.assertEqual((one["pull_bytes"], one["load_max_avg"]["edges"]), (0, 1))
+            for workers in (2, 4):
+                split, data, p3 = (counted[mode, workers, batch] for mode in ("split", "data", "p3"))
+                # Each node once, whatever the number of workers.
+                self.assertEqual([split[key] for key in ("edges", "input_rows", "gflop")],
+                                 [one[key] for key in ("edges", "input_rows", "gflop")])
+                self.assertGreater(data["input_rows"], split["input_rows"])
+                self.assertGreater(data["cached_rows"], 0)
+                self.assertEqual(p3["input_rows"], split["input_rows"])
+                self.assertGreater(split["pull_rows"], 0)
+            between = counted["hybrid", 4, batch]["input_rows"]
+            self.assertLess(counted["split", 4, batch]["input_rows"], between)
+            self.assertLess(between, counted["data", 4, batch]["input_rows"])
+
+    def test_wrong_use_is_refused(self):
+        for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes"),
+                                (["--partition", "best"], "--method best is unknown")):
+            with self.subTest(arguments=arguments):
+                flags = ["--volumes"] if arguments else []
+                refused = self.gsplit("bench", self.dataset, *flags, *arguments)
+                self.assertEqual(refused.returncode, 2)
+                self.assertIn(what, refused.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
