@@ -28,6 +28,7 @@ RANKS = {
     "runtime/control": 50,
     "runtime/nn": 60,
     "runtime/train": 70,
+    "runtime/bench": 70,
     "runtime/cli": 80,
     "bench": 90,
     "tests": 100,
