@@ -1,10 +1,11 @@
-// gsplit bench: what a step takes, counted without training.
+// gsplit bench: what a step takes, without training.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <memory>
 #include <thread>
 
+#include "runtime/bench/floor.h"
 #include "runtime/bench/volume_report.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
@@ -16,8 +17,11 @@ namespace {
 struct BenchFlags {
   std::string dataset;
   bool volumes = false;
+  bool floor = false;
   bool json = false;
   std::string fanout = "15,10,5";
+  std::string model = "sage";
+  int heads = 4;
   std::vector<std::string> methods{"auto"};
   VolumeReportOptions options{
       .threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
@@ -29,15 +33,13 @@ Log warnings_only() {
           .warning_sink = [](const std::string& line) { std::cerr << line << std::endl; }};
 }
 
-ExitCode bench(const BenchFlags& flags) {
-  if (!flags.volumes)
-    throw UsageError("gsplit bench does not know what to measure", "give --volumes");
+ExitCode report_volumes(const BenchFlags& flags, const Log& log) {
   VolumeReportOptions options = flags.options;
   options.fanout = parse_fanout(flags.fanout, "--fanout");
   options.methods.clear();
-  for (const std::string& method : flags.methods)
+  for (const std::string& method : flags.methods) {
     options.methods.push_back(partition_method_from_name(method));
-  const Log log = flags.json ? warnings_only() : make_log(false);
+  }
   if (!flags.json) std::cout << volume_header() << std::endl;
   report_volumes(open_dataset(flags.dataset), options, log, [&](const VolumeLine& line) {
     std::cout << (flags.json ? as_json(line) : as_text(line)) << std::endl;
@@ -45,30 +47,63 @@ ExitCode bench(const BenchFlags& flags) {
   return ExitCode::kDone;
 }
 
+ExitCode report_floor(const BenchFlags& flags, const Log& log) {
+  const Dataset dataset = open_dataset(flags.dataset);
+  const StepCounts counts = count_step(dataset,
+                                       {.model = flags.model,
+                                        .fanout = parse_fanout(flags.fanout, "--fanout"),
+                                        .batch_size = flags.options.batch_sizes.front(),
+                                        .hidden = flags.options.hidden,
+                                        .heads = flags.heads,
+                                        .seed = flags.options.seed,
+                                        .threads = flags.options.threads},
+                                       log);
+  const MachineRates rates =
+      measure_machine({.threads = flags.options.threads,
+                       .row_width = static_cast<std::int64_t>(dataset.feature_width())});
+  std::cout << (flags.json ? as_json(counts, rates) : as_text(counts, rates)) << std::endl;
+  return ExitCode::kDone;
+}
+
+ExitCode bench(const BenchFlags& flags) {
+  if (flags.volumes == flags.floor) {
+    throw UsageError("gsplit bench measures one thing at a time", "give --volumes or --floor");
+  }
+  const Log log = flags.json ? warnings_only() : make_log(false);
+  return flags.volumes ? report_volumes(flags, log) : report_floor(flags, log);
+}
+
 }  // namespace
 
 void add_bench_command(CLI::App& app, Action& action) {
   auto flags = std::make_shared<BenchFlags>();
   VolumeReportOptions& options = flags->options;
-  CLI::App* command =
-      app.add_subcommand("bench", "What a training step takes, counted without training");
+  CLI::App* command = app.add_subcommand("bench", "What a training step takes, without training");
   command->add_option("dataset", flags->dataset, "Dataset directory")->required();
   command->add_flag("--volumes", flags->volumes,
                     "Edges, rows, FLOPs and shuffled bytes of a step of GraphSAGE in modes split, "
                     "data, p3 and hybrid");
-  command->add_option("--workers", options.workers, "Numbers of workers, up to 64")->delimiter(',');
-  command->add_option("--batch-size", options.batch_sizes, "Global batch sizes")
+  command->add_flag("--floor", flags->floor,
+                    "The least that a step can take on this machine: its counts at the rates that "
+                    "the machine reaches");
+  command->add_option("--model", flags->model, "--floor: sage, gcn or gat");
+  command->add_option("--heads", flags->heads, "--floor: of gat")->check(CLI::PositiveNumber);
+  command->add_option("--workers", options.workers, "--volumes: numbers of workers, up to 64")
+      ->delimiter(',');
+  command
+      ->add_option("--batch-size", options.batch_sizes,
+                   "Global batch sizes; --floor takes the first")
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
   command
       ->add_option("--partition", flags->methods,
-                   "auto, metis, stream, random, range; several are compared")
+                   "--volumes: auto, metis, stream, random, range; several are compared")
       ->delimiter(',');
   command->add_option("--group-size", options.group_size,
-                      "Workers of a group of mode hybrid; 0: without this mode");
+                      "--volumes: workers of a group of mode hybrid; 0: without this mode");
   command
       ->add_option("--cache-budget", options.cache_budget,
-                   "Share of all nodes that a worker of mode data caches")
+                   "--volumes: share of all nodes that a worker of mode data caches")
       ->check(CLI::Range(0.0, 1.0));
   command->add_option("--fanout", flags->fanout, "Nearest the seeds first");
   command->add_option("--hidden", options.hidden, "Width of hidden layers")

@@ -1,4 +1,4 @@
-"""gsplit bench --volumes: counts against those that training reports."""
+"""gsplit bench: counts against those that training reports, and the floor of a step."""
 
 import json
 import unittest
@@ -56,8 +56,23 @@ class Volumes(harness.Scratch):
             self.assertLess(counted["split", 4, batch]["input_rows"], between)
             self.assertLess(between, counted["data", 4, batch]["input_rows"])
 
+    def test_floor_adds_up(self):
+        floors = {}
+        for model in ("sage", "gcn", "gat"):
+            found = json.loads(self.must("bench", self.dataset, "--floor", "--json", "--model", model, *SHAPE, "--threads", 1).stdout)
+            counts, rates, floor = found["counts"], found["rates"], found["floor_s"]
+            self.assertEqual(floor["total"], sum(floor[part] for part in ("sample", "load", "dense", "rows")))
+            self.assertAlmostEqual(floor["dense"], counts["dense_flops"] / rates["gemm_flops"])
+            self.assertEqual(counts["gathered_bytes"], counts["input_rows"] * 16 * 4)
+            self.assertTrue(all(rate > 0 for rate in rates.values()))
+            floors[model] = counts
+        self.assertLess(floors["gcn"]["dense_flops"], floors["sage"]["dense_flops"])
+        # The input layer of width 16 sums first; where the last one narrows to 5 classes, products may come first.
+        counted = self.count("--workers", 1, "--batch-size", 100)["data", 1, 100]
+        self.assertLessEqual(floors["sage"]["dense_flops"], 1e9 * counted["gflop"])
+
     def test_wrong_use_is_refused(self):
-        for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes"),
+        for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes or --floor"),
                                 (["--partition", "best"], "--method best is unknown")):
             with self.subTest(arguments=arguments):
                 flags = ["--volumes"] if arguments else []
