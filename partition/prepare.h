@@ -10,6 +10,7 @@
 #include "graph/dataset.h"
 #include "graph/shard.h"
 #include "kernels/base/log.h"
+#include "kernels/base/sampler.h"
 
 namespace gsplit {
 
@@ -25,7 +26,8 @@ struct PrepareOptions {
   std::filesystem::path
       assignment;  ///< kFile: .npy of integers (num_nodes), part of each OriginalId
   std::vector<std::int32_t> fanout{15, 10, 5};
-  std::uint32_t batch_size = 1024;  ///< of the presample
+  Sampler sampler = Sampler::kUniform;  ///< of the presample
+  std::uint32_t batch_size = 1024;      ///< of the presample
   std::uint64_t seed = 0;
   int threads = 1;
   /// Bytes that METIS may take; nothing: available_memory().
@@ -35,6 +37,9 @@ struct PrepareOptions {
 /// The cache folder: $GSPLIT_CACHE, else $XDG_CACHE_HOME/gsplit, else ~/.cache/gsplit. Created if
 /// missing.
 std::filesystem::path cache_directory();
+
+/// UsageError where the dataset lacks what the sampler needs.
+void check_sampler(Sampler sampler, const Dataset& dataset);
 
 /// Writes a partition directory (partition.json, train_seeds.npy, quality.json, part-*/) to `out`,
 /// which must not exist: made under a name that begins with a dot, then renamed. The dataset is

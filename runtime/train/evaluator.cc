@@ -193,6 +193,7 @@ void Evaluator::sampled_batch(std::span<const LocalId> nodes, MatrixView output)
       sampler_.sample(nodes,
                       {.fanouts = {options_.fanout.rbegin(), options_.fanout.rend()},
                        .key = key,
+                       .sampler = options_.sampler,
                        .for_backward = false},
                       context_.stream);
   const DeviceBatch on_device(batch, context_.memory(), context_.stream);

@@ -40,6 +40,15 @@ class Blocks(harness.Scratch):
             self.assertEqual(self.dump("--mode", "data", "--workers", workers), reference, workers)
         self.assertEqual(self.dump("--mode", "data", ranks=3), reference)
 
+    def test_are_equal_for_labor(self):
+        reference = self.dump("--workers", 1, "--sampler", "labor")
+        self.assertNotEqual(reference, self.dump("--workers", 1))
+        for workers, method in ((2, "metis"), (3, "random"), (4, "stream")):
+            self.assertEqual(self.dump("--sampler", "labor", "--workers", workers, "--partition", method), reference, workers)
+        self.assertEqual(self.dump("--sampler", "labor", "--workers", 3, "--mode", "data"), reference)
+        for ranks in (1, 4):
+            self.assertEqual(self.dump("--sampler", "labor", ranks=ranks), reference, ranks)
+
     def test_depend_on_the_seed(self):
         self.assertNotEqual(self.dump("--seed", 1), self.dump("--seed", 2))
 
@@ -103,6 +112,13 @@ class Curves(harness.Scratch):
             curve = self.curve("--workers", 4, "--partition", "random", *fixed)
             self.assert_agree(curve, reference, (model, "4 threads"))
             self.assert_agree(self.curve(*fixed, ranks=3), reference, (model, "3 processes"))
+
+    def test_fp64_agrees_for_labor(self):
+        for model in ("gcn", "gat"):
+            fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, "--sampler", "labor", *DROPOUT]
+            reference = self.curve("--workers", 1, *fixed)
+            self.assert_agree(self.curve("--workers", 3, "--partition", "random", *fixed), reference, (model, "3 threads"))
+            self.assert_agree(self.curve("--workers", 2, "--mode", "data", *fixed), reference, (model, "data"))
 
     def test_fp64_agrees_in_data_parallelism(self):
         for model in ("sage", "gcn"):
