@@ -196,6 +196,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "slice of the batch and has the whole graph");
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
+  add_choice(app, "--wire", config.wire, {"fp32", "bf16"},
+             "what rows and gradients are rounded to on their way between workers in training");
   add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
              "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
   app.add_option("--workers", config.workers,

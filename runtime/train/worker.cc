@@ -304,7 +304,8 @@ void Worker::build() {
                            *row_traffic_,
                            progress_,
                            {},
-                           alone_ ? *alone_ : communicator_});
+                           alone_ ? *alone_ : communicator_,
+                           config_.wire == "bf16"});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);

@@ -199,6 +199,50 @@ class DataParallelism(harness.Scratch):
         self.assertIn("expected shuffle: none", said)
 
 
+class Wire(harness.Scratch):
+    """--wire bf16 rounds what travels and nothing else."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph")
+
+    def run_with(self, wire, *arguments, ranks=None):
+        return self.train(self.dataset, *SMALL, "--wire", wire, *arguments, ranks=ranks)
+
+    def test_halves_what_is_sent_and_stays_near(self):
+        for model in MODELS:
+            fixed = ["--model", model, "--max-steps", 10, "--eval-every", 0]
+            for ranks in (None, 3):
+                workers = [] if ranks else ["--workers", 3]
+                exact, rounded = (self.run_with(wire, *fixed, *workers, ranks=ranks) for wire in ("fp32", "bf16"))
+                self.assertIn("wire: bf16\n", (rounded / "config.yaml").read_text(encoding="utf-8"))
+                for ours, theirs in zip(harness.events(rounded, "step"), harness.events(exact, "step"), strict=True):
+                    self.assertGreater(theirs["shuffle_bytes"], 0)
+                    self.assertEqual(theirs["shuffle_bytes"], theirs["shuffle_bytes_pull"])
+                    self.assertEqual(2 * ours["shuffle_bytes"], theirs["shuffle_bytes"])
+                    for field in ("shuffle_bytes_pull", "edges", "input_rows", "allreduce_bytes"):
+                        self.assertEqual(ours[field], theirs[field], field)
+                    self.assertNotEqual(ours["loss"], theirs["loss"])
+                    self.assertAlmostEqual(ours["loss"], theirs["loss"], delta=0.02)
+
+    def test_changes_nothing_where_nothing_travels(self):
+        for arguments in (["--workers", 1], ["--workers", 2, "--mode", "data"]):
+            curves = [harness.losses(self.run_with(wire, "--epochs", 2, *arguments)) for wire in ("fp32", "bf16")]
+            self.assertEqual(*curves)
+
+    def test_evaluation_is_exact(self):
+        # No step changes the weights: evaluation, during the run and of its checkpoint, sees no rounding.
+        scores = [harness.events(self.run_with(wire, "--lr", 0, "--epochs", 1, "--workers", 3, "--eval-fanout", fanout),
+                                 "run_end")[0]["test_acc"] for wire in ("fp32", "bf16") for fanout in ("full", "4,3")]
+        self.assertEqual(scores[:2], scores[2:])
+
+    def test_bits_do_not_depend_on_threads_and_transport(self):
+        reference = harness.losses(self.run_with("bf16", "--max-steps", 10, "--workers", 3, "--threads", 1))
+        self.assertEqual(harness.losses(self.run_with("bf16", "--max-steps", 10, "--workers", 3, "--threads", 4)), reference)
+        self.assertEqual(harness.losses(self.run_with("bf16", "--max-steps", 10, ranks=3)), reference)
+
+
 class Bits(harness.Scratch):
     """The same number of workers gives the same bits, whatever the threads and the transport."""
 
