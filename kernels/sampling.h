@@ -12,6 +12,7 @@
 
 #include "kernels/base/ids.h"
 #include "kernels/base/philox.h"
+#include "kernels/base/sampler.h"
 #include "kernels/memory.h"
 
 namespace gsplit {
@@ -44,15 +45,22 @@ struct GlobalRange {
 /// As a fanout: every in-neighbour instead of a sample.
 inline constexpr std::int32_t kFullFanout = -1;
 
-/// Draws min(fanout, degree) distinct in-neighbours of each destination uniformly: Floyd's
-/// algorithm over positions of the neighbour list (J. Bentley and R. Floyd, "A sample of
-/// brilliance", CACM 30(9), 1987), draw number i of a destination being word i of its Philox
-/// stream, keyed by its OriginalId.
+/// What samplers read beside the topology. Does not own.
+struct SamplerView {
+  Sampler sampler = Sampler::kUniform;
+  std::span<const OriginalId> names = {};              ///< kLabor: (all nodes), by GlobalId
+  std::span<const std::uint32_t> weight_sums = {};     ///< kWeighted: (edges), within each row
+  std::span<const std::uint32_t> positive_edges = {};  ///< kWeighted: (nodes)
+};
+
+/// Draws in-neighbours of each destination; kFullFanout takes all, but kWeighted those of positive
+/// weight. Draw number i of a destination is word i of its Philox stream, keyed by its OriginalId.
 struct SampleNeighborsArgs {
   TopologyView topology;
   std::span<const LocalId> destinations;
   std::int32_t fanout = kFullFanout;  ///< positive, or kFullFanout
   DrawKey key;
+  SamplerView sampler = {};
 };
 
 struct SampledNeighbors {

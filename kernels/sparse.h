@@ -22,6 +22,13 @@ struct GatherRowsArgs {
   MatrixView destination;  ///< (rows.size(), source.cols)
 };
 
+/// destination = source, of equal shape: fp32 or fp64 to bf16 (rounded to the nearest, ties to the
+/// even; fp64 to fp32 first), or bf16 to fp32 or fp64, exactly.
+struct ConvertRowsArgs {
+  ConstMatrixView source;
+  MatrixView destination;
+};
+
 /// destination[rows[i]] += source[i]. REQUIRES: rows are distinct.
 struct AddRowsArgs {
   ConstMatrixView source;  ///< (rows.size(), cols)
@@ -74,6 +81,7 @@ class SparseOps {
  public:
   virtual ~SparseOps() = default;
   virtual void gather_rows(const GatherRowsArgs& args, Stream& stream) = 0;
+  virtual void convert_rows(const ConvertRowsArgs& args, Stream& stream) = 0;
   virtual void add_rows(const AddRowsArgs& args, Stream& stream) = 0;
   virtual void scale_rows(const ScaleRowsArgs& args, Stream& stream) = 0;
   virtual void aggregate(const AggregateArgs& args, Stream& stream) = 0;

@@ -59,6 +59,7 @@ std::uint64_t peak_rss_bytes() {
 void check_options(const Dataset& dataset, const PrepareOptions& options) {
   check_part_count(options.parts, dataset.num_nodes);
   check_fanout(options.fanout);
+  check_sampler(options.sampler, dataset);
   if (options.batch_size == 0) throw UsageError("the batch size is 0", "give a positive one");
   const bool from_file = options.method == PartitionMethod::kFile;
   if (from_file && options.assignment.empty()) {
@@ -90,6 +91,9 @@ std::string options_key(const PrepareOptions& options) {
   std::string key = fmt::format("{} parts by {}, fanout {}, batch {}, seed {}\n", options.parts,
                                 method_name(options), fmt::join(options.fanout, ","),
                                 options.batch_size, options.seed);
+  if (options.sampler != Sampler::kUniform) {
+    key += fmt::format("sampler {}\n", name_of(options.sampler));
+  }
   if (options.method == PartitionMethod::kFile) {
     key += sha256_hex(NpyArray::open(options.assignment).bytes());
   }
@@ -185,6 +189,7 @@ PartitionedGraph partition_graph(const CscView& graph, const Job& job) {
   const Stopwatch watch;
   const PresampledBatches batches(graph, job.dataset.train.nodes,
                                   {.fanout = options.fanout,
+                                   .sampler = options.sampler,
                                    .batch_size = options.batch_size,
                                    .seed = options.seed,
                                    .threads = options.threads});
@@ -284,6 +289,12 @@ std::string name_of(PartitionMethod method) {
     if (known == method) return std::string(name);
   }
   throw InternalError("internal error: a partition method without a name");
+}
+
+void check_sampler(Sampler sampler, const Dataset& dataset) {
+  if (sampler != Sampler::kWeighted || dataset.edge_weights) return;
+  throw UsageError("--sampler weighted needs edge weights, and the dataset has none",
+                   "choose --sampler uniform or labor, or add weights to the dataset");
 }
 
 void write_partition(const Dataset& dataset, const PrepareOptions& options,

@@ -11,6 +11,7 @@
 #include "graph/dataset.h"
 #include "graph/shard.h"
 #include "kernels/base/log.h"
+#include "kernels/base/sampler.h"
 #include "partition/assignment.h"
 #include "partition/presample.h"
 
@@ -29,7 +30,8 @@ struct PrepareOptions {
   std::filesystem::path
       assignment;  ///< kFile: .npy of integers (num_nodes), part of each OriginalId
   std::vector<std::int32_t> fanout{15, 10, 5};
-  std::uint32_t batch_size = 1024;  ///< of the presample
+  Sampler sampler = Sampler::kUniform;  ///< of the presample
+  std::uint32_t batch_size = 1024;      ///< of the presample
   std::uint64_t seed = 0;
   int threads = 1;
   /// Bytes that METIS may take; nothing: available_memory().
@@ -47,6 +49,9 @@ Csc prepare_csc(const Dataset& dataset, int threads, const Log& log);
 /// log what that is. `counts`: of the presample. Throws UsageError as write_partition.
 Assignment assign_nodes(const CscView& graph, const PresampleCounts& counts,
                         const PrepareOptions& options, const Log& log);
+
+/// UsageError where the dataset lacks what the sampler needs.
+void check_sampler(Sampler sampler, const Dataset& dataset);
 
 /// Writes a partition directory (partition.json, train_seeds.npy, quality.json, part-*/) to `out`,
 /// which must not exist: made under a name that begins with a dot, then renamed. The dataset is

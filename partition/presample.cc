@@ -7,8 +7,9 @@
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "kernels/base/labor.h"
 #include "kernels/base/philox.h"
-#include "kernels/base/sample_positions.h"
+#include "kernels/base/weighted_positions.h"
 #include "kernels/sampling.h"
 #include "partition/node_bitmap.h"
 
@@ -19,7 +20,9 @@ namespace {
 class BatchSampler {
  public:
   BatchSampler(const CscView& graph, const PresampleOptions& options)
-      : graph_(graph), options_(options), reached_(graph.num_nodes()) {}
+      : graph_(graph), options_(options), reached_(graph.num_nodes()) {
+    if (options.sampler == Sampler::kWeighted) sum_weights();
+  }
 
   void run(std::uint32_t batch, std::span<const std::uint64_t> seeds, const BatchVisitor& visitor) {
     frontier_.assign(seeds.begin(), seeds.end());
@@ -40,27 +43,62 @@ class BatchSampler {
     return static_cast<std::uint32_t>(graph_.indptr[node + 1] - graph_.indptr[node]);
   }
 
-  void sample_layer(std::int32_t fanout, const DrawKey& key) {
-    offsets_.assign(1, 0);
-    for (const std::uint64_t node : frontier_) {
-      offsets_.push_back(offsets_.back() + sample_size(degree(node), fanout));
+  void sum_weights() {
+    weight_sums_.resize(graph_.num_edges());
+    positive_edges_.resize(graph_.num_nodes());
+#pragma omp parallel for num_threads(options_.threads) schedule(dynamic, 1024)
+    for (std::size_t node = 0; node < positive_edges_.size(); ++node) {
+      const auto begin = static_cast<std::size_t>(graph_.indptr[node]);
+      positive_edges_[node] =
+          accumulate_weights(graph_.weights.subspan(begin, degree(node)),
+                             std::span(weight_sums_).subspan(begin, degree(node)));
     }
-    edges_.resize(offsets_.back());
+  }
+
+  void sample_layer(std::int32_t fanout, const DrawKey& key) {
+    drawn_.resize(frontier_.size());
+    offsets_.assign(1, 0);
 #pragma omp parallel num_threads(options_.threads)
     {
       std::vector<std::uint64_t> bitmap;
-      std::vector<std::uint32_t> positions;
 #pragma omp for schedule(dynamic, 256)
       for (std::size_t i = 0; i < frontier_.size(); ++i) {
-        const auto count = static_cast<std::uint32_t>(offsets_[i + 1] - offsets_[i]);
-        positions.resize(count);
-        sample_positions(degree(frontier_[i]), count, key, OriginalId{frontier_[i]}, bitmap,
-                         positions.data());
-        const std::int64_t row = graph_.indptr[frontier_[i]];
-        std::transform(positions.begin(), positions.end(),
-                       edges_.begin() + static_cast<std::ptrdiff_t>(offsets_[i]),
-                       [row](std::uint32_t position) { return row + position; });
+        draw_positions(frontier_[i], fanout, key, bitmap, drawn_[i]);
       }
+    }
+    for (const std::vector<std::uint32_t>& positions : drawn_) {
+      offsets_.push_back(offsets_.back() + positions.size());
+    }
+    edges_.resize(offsets_.back());
+#pragma omp parallel for num_threads(options_.threads) schedule(static)
+    for (std::size_t i = 0; i < frontier_.size(); ++i) {
+      const std::int64_t row = graph_.indptr[frontier_[i]];
+      std::transform(drawn_[i].begin(), drawn_[i].end(),
+                     edges_.begin() + static_cast<std::ptrdiff_t>(offsets_[i]),
+                     [row](std::uint32_t position) { return row + position; });
+    }
+  }
+
+  /// Which positions of the node's neighbour list are drawn.
+  void draw_positions(std::uint64_t node, std::int32_t fanout, const DrawKey& key,
+                      std::vector<std::uint64_t>& bitmap,
+                      std::vector<std::uint32_t>& positions) const {
+    if (options_.sampler == Sampler::kLabor && fanout != kFullFanout) {
+      positions.clear();
+      for (std::uint32_t i = 0; i < degree(node); ++i) {
+        const OriginalId source{graph_.neighbor(graph_.indptr[node] + i)};
+        if (labor_keeps(labor_variate(key, source), fanout, degree(node))) positions.push_back(i);
+      }
+    } else if (options_.sampler == Sampler::kWeighted) {
+      const auto begin = static_cast<std::size_t>(graph_.indptr[node]);
+      positions.resize(sample_size(positive_edges_[node], fanout));
+      weighted_positions(std::span(weight_sums_).subspan(begin, degree(node)),
+                         positive_edges_[node], static_cast<std::uint32_t>(positions.size()), key,
+                         OriginalId{node}, positions.data());
+    } else {
+      positions.resize(sample_size(degree(node), fanout));
+      sample_positions(degree(node), static_cast<std::uint32_t>(positions.size()), key,
+                       OriginalId{node}, bitmap, positions.data());
     }
   }
 
@@ -75,7 +113,10 @@ class BatchSampler {
   CscView graph_;
   const PresampleOptions& options_;
   NodeBitmap reached_;
+  std::vector<std::uint32_t> weight_sums_;     // kWeighted: (edges), within each row
+  std::vector<std::uint32_t> positive_edges_;  // kWeighted: (nodes)
   std::vector<std::uint64_t> frontier_;
+  std::vector<std::vector<std::uint32_t>> drawn_;  // (frontier) positions
   std::vector<std::uint64_t> offsets_;
   std::vector<std::int64_t> edges_;
 };
@@ -114,6 +155,7 @@ PresampledBatches::PresampledBatches(const CscView& graph, std::span<const std::
                                      const PresampleOptions& options)
     : graph_(graph), options_(options) {
   GSPLIT_CHECK(options.batch_size > 0);
+  GSPLIT_CHECK(options.sampler != Sampler::kWeighted || graph.weights.size() == graph.num_edges());
   GSPLIT_CHECK(options.max_batches * options.fanout.size() <=
                std::numeric_limits<std::uint16_t>::max());  // edge_samples cannot overflow
   const std::uint64_t epoch = (train.size() + options.batch_size - 1) / options.batch_size;

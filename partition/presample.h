@@ -12,11 +12,13 @@
 #include <vector>
 
 #include "graph/csc.h"
+#include "kernels/base/sampler.h"
 
 namespace gsplit {
 
 struct PresampleOptions {
   std::vector<std::int32_t> fanout{15, 10, 5};  ///< nearest the seeds first; kFullFanout: all
+  Sampler sampler = Sampler::kUniform;          ///< kWeighted: of a graph with weights
   std::uint32_t batch_size = 1024;              ///< global
   std::uint32_t max_batches = 64;               ///< one epoch, but not more than this many batches
   std::uint64_t seed = 0;

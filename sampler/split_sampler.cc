@@ -47,12 +47,13 @@ struct SplitSampler::Requests {
 };
 
 SplitSampler::SplitSampler(const TopologyView& topology, std::vector<std::uint64_t> bounds,
-                           Backend& backend, Communicator& communicator)
+                           Backend& backend, Communicator& communicator, SamplerData data)
     : topology_(topology),
       owners_(ranges_of(bounds)),
       own_(owners_.at(static_cast<std::size_t>(communicator.rank()))),
       backend_(backend),
       communicator_(communicator),
+      data_(std::move(data)),
       needed_(backend.sampling().make_id_set(bounds.back())),
       joining_(backend.sampling().make_id_set(own_.size())),
       positions_(backend.sampling().make_position_table(own_.size())) {
@@ -66,23 +67,30 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
   batch.nodes = concatenate(seeds, {}, backend_.memory(), stream);
   positions_->assign(seeds, 0, stream);
   batch.layers.resize(options.fanouts.size());
+  const SamplerView data = data_of(options.sampler);
   for (std::size_t l = options.fanouts.size(); l-- > 0;) {
     DrawKey key = options.key;
     key.layer = static_cast<std::uint32_t>(l + 1);
     const bool invert = options.for_backward && (l > 0 || options.invert_input);
-    batch.layers[l] = sample_layer(batch, options.fanouts[l], key, invert, stream);
+    batch.layers[l] = sample_layer(
+        batch, {topology_, batch.nodes.span(), options.fanouts[l], key, data}, invert, stream);
   }
   positions_->reset(batch.nodes.span(), stream);
   return batch;
 }
 
-SampledLayer SplitSampler::sample_layer(MiniBatch& batch, std::int32_t fanout, const DrawKey& key,
+SamplerView SplitSampler::data_of(Sampler sampler) const {
+  if (sampler == Sampler::kUniform) return {};
+  GSPLIT_CHECK(data_.view().sampler == sampler);
+  return data_.view();
+}
+
+SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws,
                                         bool invert, Stream& stream) {
   SampledLayer layer;
   Block& block = layer.block;
   block.num_destinations = static_cast<RowIndex>(batch.nodes.size());
-  SampledNeighbors drawn =
-      backend_.sampling().sample_neighbors({topology_, batch.nodes.span(), fanout, key}, stream);
+  SampledNeighbors drawn = backend_.sampling().sample_neighbors(draws, stream);
   const Wanted wanted = find_wanted(drawn, stream);
   Requests requests = exchange_requests(wanted, batch);
   extend_frontier(wanted, requests, batch, stream);

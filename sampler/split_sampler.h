@@ -12,6 +12,7 @@
 #include "comm/communicator.h"
 #include "kernels/backend.h"
 #include "sampler/block.h"
+#include "sampler/sampler_data.h"
 
 namespace gsplit {
 
@@ -20,6 +21,7 @@ struct SampleOptions {
   std::vector<std::int32_t> fanouts;
   /// Seed, step and purpose; its layer is set per layer: 1 at the input.
   DrawKey key;
+  Sampler sampler = Sampler::kUniform;  ///< this, or the one that the data of the sampler are for
   bool for_backward =
       true;  ///< build the inverse CSRs that backward needs, of all layers but the first
   bool invert_input = false;  ///< and of the first
@@ -28,13 +30,16 @@ struct SampleOptions {
 class SplitSampler {
  public:
   /// `bounds`: (workers + 1), worker p owns [bounds[p], bounds[p + 1]); `topology`: the own
-  /// range's. Backend, communicator and the spans must outlive the sampler.
+  /// range's; `data`: of the sampler to draw with, if it is not uniform. Backend, communicator and
+  /// the spans must outlive the sampler.
   SplitSampler(const TopologyView& topology, std::vector<std::uint64_t> bounds, Backend& backend,
-               Communicator& communicator);
+               Communicator& communicator, SamplerData data = {});
 
   /// The sample of the global mini-batch whose seeds of this worker are `seeds` (distinct, may be
   /// empty).
   MiniBatch sample(std::span<const LocalId> seeds, const SampleOptions& options, Stream& stream);
+
+  const SamplerData& data() const { return data_; }
 
  private:
   struct Wanted;
@@ -44,14 +49,16 @@ class SplitSampler {
   Requests exchange_requests(const Wanted& wanted, MiniBatch& batch);
   void extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
                        Stream& stream);
-  SampledLayer sample_layer(MiniBatch& batch, std::int32_t fanout, const DrawKey& key, bool invert,
+  SampledLayer sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws, bool invert,
                             Stream& stream);
+  SamplerView data_of(Sampler sampler) const;
 
   TopologyView topology_;
   std::vector<GlobalRange> owners_;
   GlobalRange own_;
   Backend& backend_;
   Communicator& communicator_;
+  SamplerData data_;
   std::unique_ptr<IdSet> needed_;             // over all nodes
   std::unique_ptr<IdSet> joining_;            // over own nodes
   std::unique_ptr<PositionTable> positions_;  // over own nodes

@@ -23,14 +23,6 @@ Half to_half(float x) {
   return {static_cast<std::uint16_t>(sign | half)};
 }
 
-BFloat16 to_bfloat16(float x) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) {  // rounding could carry NaN to infinity
-    return {static_cast<std::uint16_t>((bits >> 16) | 0x40u)};
-  }
-  return {static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16)};
-}
-
 const char* name_of(DType dtype) {
   switch (dtype) {
     case DType::kF16:

@@ -47,7 +47,13 @@ inline double widened(double x) { return x; }
 
 /// Round to the nearest, ties to the even; too large becomes infinity, NaN stays NaN.
 Half to_half(float x);
-BFloat16 to_bfloat16(float x);
+inline BFloat16 to_bfloat16(float x) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
+  // Rounding could carry NaN to infinity. Both are computed, so that loops have no branch.
+  const std::uint32_t nan = (bits >> 16) | 0x40u;
+  const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  return {static_cast<std::uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? nan : rounded)};
+}
 
 /// Neither infinity nor NaN. Without branches and without asking the floating-point unit.
 constexpr bool is_finite(Half x) { return (x.bits & 0x7C00u) != 0x7C00u; }

@@ -36,6 +36,9 @@ class CpuSparse final : public SparseOps {
  public:
   CpuSparse(Memory& memory, cpu::Team team) : memory_(memory), team_(team) {}
   void gather_rows(const GatherRowsArgs& args, Stream&) override { cpu::gather_rows(args, team_); }
+  void convert_rows(const ConvertRowsArgs& args, Stream&) override {
+    cpu::convert_rows(args, team_);
+  }
   void add_rows(const AddRowsArgs& args, Stream&) override { cpu::add_rows(args, team_); }
   void scale_rows(const ScaleRowsArgs& args, Stream&) override { cpu::scale_rows(args, team_); }
   void aggregate(const AggregateArgs& args, Stream&) override { cpu::aggregate(args, team_); }

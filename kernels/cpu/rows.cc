@@ -1,4 +1,4 @@
-// Rows by index: gather_rows, add_rows, scale_rows and add.
+// Rows by index: gather_rows, add_rows, scale_rows and add; convert_rows.
 #include <cstring>
 
 #include "kernels/cpu/ops.h"
@@ -13,6 +13,8 @@ template <class From, class To>
 void copy_row(const From* from, To* to, std::int64_t cols) {
   if constexpr (std::is_same_v<From, To>) {
     std::memcpy(to, from, static_cast<std::size_t>(cols) * sizeof(To));
+  } else if constexpr (std::is_same_v<To, BFloat16>) {
+    for (std::int64_t c = 0; c < cols; ++c) to[c] = to_bfloat16(static_cast<float>(from[c]));
   } else if constexpr (sizeof(From) == 2 && std::is_same_v<To, float>) {
     widen(from, to, cols);
   } else {
@@ -48,6 +50,15 @@ void gather(const GatherRowsArgs& args, const Team& team) {
              });
 }
 
+template <class From, class To>
+void convert(const ConvertRowsArgs& args, const Team& team) {
+  for_ranges(team, args.source.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      copy_row(args.source.row<From>(i), args.destination.row<To>(i), args.source.cols);
+    }
+  });
+}
+
 }  // namespace
 
 void gather_rows(const GatherRowsArgs& args, const Team& team) {
@@ -57,6 +68,19 @@ void gather_rows(const GatherRowsArgs& args, const Team& team) {
     dispatch_compute(args.destination.dtype,
                      [&](auto to) { gather<decltype(from), decltype(to)>(args, team); });
   });
+}
+
+void convert_rows(const ConvertRowsArgs& args, const Team& team) {
+  GSPLIT_CHECK(args.source.rows == args.destination.rows);
+  GSPLIT_CHECK(args.source.cols == args.destination.cols);
+  if (args.source.dtype == DType::kBF16) {
+    dispatch_compute(args.destination.dtype,
+                     [&](auto to) { convert<BFloat16, decltype(to)>(args, team); });
+  } else {
+    GSPLIT_CHECK(args.destination.dtype == DType::kBF16);
+    dispatch_compute(args.source.dtype,
+                     [&](auto from) { convert<decltype(from), BFloat16>(args, team); });
+  }
 }
 
 void add_rows(const AddRowsArgs& args, const Team& team) {

@@ -38,6 +38,9 @@ class CudaSparse : public SparseOps {
   void gather_rows(const GatherRowsArgs& args, Stream& stream) override {
     cuda::gather_rows(args, {memory_, stream});
   }
+  void convert_rows(const ConvertRowsArgs& args, Stream& stream) override {
+    cuda::convert_rows(args, {memory_, stream});
+  }
   void add_rows(const AddRowsArgs& args, Stream& stream) override {
     cuda::add_rows(args, {memory_, stream});
   }

@@ -24,6 +24,7 @@ struct Queue {
 };
 
 void gather_rows(const GatherRowsArgs& args, const Queue& queue);
+void convert_rows(const ConvertRowsArgs& args, const Queue& queue);
 void add_rows(const AddRowsArgs& args, const Queue& queue);
 void scale_rows(const ScaleRowsArgs& args, const Queue& queue);
 void add(const AddArgs& args, const Queue& queue);

@@ -1,5 +1,7 @@
-// Rows by index: gather_rows, add_rows, scale_rows and add. Bound by memory: each element is read
-// once and written once, in packs of 16 bytes where rows allow.
+// Rows by index: gather_rows, add_rows, scale_rows and add; convert_rows. Bound by memory: each
+// element is read once and written once, in packs of 16 bytes where rows allow.
+#include <cuda_bf16.h>
+
 #include "kernels/cuda/launch.cuh"
 
 namespace gsplit::cuda {
@@ -17,6 +19,15 @@ __device__ std::int64_t picked(const RowIndex* rows, std::int64_t i) {
   return rows == nullptr ? i : std::int64_t{rows[i]};
 }
 
+template <class To, class From>
+__device__ To converted(From x) {
+  if constexpr (std::is_same_v<To, BFloat16>) {
+    return {__bfloat16_as_ushort(__float2bfloat16_rn(static_cast<float>(x)))};
+  } else {
+    return static_cast<To>(x);
+  }
+}
+
 template <class From, class To, int kPack, bool kAdd>
 __global__ void copy_rows(RowCopy copy, Rows<const From> source, Rows<To> destination) {
   const std::int64_t i = row_of_thread();
@@ -28,8 +39,12 @@ __global__ void copy_rows(RowCopy copy, Rows<const From> source, Rows<To> destin
     Pack<To, kPack> result;
     if constexpr (kAdd) result = pack_at<kPack>(to + c);
     for (int p = 0; p < kPack; ++p) {
-      const To value = static_cast<To>(widen(values.value[p]));
-      result.value[p] = kAdd ? result.value[p] + value : value;
+      const To value = converted<To>(widen(values.value[p]));
+      if constexpr (kAdd) {
+        result.value[p] = result.value[p] + value;
+      } else {
+        result.value[p] = value;
+      }
     }
     pack_at<kPack>(to + c) = result;
   }
@@ -84,6 +99,23 @@ void gather_rows(const GatherRowsArgs& args, const Queue& queue) {
       }
     });
   });
+}
+
+void convert_rows(const ConvertRowsArgs& args, const Queue& queue) {
+  GSPLIT_CHECK(args.source.rows == args.destination.rows);
+  GSPLIT_CHECK(args.source.cols == args.destination.cols);
+  if (args.source.rows == 0 || args.source.cols == 0) return;
+  const RowCopy copy{nullptr, nullptr, args.source.rows, args.source.cols};
+  if (args.source.dtype == DType::kBF16) {
+    dispatch_compute(args.destination.dtype, [&](auto to) {
+      launch_copy<BFloat16, decltype(to), 1, false>(copy, args.source, args.destination, queue);
+    });
+  } else {
+    GSPLIT_CHECK(args.destination.dtype == DType::kBF16);
+    dispatch_compute(args.source.dtype, [&](auto from) {
+      launch_copy<decltype(from), BFloat16, 1, false>(copy, args.source, args.destination, queue);
+    });
+  }
 }
 
 void add_rows(const AddRowsArgs& args, const Queue& queue) {

@@ -76,6 +76,7 @@ class Report {
     return {csc_.view(),
             dataset_.train.nodes,
             {.fanout = options_.fanout,
+             .sampler = options_.sampler,
              .batch_size = static_cast<std::uint32_t>(batch_size),
              .seed = options_.seed,
              .threads = options_.threads}};
@@ -172,6 +173,7 @@ class Report {
 void report_volumes(const Dataset& dataset, const VolumeReportOptions& options, const Log& log,
                     const std::function<void(const VolumeLine&)>& emit) {
   check_fanout(options.fanout);
+  check_sampler(options.sampler, dataset);
   if (dataset.train.nodes.empty())
     throw UsageError("the dataset has no training nodes", "give a train_set");
   Report(dataset, options, log, emit).run();

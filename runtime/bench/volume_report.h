@@ -19,6 +19,7 @@ struct VolumeReportOptions {
   std::vector<int> batch_sizes{1024};
   std::vector<PartitionMethod> methods{PartitionMethod::kAuto};  ///< of mode split and hybrid
   std::vector<std::int32_t> fanout{15, 10, 5};                   ///< nearest the seeds first
+  Sampler sampler = Sampler::kUniform;
   std::int64_t hidden = 256;
   int group_size = 0;         ///< of mode hybrid; 0: without it
   double cache_budget = 0.2;  ///< share of all nodes that a worker of mode data caches

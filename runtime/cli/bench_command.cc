@@ -21,6 +21,7 @@ struct BenchFlags {
   bool json = false;
   std::string fanout = "15,10,5";
   std::string model = "sage";
+  std::string sampler = "uniform";
   int heads = 4;
   std::vector<std::string> methods{"auto"};
   VolumeReportOptions options{
@@ -36,6 +37,7 @@ Log warnings_only() {
 ExitCode report_volumes(const BenchFlags& flags, const Log& log) {
   VolumeReportOptions options = flags.options;
   options.fanout = parse_fanout(flags.fanout, "--fanout");
+  options.sampler = sampler_from_name(flags.sampler);
   options.methods.clear();
   for (const std::string& method : flags.methods) {
     options.methods.push_back(partition_method_from_name(method));
@@ -105,6 +107,7 @@ void add_bench_command(CLI::App& app, Action& action) {
       ->add_option("--cache-budget", options.cache_budget,
                    "--volumes: share of all nodes that a worker of mode data caches")
       ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--sampler", flags->sampler, "--volumes: uniform, labor or weighted");
   command->add_option("--fanout", flags->fanout, "Nearest the seeds first");
   command->add_option("--hidden", options.hidden, "Width of hidden layers")
       ->check(CLI::PositiveNumber);

@@ -18,6 +18,7 @@ struct PartitionFlags {
   std::string dataset;
   std::string method = "auto";
   std::string fanout = "15,10,5";
+  std::string sampler = "uniform";
   std::string out;
   PrepareOptions options{.threads =
                              static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
@@ -27,6 +28,7 @@ ExitCode partition(const PartitionFlags& flags) {
   PrepareOptions options = flags.options;
   options.method = partition_method_from_name(flags.method);
   options.fanout = parse_fanout(flags.fanout, "--fanout");
+  options.sampler = sampler_from_name(flags.sampler);
   const Log log = make_log(false);
   write_partition(open_dataset(flags.dataset), options, flags.out, log);
   log.info("wrote " + flags.out);
@@ -47,6 +49,8 @@ void add_partition_command(CLI::App& app, Action& action) {
                       "With --method file: .npy of integers, the part of each node");
   command->add_option("--fanout", flags->fanout,
                       "Fanouts of the presample, nearest the seeds first");
+  command->add_option("--sampler", flags->sampler,
+                      "Of the presample: uniform, labor or weighted, as that of training");
   command->add_option("--seed", flags->options.seed, "Of the presample and the partitioner");
   command->add_option("--out", flags->out, "Directory to make; must not exist")->required();
   command

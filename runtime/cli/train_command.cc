@@ -60,6 +60,9 @@ TrainConfig checked(const TrainFlags& flags) {
                          std::to_string(config.heads),
                      "hidden is the width of all heads together");
   }
+  if (config.sampler == "weighted" && config.edge_weights == "none") {
+    throw UsageError("--sampler weighted with --edge-weights none", "leave one of them away");
+  }
   if (config.early_stop > 0 && config.eval_every == 0) {
     throw UsageError("--early-stop " + std::to_string(config.early_stop) + " with --eval-every 0",
                      "it follows the validation accuracy: give --eval-every 1");
@@ -83,11 +86,10 @@ void add_choice(CLI::App& app, const std::string& flag, std::string& target,
 
 /// Flags of the contract that have one value so far; kept so that scripts may spell it out.
 struct FixedFlags {
-  std::string sampler = "uniform", route = "pull";
+  std::string route = "pull";
 };
 
 void add_fixed(CLI::App& app, FixedFlags& fixed) {
-  add_choice(app, "--sampler", fixed.sampler, {"uniform"}, "neighbour sampler");
   add_choice(app, "--route", fixed.route, {"auto", "pull"}, "what the shuffle sends");
 }
 
@@ -96,6 +98,10 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
   add_choice(app, "--model", config.model, {"sage", "gcn", "gat", "gin"}, "model");
   app.add_option("--fanout", flags.fanout,
                  "neighbours per layer, nearest the seeds first; full or -1: all");
+  add_choice(
+      app, "--sampler", config.sampler, {"uniform", "labor", "weighted"},
+      "how neighbours are drawn; labor: fewer distinct ones (LABOR-0), the fanout on average; "
+      "weighted: by the dataset's edge weights, which then play no other part");
   app.add_option("--hidden", config.hidden, "hidden width")->check(CLI::Range(1, 1 << 20));
   app.add_option("--heads", config.heads, "attention heads of gat; the last layer averages them")
       ->check(CLI::Range(1, 1024));
@@ -190,6 +196,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "slice of the batch and has the whole graph");
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
+  add_choice(app, "--wire", config.wire, {"fp32", "bf16"},
+             "what rows and gradients are rounded to on their way between workers in training");
   add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
              "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
   app.add_option("--workers", config.workers,

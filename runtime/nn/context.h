@@ -45,6 +45,8 @@ struct Context {
   /// The workers among whom nodes are divided, for sampling and the shuffle: all of them in split
   /// parallelism; in data parallelism each worker alone, since each has the whole graph.
   Communicator& owners = communicator;
+  /// Rows and gradients between workers are rounded to bf16 on the way.
+  bool bf16_wire = false;
 
   bool divides_nodes() const { return &owners == &communicator; }
 
@@ -54,6 +56,21 @@ struct Context {
   DeviceArray<T> to_device(const std::vector<T>& host) const {
     return {host, memory(), stream};
   }
+};
+
+/// During its lifetime rows travel as they are.
+class ExactWire {
+ public:
+  explicit ExactWire(Context& context) : context_(context), before_(context.bf16_wire) {
+    context.bf16_wire = false;
+  }
+  ~ExactWire() { context_.bf16_wire = before_; }
+  ExactWire(const ExactWire&) = delete;
+  ExactWire& operator=(const ExactWire&) = delete;
+
+ private:
+  Context& context_;
+  bool before_;
 };
 
 }  // namespace gsplit

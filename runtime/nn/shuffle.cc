@@ -20,17 +20,40 @@ std::span<std::byte> bytes_of(const MatrixView& rows) {
           static_cast<std::size_t>(rows.rows * rows.cols) * size_of(rows.dtype)};
 }
 
-/// Rows leave `from` and arrive in `to`, both grouped by peer.
-void exchange_rows(const MatrixView& from, const std::vector<std::size_t>& send_counts,
-                   const MatrixView& to, const std::vector<std::size_t>& receive_counts,
-                   Context& context) {
+/// Rows of one matrix to those of another, both grouped by peer.
+struct RowExchange {
+  MatrixView from;
+  const std::vector<std::size_t>& send_counts;
+  MatrixView to;
+  const std::vector<std::size_t>& receive_counts;
+};
+
+void exchange_as_they_are(const RowExchange& rows, Context& context) {
+  context.row_traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
+                                bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
+                               context.stream);
+  context.shuffle.bytes += bytes_of(rows.from).size();
+}
+
+void exchange_as_bf16(const RowExchange& rows, Context& context) {
+  Matrix sent(context.memory(), DType::kBF16, rows.from.rows, rows.from.cols);
+  Matrix received(context.memory(), DType::kBF16, rows.to.rows, rows.to.cols);
+  context.backend.sparse().convert_rows({rows.from, sent.view()}, context.stream);
+  exchange_as_they_are({sent.view(), rows.send_counts, received.view(), rows.receive_counts},
+                       context);
+  context.backend.sparse().convert_rows({received.view(), rows.to}, context.stream);
+}
+
+void exchange_rows(const RowExchange& rows, Context& context) {
   const PhaseScope phase(context.progress, Phase::kExchange);
   const Stopwatch watch(context.shuffle.seconds);
-  context.row_traffic.exchange(
-      {bytes_of(from), in_bytes(send_counts, from), bytes_of(to), in_bytes(receive_counts, to)},
-      context.stream);
-  context.shuffle.bytes += bytes_of(from).size();
-  context.shuffle.bytes_pull += static_cast<std::uint64_t>(from.rows * from.cols) * sizeof(float);
+  if (context.bf16_wire) {
+    exchange_as_bf16(rows, context);
+  } else {
+    exchange_as_they_are(rows, context);
+  }
+  context.shuffle.bytes_pull +=
+      static_cast<std::uint64_t>(rows.from.rows * rows.from.cols) * sizeof(float);
 }
 
 }  // namespace
@@ -42,8 +65,8 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) 
               sources.cols);
   context.backend.sparse().gather_rows({sources, plan.send_rows.span(), sent.view()},
                                        context.stream);
-  exchange_rows(sent.view(), plan.send_counts,
-                sources.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
+  exchange_rows({sent.view(), plan.send_counts,
+                 sources.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts},
                 context);
 }
 
@@ -52,8 +75,9 @@ void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& 
   const ShufflePlan& plan = layer.plan;
   Matrix received(context.memory(), gradients.dtype,
                   static_cast<std::int64_t>(plan.send_rows.size()), gradients.cols);
-  exchange_rows(gradients.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
-                received.view(), plan.send_counts, context);
+  exchange_rows({gradients.slice(layer.block.num_own, layer.block.num_received),
+                 plan.receive_counts, received.view(), plan.send_counts},
+                context);
   std::size_t offset = 0;
   for (std::size_t count : plan.send_counts) {
     const MatrixView from_peer =

@@ -1,6 +1,7 @@
 // The pull shuffle: rows of owners to the workers that aggregate them, and their gradients back,
 // both from one ShufflePlan. The self segment never travels. Collective: all workers call it for
-// the same layer at the same time. In data parallelism there is nothing to shuffle.
+// the same layer at the same time. In data parallelism there is nothing to shuffle. With
+// Context::bf16_wire what travels is rounded to bf16; own rows and gradients never are.
 #pragma once
 
 #include <span>

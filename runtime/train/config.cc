@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "kernels/base/error.h"
+#include "kernels/base/sampler.h"
 #include "kernels/sampling.h"
 
 namespace gsplit {
@@ -68,6 +69,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("dataset", dataset);
     read("model", config.model);
     read("fanout", fanout);
+    read("sampler", config.sampler);
     read("hidden", config.hidden);
     read("heads", config.heads);
     read("dropout", config.dropout);
@@ -99,6 +101,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
+    read("wire", config.wire);
     read("spmm", config.spmm);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
@@ -110,6 +113,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     config.init_from = init_from;
     config.eval_fanout = parse_eval_fanout(eval_fanout, config.fanout.size());
     config.precision = parse_precision(precision);
+    sampler_from_name(config.sampler);
   } catch (const YAML::Exception& error) {
     throw UsageError(origin + ": " + error.what(), "give the config.yaml that a run wrote");
   }
@@ -130,6 +134,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("dataset", config.dataset.string());
   entry("model", config.model);
   entry("fanout", format_fanout(config.fanout));
+  entry("sampler", config.sampler);
   entry("hidden", config.hidden);
   entry("heads", config.heads);
   entry("dropout", config.dropout);
@@ -161,6 +166,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));
+  entry("wire", config.wire);
   entry("spmm", config.spmm);
   entry("workers", config.workers);
   entry("threads", config.threads);

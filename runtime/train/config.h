@@ -23,7 +23,8 @@ struct TrainConfig {
 
   std::string model = "sage";
   std::vector<std::int32_t> fanout{
-      15, 10, 5};  ///< nearest the seeds first; -1 is full; one entry per layer
+      15, 10, 5};                   ///< nearest the seeds first; -1 is full; one entry per layer
+  std::string sampler = "uniform";  ///< uniform, labor or weighted
   std::int64_t hidden = 256;
   int heads = 4;  ///< gat
   double dropout = 0.5;
@@ -62,6 +63,7 @@ struct TrainConfig {
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
+  std::string wire = "fp32";                 ///< of rows and gradients between workers; or bf16
   std::string spmm = "own";                  ///< who aggregates on GPUs: own or cusparse
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
@@ -73,9 +75,10 @@ struct TrainConfig {
   std::chrono::milliseconds deadline{30000};
   std::filesystem::path dump_blocks;
 
-  /// Whether a dataset's edge weights take part.
+  /// Whether a dataset's edge weights take part in aggregation. Where they steer the sampler they
+  /// are in its estimate already.
   bool uses_edge_weights() const {
-    return edge_weights == "auto" && (model == "sage" || model == "gcn");
+    return edge_weights == "auto" && sampler != "weighted" && (model == "sage" || model == "gcn");
   }
   bool data_parallel() const { return mode == "data"; }
   /// Fanouts as the sampler takes them: input layer first.

@@ -65,7 +65,7 @@ std::string plan_line(const TrainConfig& config, const Partition& partition, std
 }  // namespace
 
 std::uint64_t WorkerEstimate::peak_bytes() const {
-  return weight_bytes + std::max(batch_bytes, evaluation_bytes);
+  return sampler_bytes + weight_bytes + std::max(batch_bytes, evaluation_bytes);
 }
 
 DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shard& shard,
@@ -76,6 +76,7 @@ DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shar
   estimate_.shard_bytes = directory_bytes(shard_directory(partition.directory(), shard.part()));
   estimate_.weight_bytes = 2 * matrix_bytes(1, model.parameters().values().cols, config.precision) +
                            state.first_moment.bytes() + state.second_moment.bytes();
+  estimate_.sampler_bytes = trainer.sampler().data().bytes();
   if (config.eval_fanout.empty()) {
     estimate_.evaluation_bytes = evaluation_bytes(model, shard.num_nodes(), config.precision);
   }
@@ -116,13 +117,14 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
   for (std::size_t p = 0; p < workers.size(); ++p) {
     const WorkerEstimate& worker = workers[p];
     received += worker.received_rows;
-    log.info(fmt::format(
-        "worker {}: memory {} (weights and optimizer {}, mini-batch {}, evaluation {}), mapped "
-        "shard {}; {} edges and {} input rows a step",
-        p, mebibytes(worker.peak_bytes()), mebibytes(worker.weight_bytes),
-        mebibytes(worker.batch_bytes), mebibytes(worker.evaluation_bytes),
-        mebibytes(worker.shard_bytes), worker.edges / worker.batches,
-        worker.input_rows / worker.batches));
+    log.info(
+        fmt::format("worker {}: memory {} (weights and optimizer {}, mini-batch {}, evaluation {}, "
+                    "sampler {}), "
+                    "mapped shard {}; {} edges and {} input rows a step",
+                    p, mebibytes(worker.peak_bytes()), mebibytes(worker.weight_bytes),
+                    mebibytes(worker.batch_bytes), mebibytes(worker.evaluation_bytes),
+                    mebibytes(worker.sampler_bytes), mebibytes(worker.shard_bytes),
+                    worker.edges / worker.batches, worker.input_rows / worker.batches));
   }
   if (config.data_parallel()) {
     log.info("expected shuffle: none");

@@ -150,6 +150,7 @@ Matrix Evaluator::infer_layer(std::size_t layer, const Matrix& input,
 
 void Evaluator::infer_chunk(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
                             MatrixView output) {
+  const ExactWire exact(context_);
   const MiniBatch batch =
       sampler_.sample(nodes, {.fanouts = {kFullFanout}, .for_backward = false}, context_.stream);
   const DeviceBatch on_device(batch, context_.memory(), context_.stream);
@@ -188,11 +189,13 @@ Matrix Evaluator::sampled_logits(std::span<const LocalId> nodes) {
 }
 
 void Evaluator::sampled_batch(std::span<const LocalId> nodes, MatrixView output) {
+  const ExactWire exact(context_);
   const DrawKey key{.seed = options_.seed, .purpose = Purpose::kEvaluation};
   const MiniBatch batch =
       sampler_.sample(nodes,
                       {.fanouts = {options_.fanout.rbegin(), options_.fanout.rend()},
                        .key = key,
+                       .sampler = options_.sampler,
                        .for_backward = false},
                       context_.stream);
   const DeviceBatch on_device(batch, context_.memory(), context_.stream);

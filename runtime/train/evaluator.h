@@ -33,9 +33,10 @@ struct Scores {
 };
 
 struct EvaluatorOptions {
-  std::vector<std::int32_t> fanout;  ///< nearest the seeds first; empty: all neighbours
-  std::uint64_t seed = 0;            ///< of the draws; every evaluation draws the same
-  int local_workers = 1;             ///< of this host, among whom its memory is divided
+  std::vector<std::int32_t> fanout;     ///< nearest the seeds first; empty: all neighbours
+  Sampler sampler = Sampler::kUniform;  ///< of the fanout
+  std::uint64_t seed = 0;               ///< of the draws; every evaluation draws the same
+  int local_workers = 1;                ///< of this host, among whom its memory is divided
 };
 
 /// Every public function is collective. Own nodes are all nodes where every worker has the whole

@@ -93,6 +93,9 @@ TrainedModel open_trained(const InferenceSource& source, const Log& log) {
                      .dataset = open_dataset(source.dataset),
                      .partition = {}};
   model.training.class_weights = TrainConfig{}.class_weights;  // nothing is trained: no file needed
+  // All neighbours are taken: nothing is drawn.
+  if (!model.training.uses_edge_weights()) model.training.edge_weights = "none";
+  model.training.sampler = TrainConfig{}.sampler;
   model.partition = prepare_partition(model.dataset,
                                       {.parts = source.workers,
                                        .fanout = model.training.fanout,

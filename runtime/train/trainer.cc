@@ -33,6 +33,11 @@ TopologyView topology_of(const TrainConfig& config, const Shard& shard) {
   return topology;
 }
 
+SamplerData sampler_data(const TrainConfig& config, const Shard& shard,
+                         std::span<const std::uint64_t> bounds, Context& context) {
+  return {sampler_from_name(config.sampler), shard.topology(), bounds, context.owners};
+}
+
 /// Nothing for the models that do not read them.
 GcnScales scales_of(const TrainConfig& config, const Shard& shard, Context& context) {
   if (config.model != "gcn") return {};
@@ -49,12 +54,14 @@ std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& sha
 
 }  // namespace
 
-Trainer::Trainer(const TrainConfig& config, const Shard& shard, std::vector<std::uint64_t> bounds,
-                 std::int64_t num_classes, Context& context)
+Trainer::Trainer(const TrainConfig& config, const Shard& shard,
+                 const std::vector<std::uint64_t>& bounds, std::int64_t num_classes,
+                 Context& context)
     : config_(config),
       shard_(shard),
       context_(context),
-      sampler_(topology_of(config, shard), std::move(bounds), context.host, context.owners),
+      sampler_(topology_of(config, shard), bounds, context.host, context.owners,
+               sampler_data(config, shard, bounds, context)),
       input_rows_(config, shard, context),
       scales_(scales_of(config, shard, context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
@@ -70,6 +77,7 @@ const MiniBatch& Trainer::sample(const StepPlan& plan) {
   batch_ = sampler_.sample(plan.seeds,
                            {.fanouts = config_.fanouts_from_input(),
                             .key = draw_key(plan),
+                            .sampler = sampler_from_name(config_.sampler),
                             .invert_input = model_.needs_input_inverse()},
                            context_.stream);
   return batch_;

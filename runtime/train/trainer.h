@@ -21,7 +21,7 @@ namespace gsplit {
 class Trainer {
  public:
   /// `bounds`: (workers + 1). All references must outlive the trainer.
-  Trainer(const TrainConfig& config, const Shard& shard, std::vector<std::uint64_t> bounds,
+  Trainer(const TrainConfig& config, const Shard& shard, const std::vector<std::uint64_t>& bounds,
           std::int64_t num_classes, Context& context);
 
   /// One optimizer step on the global mini-batch of which `plan` is this worker's share. Returns

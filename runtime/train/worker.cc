@@ -33,6 +33,7 @@ PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads
   return {.parts = parts,
           .method = partition_method_from_name(config.partition),
           .fanout = config.fanout,
+          .sampler = sampler_from_name(config.sampler),
           .batch_size = config.batch_size,
           .seed = config.seed,
           .threads = threads};
@@ -60,6 +61,7 @@ LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) 
 /// What can be found wrong before the long work begins.
 void check_before_partitioning(const TrainConfig& config, const Dataset& dataset) {
   check_class_weights(config.class_weights, dataset.num_classes);
+  check_sampler(sampler_from_name(config.sampler), dataset);
   if (config.early_stop > 0 && dataset.validation.nodes.empty()) {
     throw UsageError("--early-stop needs validation nodes, and the dataset has none",
                      "leave --early-stop away");
@@ -70,7 +72,9 @@ void check_before_partitioning(const TrainConfig& config, const Dataset& dataset
 void log_edge_weights(const TrainConfig& config, const Dataset& dataset, const Log& log) {
   if (!dataset.edge_weights) return;
   const std::string file = dataset.edge_weights->path().string();
-  if (config.uses_edge_weights()) {
+  if (config.sampler == "weighted") {
+    log.info("edge weights: " + file + " steer the sampler; the neighbours drawn count alike");
+  } else if (config.uses_edge_weights()) {
     log.info("edge weights: " + config.model + " uses " + file);
   } else if (config.edge_weights == "none") {
     log.info("edge weights: " + file + " left aside by --edge-weights none");
@@ -300,7 +304,8 @@ void Worker::build() {
                            *row_traffic_,
                            progress_,
                            {},
-                           alone_ ? *alone_ : communicator_});
+                           alone_ ? *alone_ : communicator_,
+                           config_.wire == "bf16"});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
@@ -308,8 +313,10 @@ void Worker::build() {
                                                  trainer_->optimizer_state(), *context_);
   restore();
   evaluator_ = std::make_unique<Evaluator>(
-      EvaluatorOptions{
-          .fanout = config_.eval_fanout, .seed = config_.seed, .local_workers = local_workers_},
+      EvaluatorOptions{.fanout = config_.eval_fanout,
+                       .sampler = sampler_from_name(config_.sampler),
+                       .seed = config_.seed,
+                       .local_workers = local_workers_},
       shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, *context_);

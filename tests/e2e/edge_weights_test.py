@@ -76,6 +76,64 @@ class Curves(Weighted):
         self.assertEqual(*dumps)
 
 
+class Sampling(Weighted):
+    """--sampler weighted."""
+
+    def dump(self, *arguments, ranks=None):
+        path = self.scratch / "blocks"
+        self.train(self.weighted, "--max-steps", 3, "--eval-every", 0, *SMALL, "--sampler", "weighted", "--dump-blocks", path,
+                   *arguments, ranks=ranks)
+        return path.read_bytes()
+
+    def test_blocks_are_equal_for_any_workers_partition_mode_and_transport(self):
+        reference = self.dump("--workers", 1)
+        for arguments in (["--workers", 2, "--partition", "metis"], ["--workers", 4], ["--mode", "data", "--workers", 3]):
+            self.assertEqual(self.dump(*arguments), reference, arguments)
+        for ranks in (2, 4):
+            self.assertEqual(self.dump(ranks=ranks), reference, ranks)
+
+    def test_edges_of_weight_0_are_never_drawn_and_all_others_by_a_full_fanout(self):
+        positive = {}
+        for source, target, weight in zip(*self.edges, self.weights, strict=True):
+            if weight > 0:
+                positive.setdefault(int(target), []).append(int(source))
+        for fanout, most in (("4,3", (3, 4)), ("full,3", (3, 10**9))):
+            rows = [list(map(int, line.split())) for line in self.dump("--workers", 2, "--fanout", fanout).splitlines()]
+            for _, layer, target, *sources in rows:
+                candidates = positive.get(target, [])
+                self.assertEqual(len(sources), min(most[layer - 1], len(candidates)))
+                for source in set(sources):
+                    self.assertLessEqual(sources.count(source), candidates.count(source))
+
+    def test_curves_agree_and_aggregation_leaves_the_weights_aside(self):
+        fixed = ["--precision", "fp64", "--max-steps", 50, "--sampler", "weighted"]
+        for model in ("sage", "gcn"):
+            reference = self.curve(self.weighted, *fixed, "--model", model, "--workers", 1)
+            curve = self.curve(self.weighted, *fixed, "--model", model, "--workers", 4)
+            for ours, theirs in zip(curve, reference, strict=True):
+                self.assertLess(abs(ours - theirs), 1e-9, model)
+        # All neighbours: without weights of 0 the same as an unweighted graph.
+        full = ["--fanout", "full,full", "--max-steps", 3]
+        self.assertEqual(self.curve(self.ones, *full, "--sampler", "weighted"), self.curve(self.plain, *full))
+
+    def test_a_dataset_without_weights_is_refused(self):
+        for arguments in (["train", self.plain, "--run-dir", self.scratch / "no", *SMALL],
+                          ["partition", self.plain, "--parts", 2, "--out", self.scratch / "no-parts"]):
+            refused = self.gsplit(*arguments, "--sampler", "weighted")
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("--sampler weighted needs edge weights", refused.stderr)
+        refused = self.gsplit("train", self.weighted, "--run-dir", self.scratch / "no", "--sampler", "weighted",
+                              "--edge-weights", "none")
+        self.assertEqual(refused.returncode, 2)
+        self.assertFalse((self.scratch / "no-parts").exists())
+
+    def test_sampled_evaluation_and_evaluate_work(self):
+        run_dir = self.train(self.weighted, *SMALL, "--epochs", 2, "--sampler", "weighted", "--eval-fanout", "4,3",
+                             "--workers", 2)
+        self.assertIn("sampler: weighted\n", (run_dir / "config.yaml").read_text(encoding="utf-8"))
+        self.must("evaluate", run_dir, self.plain)
+
+
 class Choices(Weighted):
     """--edge-weights, and the models that have no use for weights."""
 

@@ -40,6 +40,15 @@ class Blocks(harness.Scratch):
             self.assertEqual(self.dump("--mode", "data", "--workers", workers), reference, workers)
         self.assertEqual(self.dump("--mode", "data", ranks=3), reference)
 
+    def test_are_equal_for_labor(self):
+        reference = self.dump("--workers", 1, "--sampler", "labor")
+        self.assertNotEqual(reference, self.dump("--workers", 1))
+        for workers, method in ((2, "metis"), (3, "random"), (4, "stream")):
+            self.assertEqual(self.dump("--sampler", "labor", "--workers", workers, "--partition", method), reference, workers)
+        self.assertEqual(self.dump("--sampler", "labor", "--workers", 3, "--mode", "data"), reference)
+        for ranks in (1, 4):
+            self.assertEqual(self.dump("--sampler", "labor", ranks=ranks), reference, ranks)
+
     def test_depend_on_the_seed(self):
         self.assertNotEqual(self.dump("--seed", 1), self.dump("--seed", 2))
 
@@ -103,6 +112,13 @@ class Curves(harness.Scratch):
             curve = self.curve("--workers", 4, "--partition", "random", *fixed)
             self.assert_agree(curve, reference, (model, "4 threads"))
             self.assert_agree(self.curve(*fixed, ranks=3), reference, (model, "3 processes"))
+
+    def test_fp64_agrees_for_labor(self):
+        for model in ("gcn", "gat"):
+            fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, "--sampler", "labor", *DROPOUT]
+            reference = self.curve("--workers", 1, *fixed)
+            self.assert_agree(self.curve("--workers", 3, "--partition", "random", *fixed), reference, (model, "3 threads"))
+            self.assert_agree(self.curve("--workers", 2, "--mode", "data", *fixed), reference, (model, "data"))
 
     def test_fp64_agrees_in_data_parallelism(self):
         for model in ("sage", "gcn"):
@@ -181,6 +197,61 @@ class DataParallelism(harness.Scratch):
                          "--mode", "data", "--dry-run").stdout
         self.assertIn("mode data, 2 workers", said)
         self.assertIn("expected shuffle: none", said)
+
+
+class Wire(harness.Scratch):
+    """--wire bf16 rounds what travels and nothing else."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph")
+
+    def run_with(self, wire, *arguments, ranks=None):
+        return self.train(self.dataset, *SMALL, "--wire", wire, *arguments, ranks=ranks)
+
+    def test_halves_what_is_sent_and_stays_near(self):
+        for model in MODELS:
+            fixed = ["--model", model, "--max-steps", 10, "--eval-every", 0]
+            for ranks in (None, 3):
+                workers = [] if ranks else ["--workers", 3]
+                exact, rounded = (self.run_with(wire, *fixed, *workers, ranks=ranks) for wire in ("fp32", "bf16"))
+                self.assertIn("wire: bf16\n", (rounded / "config.yaml").read_text(encoding="utf-8"))
+                for ours, theirs in zip(harness.events(rounded, "step"), harness.events(exact, "step"), strict=True):
+                    self.assertGreater(theirs["shuffle_bytes"], 0)
+                    self.assertEqual(theirs["shuffle_bytes"], theirs["shuffle_bytes_pull"])
+                    self.assertEqual(2 * ours["shuffle_bytes"], theirs["shuffle_bytes"])
+                    for field in ("shuffle_bytes_pull", "edges", "input_rows", "allreduce_bytes"):
+                        self.assertEqual(ours[field], theirs[field], field)
+                    self.assertNotEqual(ours["loss"], theirs["loss"])
+                    self.assertAlmostEqual(ours["loss"], theirs["loss"], delta=0.02)
+
+    def test_changes_nothing_where_nothing_travels(self):
+        for arguments in (["--workers", 1], ["--workers", 2, "--mode", "data"]):
+            curves = [harness.losses(self.run_with(wire, "--epochs", 2, *arguments)) for wire in ("fp32", "bf16")]
+            self.assertEqual(*curves)
+
+    def test_evaluation_is_exact(self):
+        # Weights stay as they are. Among many nodes some stand between two classes: rounding would turn them over.
+        dataset = self.generate("many", nodes=20000, degree=10, features=16, classes=20)
+        fixed = ["--fanout", "4,3", "--hidden", 8]
+        for epochs in (3, 10):
+            weights = self.train(dataset, *fixed, "--batch-size", 100, "--epochs", epochs, "--eval-every", 0, "--lr", 0.01,
+                                 "--workers", 1)
+            for evaluation in ("full", "4,3"):
+                scores = []
+                for wire in ("fp32", "bf16"):
+                    run_dir = self.train(dataset, *fixed, "--init-from", weights, "--lr", 0, "--max-steps", 1, "--workers", 4,
+                                         "--partition", "random", "--eval-fanout", evaluation, "--wire", wire)
+                    end = harness.events(run_dir, "run_end")[0]
+                    scores.append((end["best_valid_acc"], end["test_acc"]))
+                with self.subTest(evaluation=evaluation, epochs=epochs):
+                    self.assertEqual(*scores)
+
+    def test_bits_do_not_depend_on_threads_and_transport(self):
+        reference = harness.losses(self.run_with("bf16", "--max-steps", 10, "--workers", 3, "--threads", 1))
+        self.assertEqual(harness.losses(self.run_with("bf16", "--max-steps", 10, "--workers", 3, "--threads", 4)), reference)
+        self.assertEqual(harness.losses(self.run_with("bf16", "--max-steps", 10, ranks=3)), reference)
 
 
 class Bits(harness.Scratch):

@@ -142,6 +142,14 @@ class Conformance : public testing::TestWithParam<DType> {
     }
   }
 
+  template <class Body>
+  void for_each_device(Body body) {
+    for (Device& device : devices_) {
+      device_ = &device;
+      body();
+    }
+  }
+
   /// Rows of `stored`, repeated over odd and even widths, gather to their exact values.
   template <class T>
   void check_widening(const std::vector<T>& stored, const std::vector<double>& meaning) {

@@ -85,6 +85,33 @@ TEST_P(Conformance, GatherRowsWidensSingle) {
   });
 }
 
+TEST_P(Conformance, ConvertRowsRoundsToBFloat16AndWidensExactly) {
+  // Ties to the even one of 1 + 2^-7 and its neighbours, and to infinity beyond the largest number.
+  const Rows special{{1 + 0x1p-8, 1, 1 + 3 * 0x1p-8, 1 + 0x1p-6, 1 + 0x1.8p-8, 1 + 0x1p-7, 0, 0,
+                      0x1.FFp127, INFINITY, -0x1.FEp127, -0x1.FEp127, 0x1p-133, 0x1p-133}};
+  for (const std::size_t cols : kWidths) {
+    Rows values = random_rows(700, cols);
+    Rows expected = values;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      for (std::size_t c = 0; c < cols; ++c) {
+        const std::size_t pair = (i * cols + c) % 14 / 2 * 2;
+        if (i % 2 == 0) values[i][c] = special[0][pair];
+        expected[i][c] = i % 2 == 0 ? special[0][pair + 1]
+                                    : to_float(to_bfloat16(static_cast<float>(values[i][c])));
+      }
+    }
+    const auto widened = [&](Backend& backend, Stream& stream) {
+      const Matrix from = to_matrix(values, cols);
+      Matrix narrow(backend.memory(), DType::kBF16, from.rows(), from.cols());
+      Matrix to(backend.memory(), dtype(), from.rows(), from.cols());
+      backend.sparse().convert_rows({from.view(), narrow.view()}, stream);
+      backend.sparse().convert_rows({std::as_const(narrow).view(), to.view()}, stream);
+      return to_rows(to.view());
+    };
+    for_each_device([&] { EXPECT_EQ(widened(backend(), stream()), expected); });
+  }
+}
+
 TEST_P(Conformance, ScaleRows) {
   for (const std::size_t cols : kWidths) {
     const Rows values = random_rows(900, cols);

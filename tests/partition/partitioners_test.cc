@@ -145,6 +145,35 @@ TEST(Presample, FullFanoutTakesEveryEdgeOfTheFrontier) {
   }
 }
 
+/// Times that each edge of the planted graph is presampled, 30 batches of one layer.
+std::vector<std::uint16_t> edge_samples(Sampler sampler, std::int32_t fanout, int threads) {
+  const Sampled sampled;
+  const std::vector<float> weights = [&] {
+    std::vector<float> all(sampled.csc.indices.size());
+    for (std::size_t e = 0; e < all.size(); ++e) all[e] = static_cast<float>(e % 3);
+    return all;
+  }();
+  CscView graph = sampled.csc.view();
+  graph.weights = weights;
+  const PresampledBatches batches(
+      graph, sampled.train,
+      {.fanout = {fanout}, .sampler = sampler, .batch_size = 64, .threads = threads});
+  return count_samples(graph, sampled.train, batches, threads).edge_samples;
+}
+
+TEST(Presample, DrawsWithTheSamplerOfTraining) {
+  for (const Sampler sampler : {Sampler::kLabor, Sampler::kWeighted}) {
+    EXPECT_EQ(edge_samples(sampler, 4, 1), edge_samples(sampler, 4, 5));
+    EXPECT_NE(edge_samples(sampler, 4, 1), edge_samples(Sampler::kUniform, 4, 1));
+  }
+  EXPECT_EQ(edge_samples(Sampler::kLabor, kFullFanout, 1),
+            edge_samples(Sampler::kUniform, kFullFanout, 1));
+  // Of a batch of one layer: all edges of positive weight and no other.
+  const auto all = edge_samples(Sampler::kUniform, kFullFanout, 1);
+  const auto positive = edge_samples(Sampler::kWeighted, kFullFanout, 1);
+  for (std::size_t e = 0; e < all.size(); ++e) EXPECT_EQ(positive[e], e % 3 == 0 ? 0 : all[e]);
+}
+
 TEST(Presample, TakesAtMostTheBatchesItIsAllowed) {
   const Sampled sampled;
   const PresampledBatches few(sampled.csc.view(), sampled.train,

@@ -426,6 +426,7 @@ TEST_F(Prepare, RefusesBadOptions) {
   EXPECT_TRUE(has(with([](auto& o) { o.parts = 502; }), "501 nodes cannot fill 502 parts"));
   EXPECT_TRUE(has(with([](auto& o) { o.fanout = {0}; }), "--fanout"));
   EXPECT_TRUE(has(with([](auto& o) { o.batch_size = 0; }), "batch size"));
+  EXPECT_TRUE(has(with([](auto& o) { o.sampler = Sampler::kWeighted; }), "needs edge weights"));
   EXPECT_TRUE(has(with([](auto& o) { o.method = PartitionMethod::kFile; }), "--assignment"));
   EXPECT_TRUE(has(with([](auto& o) { o.assignment = "x.npy"; }), "--assignment"));
   EXPECT_TRUE(has(refusal([&] {
@@ -479,6 +480,8 @@ TEST_F(Prepare, CacheIsHitByTheSameOptionsOnly) {
   (changed = base).fanout = {4};
   expect_new(changed);
   (changed = base).batch_size = 51;
+  expect_new(changed);
+  (changed = base).sampler = Sampler::kLabor;
   expect_new(changed);
   expect_new(options(2, PartitionMethod::kRange));
   expect_new(options(2, PartitionMethod::kFile));

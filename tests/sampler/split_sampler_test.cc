@@ -13,7 +13,8 @@
 #include <tuple>
 
 #include "comm/world.h"
-#include "kernels/base/sample_positions.h"
+#include "kernels/base/labor.h"
+#include "kernels/base/weighted_positions.h"
 #include "tests/support/parts.h"
 
 namespace gsplit {
@@ -42,22 +43,45 @@ EdgeWeights distinct_weights(const Graph& graph) {
   return weights;
 }
 
+/// Positions of v's neighbour list that the sampler draws. `steering`: kWeighted's.
+std::vector<std::uint32_t> reference_positions(const Graph& graph, Id v, std::int32_t fanout,
+                                               const DrawKey& key, Sampler sampler,
+                                               const EdgeWeights& steering) {
+  const auto degree = static_cast<std::uint32_t>(graph[v].size());
+  std::vector<std::uint32_t> positions;
+  if (sampler == Sampler::kLabor) {
+    for (std::uint32_t i = 0; i < degree; ++i) {
+      const double variate = labor_variate(key, OriginalId{graph[v][i]}) * 0x1p-32;
+      if (fanout < 0 || variate * degree < fanout) positions.push_back(i);
+    }
+  } else if (sampler == Sampler::kWeighted) {
+    std::vector<std::uint32_t> sums(degree);
+    const std::uint32_t positive = accumulate_weights(steering[v], sums);
+    positions.resize(sample_size(positive, fanout));
+    weighted_positions(sums, positive, static_cast<std::uint32_t>(positions.size()), key,
+                       OriginalId{v}, positions.data());
+  } else {
+    std::vector<std::uint64_t> bitmap;
+    positions.resize(sample_size(degree, fanout));
+    sample_positions(degree, static_cast<std::uint32_t>(positions.size()), key, OriginalId{v},
+                     bitmap, positions.data());
+  }
+  return positions;
+}
+
 Blocks reference_blocks(const Graph& graph, const std::vector<Id>& seeds,
                         const std::vector<std::int32_t>& fanouts, DrawKey key,
-                        const EdgeWeights& weights = {}) {
+                        const EdgeWeights& weights = {}, Sampler sampler = Sampler::kUniform,
+                        const EdgeWeights& steering = {}) {
   Blocks blocks;
   std::set<Id> frontier(seeds.begin(), seeds.end());
-  std::vector<std::uint64_t> bitmap;
   for (std::size_t l = fanouts.size(); l-- > 0;) {
     key.layer = static_cast<std::uint32_t>(l + 1);
     const std::set<Id> destinations = frontier;
     for (Id v : destinations) {
-      const auto degree = static_cast<std::uint32_t>(graph[v].size());
-      std::vector<std::uint32_t> positions(sample_size(degree, fanouts[l]));
-      sample_positions(degree, static_cast<std::uint32_t>(positions.size()), key, OriginalId{v},
-                       bitmap, positions.data());
       Row& row = blocks[{l, v}];
-      for (std::uint32_t position : positions) {
+      for (std::uint32_t position :
+           reference_positions(graph, v, fanouts[l], key, sampler, steering)) {
         row.sources.push_back(graph[v][position]);
         if (!weights.empty()) row.weights.push_back(weights[v][position]);
       }
@@ -119,7 +143,10 @@ void run_worker(const Renumbered& graph, const std::vector<Id>& seeds, const Sam
   const Renumbered::Part& part = graph.parts[rank];
   const auto backend = make_cpu_backend(threads);
   const auto stream = backend->memory().create_stream();
-  SplitSampler sampler(part.topology(), graph.bounds, *backend, communicator);
+  TopologyView topology = part.topology();
+  SamplerData data(options.sampler, topology, graph.bounds, communicator);
+  if (options.sampler == Sampler::kWeighted) topology.edge_weights = {};  // they only steer
+  SplitSampler sampler(topology, graph.bounds, *backend, communicator, std::move(data));
   const std::vector<LocalId> own = graph.owned(seeds, rank);
   sampler.sample(own, options, *stream);  // a sampler must be reusable
   collect(sampler.sample(own, options, *stream), part, communicator, collected);
@@ -167,6 +194,58 @@ TEST_P(SplitSampling, DrawsTheSameEdgesOfAWeightedGraphAndTheirWeights) {
     for (auto& [destination, row] : collected.blocks) row.weights.clear();
     EXPECT_EQ(collected.blocks, reference_blocks(graph, seeds, fanouts, options.key));
   }
+}
+
+TEST_P(SplitSampling, EqualsTheReferenceForEverySampler) {
+  const int workers = std::get<0>(GetParam());
+  const int threads = std::get<1>(GetParam());
+  const Graph graph = random_graph(2000, 5);
+  const EdgeWeights weights = random_weights(graph, 8);
+  std::vector<Id> seeds;  // more than a chunk of destinations
+  for (Id v = 0; v < 2000; v += 2) seeds.push_back(v);
+  const Renumbered parts =
+      renumber(graph, random_owners(graph.size(), workers, 6), workers, weights);
+  for (const Sampler kind : {Sampler::kLabor, Sampler::kWeighted}) {
+    for (const std::vector<std::int32_t>& fanouts :
+         {std::vector<std::int32_t>{4, 3}, {2, 40}, {kFullFanout, 2}}) {
+      const SampleOptions options{
+          .fanouts = fanouts, .key = {.seed = 99, .step = 17}, .sampler = kind};
+      Collected collected;
+      run_local_ranks(workers, std::chrono::seconds(20), [&](Communicator& communicator) {
+        run_worker(parts, seeds, options, threads, communicator, collected);
+      });
+      const EdgeWeights& kept = kind == Sampler::kLabor ? weights : EdgeWeights{};
+      EXPECT_EQ(collected.blocks,
+                reference_blocks(graph, seeds, fanouts, options.key, kept, kind, weights))
+          << name_of(kind);
+    }
+  }
+}
+
+/// Distinct sources of one layer, over some steps.
+double mean_sources(const Graph& graph, const std::vector<Id>& seeds, std::int32_t fanout,
+                    Sampler sampler) {
+  constexpr std::uint32_t kSteps = 20;
+  std::size_t total = 0;
+  for (std::uint32_t step = 0; step < kSteps; ++step) {
+    std::set<Id> sources;
+    for (const auto& [destination, row] :
+         reference_blocks(graph, seeds, {fanout}, {.seed = 1, .step = step}, {}, sampler)) {
+      sources.insert(row.sources.begin(), row.sources.end());
+    }
+    total += sources.size();
+  }
+  return static_cast<double>(total) / kSteps;
+}
+
+TEST(Samplers, LaborNeedsFewerSources) {
+  const Graph graph = random_graph(300, 5);
+  std::vector<Id> seeds;
+  for (Id v = 0; v < 300; v += 2) seeds.push_back(v);
+  EXPECT_LT(mean_sources(graph, seeds, 3, Sampler::kLabor),
+            0.95 * mean_sources(graph, seeds, 3, Sampler::kUniform));
+  EXPECT_EQ(mean_sources(graph, seeds, kFullFanout, Sampler::kLabor),
+            mean_sources(graph, seeds, kFullFanout, Sampler::kUniform));
 }
 
 TEST_P(SplitSampling, LoadsEachNodeOnce) {
