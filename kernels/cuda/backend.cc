@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/cusparse.h"
 #include "kernels/cuda/ops.h"
 
 namespace gsplit::cuda {
@@ -64,14 +65,7 @@ class CudaSparse : public SparseOps {
 /// Aggregates by cuSPARSE.
 class CusparseSparse final : public CudaSparse {
  public:
-  explicit CusparseSparse(CudaMemory& memory) : CudaSparse(memory) {
-    memory.make_current();
-    check(cusparseCreate(&cusparse_), "starting");
-  }
-  ~CusparseSparse() override { cusparseDestroy(cusparse_); }
-  CusparseSparse(const CusparseSparse&) = delete;
-  CusparseSparse& operator=(const CusparseSparse&) = delete;
-
+  explicit CusparseSparse(CudaMemory& memory) : CudaSparse(memory), cusparse_(memory) {}
   void aggregate(const AggregateArgs& args, Stream& stream) override {
     spmm(args, cusparse_, {memory_, stream});
   }
@@ -80,7 +74,7 @@ class CusparseSparse final : public CudaSparse {
   }
 
  private:
-  cusparseHandle_t cusparse_ = nullptr;
+  Cusparse cusparse_;
 };
 
 std::unique_ptr<SparseOps> make_sparse(Spmm spmm, CudaMemory& memory) {
