@@ -35,18 +35,6 @@ std::vector<std::size_t> lengths_of(const std::vector<std::size_t>& offsets) {
 
 }  // namespace
 
-Event::Event() {
-  cuda::check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event");
-}
-
-Event::~Event() { cudaEventDestroy(event_); }
-
-void Event::record(cudaStream_t stream) {
-  cuda::check(cudaEventRecord(event_, stream), "marking the stream");
-}
-
-bool Event::has_passed() const { return cudaEventQuery(event_) == cudaSuccess; }
-
 NcclCommunicator::NcclCommunicator(const PeerOptions& options, Backend& backend, CudaMemory& memory,
                                    CudaStream& stream)
     : rank_(options.rank),
@@ -112,7 +100,7 @@ void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
   const auto self = static_cast<std::size_t>(rank_);
   forget_ended();
   Pending exchange = new_pending();
-  exchange.begun->record(stream_.get());
+  stream_.record(*exchange.begun);
   check(ncclGroupStart(), "an exchange");
   for (std::size_t q = 0; q < args.send_bytes.size(); ++q) {
     if (q == self) continue;
@@ -132,7 +120,7 @@ void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
   }
   check(ncclGroupEnd(), "an exchange");
   settle();
-  exchange.ended->record(stream_.get());
+  stream_.record(*exchange.ended);
   pending_.push_back(std::move(exchange));
   memory_.copy(args.receive.data() + to[self], args.send.data() + from[self], args.send_bytes[self],
                stream);
@@ -165,7 +153,7 @@ void NcclCommunicator::all_reduce_sum(MatrixView data, Stream& stream) {
 
 NcclCommunicator::Pending NcclCommunicator::new_pending() {
   if (spare_.empty()) {
-    return {std::make_unique<Event>(), std::make_unique<Event>(), Clock::now()};
+    return {std::make_unique<CudaEvent>(), std::make_unique<CudaEvent>(), Clock::now()};
   }
   Pending reused = std::move(spare_.back());
   spare_.pop_back();

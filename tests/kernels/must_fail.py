@@ -103,6 +103,10 @@ class Mutants(unittest.TestCase):
         self.caught("memory.cc", "block.last_use == nullptr || cudaEventQuery(block.last_use) == cudaSuccess", "block.bytes > 0",
                     tests="*Aggregate*", says="FAILED|past the end", GPU_ON_CPU_LAZY="1")
 
+    def test_a_stream_that_does_not_wait_for_the_other(self):
+        self.caught("memory.cc", "check(cudaStreamWaitEvent(", "check(true ? cudaSuccess : cudaStreamWaitEvent(",
+                    suite="cuda_streams_test", tests="*GiveWhatOneGives*", says="FAILED", GPU_ON_CPU_LAZY="1")
+
     def test_cusparse_without_the_means(self):
         self.caught("spmm.cu", "const T scale = op.scale_of(i);", "const T scale{1};", suite="cuda_cusparse_conformance_test",
                     tests="*Aggregate*", says="exceeds tolerance")
