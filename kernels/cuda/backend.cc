@@ -84,9 +84,12 @@ std::unique_ptr<SparseOps> make_sparse(Spmm spmm, CudaMemory& memory) {
 
 class CudaDense final : public DenseOps {
  public:
-  explicit CudaDense(CudaMemory& memory) : memory_(memory) {
+  CudaDense(CudaMemory& memory, Matmul matmul) : memory_(memory) {
     memory.make_current();
     check(cublasCreate(&cublas_), "starting");
+    check(cublasSetMathMode(
+              cublas_, matmul == Matmul::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
+          "choosing the arithmetic of products");
   }
   ~CudaDense() override { cublasDestroy(cublas_); }
   CudaDense(const CudaDense&) = delete;
@@ -152,7 +155,7 @@ class CudaBackend final : public Backend {
       : device_(options.device),
         memory_(options.device, pinned_),
         sparse_(make_sparse(options.spmm, memory_)),
-        dense_(memory_),
+        dense_(memory_, options.matmul),
         optimizer_(memory_) {}
   Memory& memory() override { return memory_; }
   SamplingOps& sampling() override { return sampling_; }
