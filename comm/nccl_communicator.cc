@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <exception>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -41,6 +42,7 @@ NcclCommunicator::NcclCommunicator(const PeerOptions& options, Backend& backend,
       size_(options.size),
       deadline_(options.deadline),
       job_has_failed_(options.job_has_failed),
+      coming_(options.coming),
       backend_(backend),
       memory_(memory),
       stream_(stream) {
@@ -94,6 +96,7 @@ void NcclCommunicator::warm_up() {
 
 void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
   GSPLIT_CHECK(&stream == &stream_);
+  if (coming_) coming_();
   memory_.make_current();
   const std::vector<std::size_t> from = offsets_of(args.send_bytes);
   const std::vector<std::size_t> to = offsets_of(args.receive_bytes);
@@ -203,7 +206,11 @@ void NcclCommunicator::require_health() {
 
 void NcclCommunicator::require_in_time(Clock::time_point since) {
   if (Clock::now() - since <= deadline_) return;
-  fail("no answer from the other GPUs within " + std::to_string(deadline_.count()) + " ms");
+  abort();
+  const std::chrono::duration<double> seconds = deadline_;
+  std::ostringstream text;
+  text << "did not take part in a collective between GPUs within " << seconds.count() << " s";
+  throw CommunicationError(CommunicationError::kSomePeer, text.str());
 }
 
 void NcclCommunicator::check(ncclResult_t result, const char* what) {
@@ -211,8 +218,12 @@ void NcclCommunicator::check(ncclResult_t result, const char* what) {
   fail(std::string(what) + " failed: " + ncclGetErrorString(result));
 }
 
-void NcclCommunicator::fail(const std::string& what) {
+void NcclCommunicator::abort() {
   if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
+}
+
+void NcclCommunicator::fail(const std::string& what) {
+  abort();
   throw CommunicationError(-1, "NCCL: " + what);
 }
 

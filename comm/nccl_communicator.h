@@ -58,12 +58,14 @@ class NcclCommunicator final : public DeviceCommunicator {
   /// Takes what has ended off the front of pending_.
   void forget_ended();
   void check(ncclResult_t result, const char* what);
+  void abort();
   [[noreturn]] void fail(const std::string& what);
 
   int rank_;
   int size_;
   std::chrono::milliseconds deadline_;
   std::function<bool()> job_has_failed_;
+  std::function<void()> coming_;
   Backend& backend_;
   CudaMemory& memory_;
   CudaStream& stream_;

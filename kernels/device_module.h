@@ -63,6 +63,9 @@ struct PeerOptions {
   std::chrono::milliseconds deadline{30000};
   /// Asked while waiting for peers, by the thread that waits; may be empty.
   std::function<bool()> job_has_failed;
+  /// Called when this rank comes to an exchange, before it is queued: all ranks come to the same
+  /// ones, so the counts tell who has stayed behind. May be empty.
+  std::function<void()> coming;
 };
 
 class DeviceModule {

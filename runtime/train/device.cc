@@ -121,7 +121,7 @@ WorkerDevice::WorkerDevice(const TrainConfig& config, const WorkerPlace& place) 
 std::shared_ptr<DeviceCommunicator> WorkerDevice::connect(Communicator& communicator,
                                                           Stream& stream,
                                                           std::chrono::milliseconds deadline,
-                                                          std::function<bool()> job_has_failed) {
+                                                          JobHooks hooks) {
   if (!gpu_ || communicator.size() == 1) {
     return std::make_shared<HostRoute>(communicator, compute());
   }
@@ -132,7 +132,8 @@ std::shared_ptr<DeviceCommunicator> WorkerDevice::connect(Communicator& communic
                                    .size = communicator.size(),
                                    .meeting = communicator.all_gather_v(mine).front(),
                                    .deadline = deadline,
-                                   .job_has_failed = std::move(job_has_failed)},
+                                   .job_has_failed = std::move(hooks.job_has_failed),
+                                   .coming = std::move(hooks.coming)},
                                   *gpu_, stream);
 }
 

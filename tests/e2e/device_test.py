@@ -125,6 +125,23 @@ class Deaths(OnDevice):
                 self.assertEqual(len(lines), 1, done.stderr)
                 self.assertRegex(lines[0], rf"rank 1 on .* in {phase} at step 3")
 
+    def test_one_that_lives_and_does_not_come_is_named(self):
+        for rank, phase in ((1, "exchange"), (1, "all-reduce"), (2, "compute"), (0, "compute")):
+            for workers in ({"ranks": 3}, {}):
+                os.environ["GSPLIT_FAULT"] = f"rank={rank},phase={phase},step=3,signal=KILL,after=60"
+                try:
+                    done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / f"lives-{rank}-{phase}-{len(workers)}",
+                                       "--device", "cuda", "--eval-every", 0, "--deadline", 3, *SMALL,
+                                       *([] if workers else ["--workers", 3]), **workers)
+                finally:
+                    del os.environ["GSPLIT_FAULT"]
+                self.assertNotEqual(done.returncode, 0)
+                lines = [line for line in done.stderr.splitlines() if line.startswith("gsplit:")]
+                self.assertEqual(len(lines), 1, done.stderr)
+                self.assertRegex(lines[0], rf"rank {rank} on .* in {phase} at step 3: lost: .*did not take part in a collective")
+                if phase == "exchange":  # elsewhere they may wait for each other on the host
+                    self.assertIn("between GPUs", lines[0])
+
 
 class Resume(OnDevice):
     """A run that was checkpointed on GPUs goes on there to the same bits, and on the CPU within rounding."""
