@@ -21,10 +21,12 @@
 
 namespace gsplit {
 
-/// A peer did not take part in a collective. `peer` is its rank, or -1 where the transport cannot
-/// tell.
+/// A peer did not take part in a collective. `peer` is its rank, kSomePeer where one has not come
+/// and the transport cannot tell which, or -1 where it cannot tell whose fault it is.
 class CommunicationError : public SystemError {
  public:
+  static constexpr int kSomePeer = -2;
+
   CommunicationError(int peer, const std::string& what, bool told_by_peer = false)
       : SystemError(what), peer_(peer), told_by_peer_(told_by_peer) {}
   int peer() const { return peer_; }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <exception>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -35,24 +36,13 @@ std::vector<std::size_t> lengths_of(const std::vector<std::size_t>& offsets) {
 
 }  // namespace
 
-Event::Event() {
-  cuda::check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event");
-}
-
-Event::~Event() { cudaEventDestroy(event_); }
-
-void Event::record(cudaStream_t stream) {
-  cuda::check(cudaEventRecord(event_, stream), "marking the stream");
-}
-
-bool Event::has_passed() const { return cudaEventQuery(event_) == cudaSuccess; }
-
 NcclCommunicator::NcclCommunicator(const PeerOptions& options, Backend& backend, CudaMemory& memory,
                                    CudaStream& stream)
     : rank_(options.rank),
       size_(options.size),
       deadline_(options.deadline),
       job_has_failed_(options.job_has_failed),
+      coming_(options.coming),
       backend_(backend),
       memory_(memory),
       stream_(stream) {
@@ -106,13 +96,14 @@ void NcclCommunicator::warm_up() {
 
 void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
   GSPLIT_CHECK(&stream == &stream_);
+  if (coming_) coming_();
   memory_.make_current();
   const std::vector<std::size_t> from = offsets_of(args.send_bytes);
   const std::vector<std::size_t> to = offsets_of(args.receive_bytes);
   const auto self = static_cast<std::size_t>(rank_);
   forget_ended();
   Pending exchange = new_pending();
-  exchange.begun->record(stream_.get());
+  stream_.record(*exchange.begun);
   check(ncclGroupStart(), "an exchange");
   for (std::size_t q = 0; q < args.send_bytes.size(); ++q) {
     if (q == self) continue;
@@ -132,7 +123,7 @@ void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
   }
   check(ncclGroupEnd(), "an exchange");
   settle();
-  exchange.ended->record(stream_.get());
+  stream_.record(*exchange.ended);
   pending_.push_back(std::move(exchange));
   memory_.copy(args.receive.data() + to[self], args.send.data() + from[self], args.send_bytes[self],
                stream);
@@ -165,7 +156,7 @@ void NcclCommunicator::all_reduce_sum(MatrixView data, Stream& stream) {
 
 NcclCommunicator::Pending NcclCommunicator::new_pending() {
   if (spare_.empty()) {
-    return {std::make_unique<Event>(), std::make_unique<Event>(), Clock::now()};
+    return {std::make_unique<CudaEvent>(), std::make_unique<CudaEvent>(), Clock::now()};
   }
   Pending reused = std::move(spare_.back());
   spare_.pop_back();
@@ -215,7 +206,11 @@ void NcclCommunicator::require_health() {
 
 void NcclCommunicator::require_in_time(Clock::time_point since) {
   if (Clock::now() - since <= deadline_) return;
-  fail("no answer from the other GPUs within " + std::to_string(deadline_.count()) + " ms");
+  abort();
+  const std::chrono::duration<double> seconds = deadline_;
+  std::ostringstream text;
+  text << "did not take part in a collective between GPUs within " << seconds.count() << " s";
+  throw CommunicationError(CommunicationError::kSomePeer, text.str());
 }
 
 void NcclCommunicator::check(ncclResult_t result, const char* what) {
@@ -223,8 +218,12 @@ void NcclCommunicator::check(ncclResult_t result, const char* what) {
   fail(std::string(what) + " failed: " + ncclGetErrorString(result));
 }
 
-void NcclCommunicator::fail(const std::string& what) {
+void NcclCommunicator::abort() {
   if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
+}
+
+void NcclCommunicator::fail(const std::string& what) {
+  abort();
   throw CommunicationError(-1, "NCCL: " + what);
 }
 

@@ -21,20 +21,6 @@
 
 namespace gsplit::cuda {
 
-/// A mark on a stream.
-class Event {
- public:
-  Event();
-  ~Event();
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  void record(cudaStream_t stream);
-  bool has_passed() const;
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
 class NcclCommunicator final : public DeviceCommunicator {
  public:
   /// Meets the peers and exchanges a byte with each, within the deadline. `backend`, `memory` (the
@@ -55,8 +41,8 @@ class NcclCommunicator final : public DeviceCommunicator {
   /// An exchange on the stream. Its time runs from when the stream has come to it, so that long
   /// work before it is nobody's fault.
   struct Pending {
-    std::unique_ptr<Event> begun;
-    std::unique_ptr<Event> ended;
+    std::unique_ptr<CudaEvent> begun;
+    std::unique_ptr<CudaEvent> ended;
     Clock::time_point since;
   };
 
@@ -72,12 +58,14 @@ class NcclCommunicator final : public DeviceCommunicator {
   /// Takes what has ended off the front of pending_.
   void forget_ended();
   void check(ncclResult_t result, const char* what);
+  void abort();
   [[noreturn]] void fail(const std::string& what);
 
   int rank_;
   int size_;
   std::chrono::milliseconds deadline_;
   std::function<bool()> job_has_failed_;
+  std::function<void()> coming_;
   Backend& backend_;
   CudaMemory& memory_;
   CudaStream& stream_;

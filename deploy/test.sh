@@ -2,9 +2,9 @@
 # Builds and checks everything: format, layers, tests. Exits non-zero when anything fails.
 #
 #   deploy/test.sh          at most 15 minutes from a cold start on 2 cores
-#   deploy/test.sh --full   the whole matrix of faults; device code under all schedules and checks of gpu-on-cpu; also under
-#                           AddressSanitizer and UBSan, and, where clang with OpenMP is, under ThreadSanitizer and the fuzz
-#                           targets for a while
+#   deploy/test.sh --full   the whole matrix of faults; device code for all architectures, and under all schedules and checks of
+#                           gpu-on-cpu; also under AddressSanitizer and UBSan, and, where clang with OpenMP is, under
+#                           ThreadSanitizer and the fuzz targets for a while
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
@@ -77,6 +77,13 @@ test_without_gpu() {
 # The same under a setting of gpu-on-cpu.
 test_under() { env "$1" tests/gpu_on_cpu/gpu-on-cpu ctest --test-dir build/release -L gpu --output-on-failure --no-tests=error; }
 
+# Code for sm_80 and sm_90, and PTX of both. Spills are looked for as in the tests.
+build_all_architectures() {
+  cmake --preset release -B build/architectures -DCMAKE_CUDA_ARCHITECTURES="80;90" -DPython3_EXECUTABLE="$python" &&
+    cmake --build build/architectures --parallel "$jobs" --target gsplit_cuda &&
+    "$python" tests/kernels/resources.py build/architectures
+}
+
 check_device_code() {
   if [ ! -e build/release/libgsplit_cuda.so ]; then
     skip "Device tests" "no CUDA toolkit, so no module (deploy/install.sh --cuda)"
@@ -86,6 +93,7 @@ check_device_code() {
   check "Device tests under gpu-on-cpu" test_without_gpu
   check "Planted bugs are caught" tests/kernels/must_fail.py build/release
   $full || return 0
+  check "Module for all architectures" build_all_architectures
   local setting
   for setting in LAZY=1 ASYNC=1 SEED=1 SEED=2 RACECHECK=1 LEAKCHECK=1; do
     check "Device tests under gpu-on-cpu, $setting" test_under "GPU_ON_CPU_$setting"

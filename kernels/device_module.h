@@ -45,9 +45,14 @@ struct DeviceReport {
 /// Who sums rows over the edges of a block.
 enum class Spmm : std::uint8_t { kOwn, kCusparse };
 
+/// How products of fp32 matrices are computed: in fp32, or by tensor cores from elements that are
+/// rounded to TF32, whose mantissa has 10 bits, summed in fp32.
+enum class Matmul : std::uint8_t { kF32, kTf32 };
+
 struct DeviceOptions {
   int device = 0;  ///< number among those that this process sees
   Spmm spmm = Spmm::kOwn;
+  Matmul matmul = Matmul::kF32;
 };
 
 /// One rank of several that exchange GPU to GPU.
@@ -58,6 +63,9 @@ struct PeerOptions {
   std::chrono::milliseconds deadline{30000};
   /// Asked while waiting for peers, by the thread that waits; may be empty.
   std::function<bool()> job_has_failed;
+  /// Called when this rank comes to an exchange, before it is queued: all ranks come to the same
+  /// ones, so the counts tell who has stayed behind. May be empty.
+  std::function<void()> coming;
 };
 
 class DeviceModule {

@@ -13,6 +13,12 @@
 
 namespace gsplit {
 
+/// A place in the work of a stream, for another stream of the same device to wait for.
+class Event {
+ public:
+  virtual ~Event() = default;
+};
+
 /// An ordered queue of work on a device. Ops return as soon as the work is queued; on the CPU that
 /// is when it is done.
 class Stream {
@@ -20,6 +26,11 @@ class Stream {
   virtual ~Stream() = default;
   /// Returns when all queued work is done.
   virtual void synchronize() = 0;
+  /// Puts the event behind what is queued so far, wherever it was before.
+  virtual void record(Event& event) = 0;
+  /// What is queued from now on begins after what stood before the event when this was called. The
+  /// host does not wait. An event that was never recorded keeps nothing back.
+  virtual void wait(const Event& event) = 0;
 };
 
 class Memory {
@@ -32,6 +43,7 @@ class Memory {
   /// work.
   virtual void release(void* data, std::size_t bytes) noexcept = 0;
   virtual std::unique_ptr<Stream> create_stream() = 0;
+  virtual std::unique_ptr<Event> create_event() = 0;
   /// Queue a copy; either side may be host memory or memory of this device. Where a side is
   /// ordinary host memory the copy has been made on return; page-locked memory (Backend::pinned())
   /// must not change before the stream has passed.

@@ -21,6 +21,8 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 class HostStream final : public Stream {
  public:
   void synchronize() override {}
+  void record(Event&) override {}
+  void wait(const Event&) override {}
 };
 
 class HostMemory final : public Memory {
@@ -51,6 +53,7 @@ class HostMemory final : public Memory {
   }
 
   std::unique_ptr<Stream> create_stream() override { return std::make_unique<HostStream>(); }
+  std::unique_ptr<Event> create_event() override { return std::make_unique<Event>(); }
 
   void copy(void* destination, const void* source, std::size_t bytes, Stream&) override {
     if (bytes > 0) std::memcpy(destination, source, bytes);

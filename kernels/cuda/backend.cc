@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/cusparse.h"
 #include "kernels/cuda/ops.h"
 
 namespace gsplit::cuda {
@@ -67,14 +68,7 @@ class CudaSparse : public SparseOps {
 /// Aggregates by cuSPARSE.
 class CusparseSparse final : public CudaSparse {
  public:
-  explicit CusparseSparse(CudaMemory& memory) : CudaSparse(memory) {
-    memory.make_current();
-    check(cusparseCreate(&cusparse_), "starting");
-  }
-  ~CusparseSparse() override { cusparseDestroy(cusparse_); }
-  CusparseSparse(const CusparseSparse&) = delete;
-  CusparseSparse& operator=(const CusparseSparse&) = delete;
-
+  explicit CusparseSparse(CudaMemory& memory) : CudaSparse(memory), cusparse_(memory) {}
   void aggregate(const AggregateArgs& args, Stream& stream) override {
     spmm(args, cusparse_, {memory_, stream});
   }
@@ -83,7 +77,7 @@ class CusparseSparse final : public CudaSparse {
   }
 
  private:
-  cusparseHandle_t cusparse_ = nullptr;
+  Cusparse cusparse_;
 };
 
 std::unique_ptr<SparseOps> make_sparse(Spmm spmm, CudaMemory& memory) {
@@ -93,9 +87,12 @@ std::unique_ptr<SparseOps> make_sparse(Spmm spmm, CudaMemory& memory) {
 
 class CudaDense final : public DenseOps {
  public:
-  explicit CudaDense(CudaMemory& memory) : memory_(memory) {
+  CudaDense(CudaMemory& memory, Matmul matmul) : memory_(memory) {
     memory.make_current();
     check(cublasCreate(&cublas_), "starting");
+    check(cublasSetMathMode(
+              cublas_, matmul == Matmul::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
+          "choosing the arithmetic of products");
   }
   ~CudaDense() override { cublasDestroy(cublas_); }
   CudaDense(const CudaDense&) = delete;
@@ -161,7 +158,7 @@ class CudaBackend final : public Backend {
       : device_(options.device),
         memory_(options.device, pinned_),
         sparse_(make_sparse(options.spmm, memory_)),
-        dense_(memory_),
+        dense_(memory_, options.matmul),
         optimizer_(memory_) {}
   Memory& memory() override { return memory_; }
   SamplingOps& sampling() override { return sampling_; }

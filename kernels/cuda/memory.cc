@@ -22,6 +22,14 @@ bool is_ordinary(const void* address) {
 
 }  // namespace
 
+CudaEvent::CudaEvent() {
+  check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event");
+}
+
+CudaEvent::~CudaEvent() { cudaEventDestroy(event_); }
+
+bool CudaEvent::has_passed() const { return cudaEventQuery(event_) == cudaSuccess; }
+
 CudaStream::CudaStream() {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
 }
@@ -36,6 +44,15 @@ void CudaStream::synchronize() {
     std::this_thread::sleep_for(kPollPause);
   }
   check(cudaStreamSynchronize(stream_), "work on the GPU");
+}
+
+void CudaStream::record(Event& event) {
+  check(cudaEventRecord(static_cast<CudaEvent&>(event).get(), stream_), "marking the stream");
+}
+
+void CudaStream::wait(const Event& event) {
+  check(cudaStreamWaitEvent(stream_, static_cast<const CudaEvent&>(event).get(), 0),
+        "waiting for another stream");
 }
 
 PinnedMemory::~PinnedMemory() {
@@ -75,6 +92,11 @@ void PinnedMemory::release(void* data, std::size_t bytes) noexcept {
 }
 
 std::unique_ptr<Stream> PinnedMemory::create_stream() {
+  GSPLIT_CHECK(false);
+  return nullptr;
+}
+
+std::unique_ptr<Event> PinnedMemory::create_event() {
   GSPLIT_CHECK(false);
   return nullptr;
 }
@@ -142,6 +164,11 @@ std::unique_ptr<Stream> CudaMemory::create_stream() {
   has_stream_ = true;
   make_current();
   return std::make_unique<CudaStream>();
+}
+
+std::unique_ptr<Event> CudaMemory::create_event() {
+  make_current();
+  return std::make_unique<CudaEvent>();
 }
 
 // Ordinary host memory goes by way of our page-locked memory and never to CUDA itself, which would

@@ -3,7 +3,8 @@
 // Blocks that are released are kept by size and handed out again. That may happen while queued work
 // still uses them, so each side has a rule that makes it safe:
 //  - device memory: all work of a backend is queued on its one stream, so that whoever gets a block
-//    next comes later on that stream;
+//    next comes later on that stream; two streams of one GPU are two backends, and what one reads
+//    of the other's is released after an event;
 //  - page-locked memory: each copy marks the block with an event, and a marked block is handed out
 //    only when the event has passed.
 #pragma once
@@ -19,6 +20,20 @@
 
 namespace gsplit::cuda {
 
+/// Of the GPU that is current when it is made.
+class CudaEvent final : public Event {
+ public:
+  CudaEvent();
+  ~CudaEvent() override;
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+  bool has_passed() const;
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
 class CudaStream final : public Stream {
  public:
   CudaStream();
@@ -27,6 +42,8 @@ class CudaStream final : public Stream {
   CudaStream& operator=(const CudaStream&) = delete;
   /// With a watch, polls and asks it between two looks: what it throws ends the waiting.
   void synchronize() override;
+  void record(Event& event) override;
+  void wait(const Event& event) override;
   cudaStream_t get() const { return stream_; }
   void set_watch(std::function<void()> watch) { watch_ = std::move(watch); }
 
@@ -49,6 +66,7 @@ class PinnedMemory final : public Memory {
   void release(void* data, std::size_t bytes) noexcept override;
   /// There is none: host work is not queued.
   std::unique_ptr<Stream> create_stream() override;
+  std::unique_ptr<Event> create_event() override;
   void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override;
   void fill_zero(void* destination, std::size_t bytes, Stream& stream) override;
   bool host_accessible() const override { return true; }
@@ -79,6 +97,7 @@ class CudaMemory final : public Memory {
   void release(void* data, std::size_t bytes) noexcept override;
   /// REQUIRES: called once, see above.
   std::unique_ptr<Stream> create_stream() override;
+  std::unique_ptr<Event> create_event() override;
   void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override;
   void fill_zero(void* destination, std::size_t bytes, Stream& stream) override;
   bool host_accessible() const override { return false; }

@@ -4,12 +4,13 @@
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
-#include <cusparse.h>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/memory.h"
 
 namespace gsplit::cuda {
+
+class Cusparse;
 
 /// Where an op works: memory for what it needs on the way, and its stream.
 struct Queue {
@@ -30,10 +31,9 @@ void scale_rows(const ScaleRowsArgs& args, const Queue& queue);
 void add(const AddArgs& args, const Queue& queue);
 void aggregate(const AggregateArgs& args, const Queue& queue);
 void aggregate_backward(const AggregateBackwardArgs& args, const Queue& queue);
-/// The two by cuSPARSE's SpMM. `cusparse`: scalars in host memory.
-void spmm(const AggregateArgs& args, cusparseHandle_t cusparse, const Queue& queue);
-void spmm_backward(const AggregateBackwardArgs& args, cusparseHandle_t cusparse,
-                   const Queue& queue);
+/// The two by cuSPARSE's SpMM.
+void spmm(const AggregateArgs& args, Cusparse& cusparse, const Queue& queue);
+void spmm_backward(const AggregateBackwardArgs& args, Cusparse& cusparse, const Queue& queue);
 
 void gemm(const GemmArgs& args, cublasHandle_t cublas, const Queue& queue);
 void sum_rows(const SumRowsArgs& args, const Queue& queue);

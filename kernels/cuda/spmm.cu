@@ -5,13 +5,12 @@
 // deterministic for CSR; ALG2, which it recommends for row-major matrices, is not. It asks for a
 // matrix that is not transposed: the backward pass multiplies by the inverse CSR. A block is
 // multiplied by once in each direction, so preprocessing, which pays where a pattern is used again,
-// is left out; so are kept descriptors, whose sizes are those of one block and cannot be changed.
-// They are small host objects. Values and workspace come from the backend's free blocks: after the
-// first steps nothing is allocated.
+// is left out. Descriptors and workspace are reused (cusparse.h); values come from the backend's
+// free blocks.
 #include <limits>
-#include <memory>
 
 #include "kernels/cuda/aggregate.cuh"
+#include "kernels/cuda/cusparse.h"
 
 namespace gsplit::cuda {
 namespace {
@@ -40,60 +39,29 @@ __global__ void add_own_rows(WeightedSum<T> op) {
   }
 }
 
-struct Destroy {
-  void operator()(cusparseSpMatDescr_t matrix) const { cusparseDestroySpMat(matrix); }
-  void operator()(cusparseDnMatDescr_t matrix) const { cusparseDestroyDnMat(matrix); }
-};
-using SparseMatrix = std::unique_ptr<cusparseSpMatDescr, Destroy>;
-using DenseMatrix = std::unique_ptr<cusparseDnMatDescr, Destroy>;
-
 template <class T>
 constexpr cudaDataType kType = std::is_same_v<T, float> ? CUDA_R_32F : CUDA_R_64F;
 
-// Descriptors of what is only read take the same pointers: cuSPARSE's own samples cast alike.
-template <class T>
-T* writable(const T* data) {
-  return const_cast<T*>(data);
-}
-
-template <class T>
-SparseMatrix sparse_matrix(const WeightedSum<T>& op, std::int64_t columns, Buffer<T>& values) {
-  cusparseSpMatDescr_t matrix = nullptr;
-  check(
-      cusparseCreateCsr(&matrix, op.rows, columns, static_cast<std::int64_t>(values.size()),
-                        writable(op.indptr), writable(op.columns), values.data(),
-                        CUSPARSE_INDEX_32I, CUSPARSE_INDEX_32I, CUSPARSE_INDEX_BASE_ZERO, kType<T>),
-      "describing a block");
-  return SparseMatrix(matrix);
-}
-
-template <class T>
-DenseMatrix dense_matrix(T* data, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
-  cusparseDnMatDescr_t matrix = nullptr;
-  check(cusparseCreateDnMat(&matrix, rows, cols, stride, data, kType<T>, CUSPARSE_ORDER_ROW),
-        "describing rows");
-  return DenseMatrix(matrix);
-}
-
 /// output = values * source
 template <class T>
-void multiply(const WeightedSum<T>& op, std::int64_t sources, Buffer<T>& values,
-              cusparseHandle_t cusparse, const Queue& queue) {
-  const SparseMatrix block = sparse_matrix(op, sources, values);
-  const DenseMatrix from =
-      dense_matrix(writable(op.source.data), sources, op.cols, op.source.stride);
-  const DenseMatrix to = dense_matrix(op.output.data, op.rows, op.cols, op.output.stride);
+void multiply(const WeightedSum<T>& op, std::int64_t sources, Buffer<T>& values, Cusparse& cusparse,
+              const Queue& queue) {
+  const CsrShape matrix{op.rows, sources, static_cast<std::int64_t>(values.size()), kType<T>};
+  const RowsShape read{sources, op.cols, op.source.stride, kType<T>};
+  const RowsShape written{op.rows, op.cols, op.output.stride, kType<T>};
+  const cusparseSpMatDescr_t block = cusparse.matrix(matrix, op.indptr, op.columns, values.data());
+  const cusparseDnMatDescr_t from = cusparse.source(read, op.source.data);
+  const cusparseDnMatDescr_t to = cusparse.output(written, op.output.data);
   constexpr auto kAsItIs = CUSPARSE_OPERATION_NON_TRANSPOSE;
   constexpr auto kAlgorithm = CUSPARSE_SPMM_CSR_ALG3;
   const T one = 1, zero = 0;
   std::size_t bytes = 0;
-  check(cusparseSetStream(cusparse, queue.raw()), "setting the stream");
-  check(cusparseSpMM_bufferSize(cusparse, kAsItIs, kAsItIs, &one, block.get(), from.get(), &zero,
-                                to.get(), kType<T>, kAlgorithm, &bytes),
+  check(cusparseSetStream(cusparse.handle(), queue.raw()), "setting the stream");
+  check(cusparseSpMM_bufferSize(cusparse.handle(), kAsItIs, kAsItIs, &one, block, from, &zero, to,
+                                kType<T>, kAlgorithm, &bytes),
         "asking for the workspace of a sparse product");
-  Buffer<std::byte> workspace(queue.memory, bytes);
-  check(cusparseSpMM(cusparse, kAsItIs, kAsItIs, &one, block.get(), from.get(), &zero, to.get(),
-                     kType<T>, kAlgorithm, workspace.data()),
+  check(cusparseSpMM(cusparse.handle(), kAsItIs, kAsItIs, &one, block, from, &zero, to, kType<T>,
+                     kAlgorithm, cusparse.workspace(bytes)),
         "a sparse product");
 }
 
@@ -125,7 +93,7 @@ bool is_for_cusparse(std::size_t edges, const ConstMatrixView& source) {
 
 template <class T>
 void sum(const WeightedSum<T>& op, std::size_t edges, const ConstMatrixView& source,
-         const MatrixView& output, cusparseHandle_t cusparse, const Queue& queue) {
+         const MatrixView& output, Cusparse& cusparse, const Queue& queue) {
   Buffer<T> values = values_of(op, edges, queue);
   multiply(op, source.rows, values, cusparse, queue);
   add_own(op, source, output, queue);
@@ -133,7 +101,7 @@ void sum(const WeightedSum<T>& op, std::size_t edges, const ConstMatrixView& sou
 
 }  // namespace
 
-void spmm(const AggregateArgs& args, cusparseHandle_t cusparse, const Queue& queue) {
+void spmm(const AggregateArgs& args, Cusparse& cusparse, const Queue& queue) {
   if (!is_for_cusparse(args.columns.size(), args.source)) return aggregate(args, queue);
   dispatch_compute(args.source.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -143,8 +111,7 @@ void spmm(const AggregateArgs& args, cusparseHandle_t cusparse, const Queue& que
   });
 }
 
-void spmm_backward(const AggregateBackwardArgs& args, cusparseHandle_t cusparse,
-                   const Queue& queue) {
+void spmm_backward(const AggregateBackwardArgs& args, Cusparse& cusparse, const Queue& queue) {
   const std::size_t edges = args.inverse_destinations.size();
   if (!is_for_cusparse(edges, args.destination_gradient)) return aggregate_backward(args, queue);
   dispatch_compute(args.source_gradient.dtype, [&](auto zero) {

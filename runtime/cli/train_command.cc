@@ -200,6 +200,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
              "what rows and gradients are rounded to on their way between workers in training");
   add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
              "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
+  add_choice(app, "--matmul", config.matmul, {"fp32", "tf32"},
+             "matrix products on GPUs: in fp32, or by tensor cores from elements rounded to TF32");
   app.add_option("--workers", config.workers,
                  "rank threads of one process; 0: one per GPU, or per NUMA node on the CPU")
       ->check(CLI::Range(0, 1024));

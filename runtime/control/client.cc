@@ -112,6 +112,7 @@ v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   request.set_step(state->progress().step.load());
   request.set_seeds_done(state->progress().seeds_done.load());
   request.set_rss_bytes(resident_bytes());
+  request.set_exchanges(state->progress().exchanges.load());
   if (state->options().stop_reason) request.set_stop_reason(state->options().stop_reason());
   return request;
 }
@@ -225,6 +226,16 @@ void CoordinatorClient::report_loss(int rank, const std::string& how) noexcept {
   try {
     v1::ReportRequest request;
     *request.mutable_failure() = to_wire(WorkerFailure{.rank = rank, .message = how});
+    impl_->report(request, kReportPatience);
+  } catch (const std::exception&) {
+    // As in report().
+  }
+}
+
+void CoordinatorClient::report_missing(const std::string& how) noexcept {
+  try {
+    v1::ReportRequest request;
+    request.set_missing(how);
     impl_->report(request, kReportPatience);
   } catch (const std::exception&) {
     // As in report().

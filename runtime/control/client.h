@@ -67,9 +67,11 @@ class CoordinatorClient {
   std::optional<WorkerFailure> failure() const;
 
   /// Best effort, within a second; never throw. That of a loss is for a worker that finds another
-  /// one missing: the coordinator knows where that one stood.
+  /// one missing: the coordinator knows where that one stood, and which it is where only that is
+  /// known that one did not come to an exchange between GPUs.
   void report_failure(const std::string& message, int exit_code) noexcept;
   void report_loss(int rank, const std::string& how) noexcept;
+  void report_missing(const std::string& how) noexcept;
   /// Best effort within the deadline; never throws. Failures are no longer listened for.
   void report_finished() noexcept;
 

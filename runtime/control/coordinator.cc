@@ -73,6 +73,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
                                    const v1::ReportRequest* request, v1::ReportReply*) override {
     if (request->has_failure()) job_.fail(from_wire(request->failure()));
+    if (request->has_missing()) job_.lose_the_last(request->rank(), request->missing());
     if (request->finished()) job_.finish(request->rank());
     return end(context, grpc::Status::OK);
   }

@@ -119,6 +119,7 @@ void JobState::heartbeat(const Beat& beat) {
   worker->step = beat.step;
   worker->seeds_done = beat.seeds_done;
   worker->rss_bytes = beat.rss_bytes;
+  worker->exchanges = beat.exchanges;
 }
 
 void JobState::finish(std::uint64_t rank) {
@@ -177,6 +178,25 @@ void JobState::lose(std::uint64_t rank, const std::string& how) {
     const std::lock_guard lock(mutex_);
     if (rank >= workers_.size() || workers_[rank].finished) return;
     if (!set_failure(loss_of(workers_[rank], how))) return;
+  }
+  changed_();
+}
+
+void JobState::lose_the_last(std::uint64_t messenger, const std::string& how) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (messenger >= workers_.size()) return;
+    const WorkerRecord& waiting = workers_[messenger];
+    const WorkerRecord& last = *std::min_element(
+        workers_.begin(), workers_.end(), [](const WorkerRecord& one, const WorkerRecord& other) {
+          return one.exchanges < other.exchanges;
+        });
+    WorkerFailure failure = loss_of(last, how);
+    if (last.exchanges >= waiting.exchanges) {
+      failure = loss_of(waiting, how);
+      failure.message = "a peer " + how + "; run it again with --resume";
+    }
+    if (!set_failure(failure)) return;
   }
   changed_();
 }

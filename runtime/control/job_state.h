@@ -42,6 +42,7 @@ struct Beat {
   std::uint64_t step = 0;
   std::uint64_t seeds_done = 0;
   std::uint64_t rss_bytes = 0;
+  std::uint64_t exchanges = 0;
 };
 
 /// Where a worker stands, or stood when it was last heard of.
@@ -61,6 +62,7 @@ struct WorkerRecord {
   std::uint64_t step = 0;
   std::uint64_t seeds_done = 0;
   std::uint64_t rss_bytes = 0;
+  std::uint64_t exchanges = 0;
   bool contacted = false;
   bool joined = false;
   bool finished = false;
@@ -101,6 +103,10 @@ class JobState {
   void fail(const WorkerFailure& failure);
   /// The worker went away without a word. Nothing when it has finished.
   void lose(std::uint64_t rank, const std::string& how);
+  /// A peer of `messenger` did not come, of whom it knows only what it did not do: the one that has
+  /// come to the fewest exchanges. Where nobody has come to fewer than the messenger itself, the
+  /// failure is the messenger's.
+  void lose_the_last(std::uint64_t messenger, const std::string& how);
   /// Declares those lost that have been silent for the deadline, or for two of them from the
   /// beginning on; the time of the next look.
   Clock::time_point find_lost();

@@ -34,7 +34,8 @@ struct Progress {
   std::atomic<Phase> phase{Phase::kStarting};
   std::atomic<std::uint64_t> step{0};
   std::atomic<std::uint64_t> seeds_done{0};
-  std::unique_ptr<Fault> fault;  ///< for tests; of the training thread alone
+  std::atomic<std::uint64_t> exchanges{0};  ///< between GPUs, that it has come to
+  std::unique_ptr<Fault> fault;             ///< for tests; of the training thread alone
 };
 
 /// Sets the phase for the lifetime of the scope, then restores the one before; not when an

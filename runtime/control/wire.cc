@@ -94,7 +94,8 @@ Beat from_wire(const v1::HeartbeatRequest& request) {
           .phase = from_wire(request.phase()),
           .step = request.step(),
           .seeds_done = request.seeds_done(),
-          .rss_bytes = request.rss_bytes()};
+          .rss_bytes = request.rss_bytes(),
+          .exchanges = request.exchanges()};
 }
 
 grpc::Status failure_status(const WorkerFailure& failure) {

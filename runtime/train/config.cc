@@ -103,6 +103,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("precision", precision);
     read("wire", config.wire);
     read("spmm", config.spmm);
+    read("matmul", config.matmul);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
     read("checkpoint-minutes", config.checkpoint_minutes);
@@ -168,6 +169,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("precision", name_of(config.precision));
   entry("wire", config.wire);
   entry("spmm", config.spmm);
+  entry("matmul", config.matmul);
   entry("workers", config.workers);
   entry("threads", config.threads);
   entry("eval-every", config.eval_every);

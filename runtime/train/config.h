@@ -65,6 +65,7 @@ struct TrainConfig {
   DType precision = DType::kF32;
   std::string wire = "fp32";                 ///< of rows and gradients between workers; or bf16
   std::string spmm = "own";                  ///< who aggregates on GPUs: own or cusparse
+  std::string matmul = "fp32";               ///< of products on GPUs: fp32 or tf32
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
   std::uint32_t eval_every = 1;              ///< epochs; 0: only once at the end

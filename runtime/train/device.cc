@@ -14,6 +14,7 @@ constexpr const char* kAuto = "auto";
 constexpr const char* kCpu = "cpu";
 constexpr const char* kCuda = "cuda";
 constexpr const char* kOwn = "own";
+constexpr const char* kF32 = "fp32";
 
 std::string number_of(std::size_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
@@ -29,12 +30,18 @@ std::vector<std::string> gather_texts(const std::string& mine, Communicator& com
   return texts;
 }
 
-/// `why`: the reason for the CPU.
+/// A flag whose `value` only GPUs have, unless it is the `common` one. `why`: the reason for the
+/// CPU.
+void refuse_of_gpus(const std::string& flag, const std::string& value, const std::string& common,
+                    const std::string& why) {
+  if (value == common) return;
+  throw UsageError(flag + " " + value + " is of GPUs, and this run is on the CPU (" + why + ")",
+                   "give " + flag + " " + common);
+}
+
 void refuse_flags_of_gpus(const TrainConfig& config, const std::string& why) {
-  if (config.spmm == kOwn) return;
-  throw UsageError(
-      "--spmm " + config.spmm + " is of GPUs, and this run is on the CPU (" + why + ")",
-      "give --spmm own");
+  refuse_of_gpus("--spmm", config.spmm, kOwn, why);
+  refuse_of_gpus("--matmul", config.matmul, kF32, why);
 }
 
 }  // namespace
@@ -106,14 +113,15 @@ WorkerDevice::WorkerDevice(const TrainConfig& config, const WorkerPlace& place) 
   }
   gpu_ = open_device_module().module->make_backend(
       {.device = place.local_rank % num_gpus(),
-       .spmm = config.spmm == kOwn ? Spmm::kOwn : Spmm::kCusparse});
+       .spmm = config.spmm == kOwn ? Spmm::kOwn : Spmm::kCusparse,
+       .matmul = config.matmul == kF32 ? Matmul::kF32 : Matmul::kTf32});
   host_ = make_cpu_backend(threads, gpu_->pinned());
 }
 
 std::shared_ptr<DeviceCommunicator> WorkerDevice::connect(Communicator& communicator,
                                                           Stream& stream,
                                                           std::chrono::milliseconds deadline,
-                                                          std::function<bool()> job_has_failed) {
+                                                          JobHooks hooks) {
   if (!gpu_ || communicator.size() == 1) {
     return std::make_shared<HostRoute>(communicator, compute());
   }
@@ -124,7 +132,8 @@ std::shared_ptr<DeviceCommunicator> WorkerDevice::connect(Communicator& communic
                                    .size = communicator.size(),
                                    .meeting = communicator.all_gather_v(mine).front(),
                                    .deadline = deadline,
-                                   .job_has_failed = std::move(job_has_failed)},
+                                   .job_has_failed = std::move(hooks.job_has_failed),
+                                   .coming = std::move(hooks.coming)},
                                   *gpu_, stream);
 }
 

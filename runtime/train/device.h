@@ -40,6 +40,12 @@ void settle_device(TrainConfig& config, const std::vector<std::string>& refusals
 std::vector<std::string> gather_refusals(const TrainConfig& config, const WorkerPlace& place,
                                          Communicator& communicator);
 
+/// How exchanges between GPUs and the job know of each other, as in PeerOptions.
+struct JobHooks {
+  std::function<bool()> job_has_failed;
+  std::function<void()> coming;
+};
+
 /// The backends of one worker. Made and used by the worker's thread.
 class WorkerDevice {
  public:
@@ -50,11 +56,9 @@ class WorkerDevice {
   /// Where shards are read and samples drawn; compute() itself without a GPU.
   Backend& host() { return *host_; }
   /// How rows and gradients travel between the workers' backends: NCCL between GPUs, else
-  /// `communicator`. Collective; the arguments must outlive the result. `job_has_failed`: see
-  /// PeerOptions.
+  /// `communicator`. Collective; the arguments must outlive the result.
   std::shared_ptr<DeviceCommunicator> connect(Communicator& communicator, Stream& stream,
-                                              std::chrono::milliseconds deadline,
-                                              std::function<bool()> job_has_failed);
+                                              std::chrono::milliseconds deadline, JobHooks hooks);
 
  private:
   std::unique_ptr<Backend> gpu_;   // null on the CPU

@@ -30,6 +30,7 @@ class LayerMemory final : public Memory {
   void* allocate(std::size_t bytes) override;
   void release(void* data, std::size_t bytes) noexcept override;
   std::unique_ptr<Stream> create_stream() override { return base_.create_stream(); }
+  std::unique_ptr<Event> create_event() override { return base_.create_event(); }
   void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override {
     base_.copy(destination, source, bytes, stream);
   }

@@ -171,7 +171,11 @@ void Worker::fail(const std::string& message, ExitCode code) {
 
 /// Whoever caused it knows more than we do, so the coordinator has the first word.
 void Worker::fail_missing(const CommunicationError& error) {
-  // NCCL cannot tell who is missing; the coordinator can.
+  // NCCL cannot tell who is missing; the coordinator can. It is told at once: the others see this
+  // rank leave, and wait for the word.
+  if (error.peer() == CommunicationError::kSomePeer && client_) {
+    client_->report_missing(error.what());
+  }
   if (error.peer() < 0 && !(client_ && await_failure(kPatienceForWord))) {
     fail(error.what(), error.code());
   }
@@ -292,8 +296,10 @@ void Worker::find_beginning() {
 void Worker::build() {
   shard_ = Shard::open(partition_, part());
   lr_schedule_ = lr_schedule(config_, job_);
-  row_traffic_ = device_.connect(communicator_, *stream_, config_.deadline,
-                                 [this] { return client_->failure().has_value(); });
+  row_traffic_ =
+      device_.connect(communicator_, *stream_, config_.deadline,
+                      {.job_has_failed = [this] { return client_->failure().has_value(); },
+                       .coming = [this] { ++progress_.exchanges; }});
   if (config_.data_parallel()) {
     alone_ = std::move(make_local_communicators(1, config_.deadline).front());
   }

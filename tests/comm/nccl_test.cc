@@ -36,6 +36,7 @@ class Nccl : public testing::TestWithParam<int> {
     std::unique_ptr<Backend> backend;
     std::unique_ptr<Stream> stream;
     std::shared_ptr<DeviceCommunicator> nccl;
+    int came = 0;  // to exchanges, those of the start included
 
     std::size_t number() const { return static_cast<std::size_t>(host.rank()); }
     template <class T>
@@ -64,7 +65,8 @@ class Nccl : public testing::TestWithParam<int> {
                                               .size = host.size(),
                                               .meeting = meeting,
                                               .deadline = deadline,
-                                              .job_has_failed = {}},
+                                              .job_has_failed = {},
+                                              .coming = [&] { ++rank.came; }},
                                              *rank.backend, *rank.stream);
       body(rank);
     });
@@ -116,6 +118,7 @@ class NcclFailures : public Nccl {};
 
 TEST_P(NcclFailures, SurvivorsGiveUpWithinTheDeadline) {
   constexpr std::chrono::milliseconds kShort{1500};
+  std::atomic<int> found_out{0};
   on_ranks(kShort, [&](Rank& rank) {
     rank.host.barrier();
     if (rank.number() == 0) {
@@ -124,13 +127,19 @@ TEST_P(NcclFailures, SurvivorsGiveUpWithinTheDeadline) {
       return;
     }
     Buffer<float> data = rank.to_gpu(std::vector<float>(64, 1.0f));
-    EXPECT_THROW(
-        {
-          rank.nccl->all_reduce_sum({data.data(), DType::kF32, 1, 64, 64}, *rank.stream);
-          rank.stream->synchronize();
-        },
-        CommunicationError);
+    const int before = rank.came;
+    try {
+      rank.nccl->all_reduce_sum({data.data(), DType::kF32, 1, 64, 64}, *rank.stream);
+      rank.stream->synchronize();
+      ADD_FAILURE() << "rank 0 has not come";
+    } catch (const CommunicationError& error) {
+      // Those who give up later may find that the first one has left.
+      EXPECT_LT(error.peer(), 0);
+      if (error.peer() == CommunicationError::kSomePeer) ++found_out;
+    }
+    EXPECT_GT(rank.came, before);
   });
+  EXPECT_GE(found_out, 1);
 }
 
 TEST_P(NcclFailures, AFailureOfTheJobEndsTheWaiting) {
@@ -143,7 +152,8 @@ TEST_P(NcclFailures, AFailureOfTheJobEndsTheWaiting) {
                                                   .size = host.size(),
                                                   .meeting = meeting,
                                                   .deadline = std::chrono::hours(1),
-                                                  .job_has_failed = [&] { return failed.load(); }},
+                                                  .job_has_failed = [&] { return failed.load(); },
+                                                  .coming = {}},
                                                  *backend, *stream);
     host.barrier();
     if (host.rank() == 0) {

@@ -49,6 +49,12 @@ class Curves(OnDevice):
             if model == "sage":  # means, which the two round at different places
                 self.assertNotEqual(cusparse, own)
 
+    def test_by_tf32_are_near_those_of_fp32(self):
+        fp32, tf32 = (np.array(self.curve("--device", "cuda", "--workers", 2, "--matmul", matmul)) for matmul in ("fp32", "tf32"))
+        difference = np.abs(tf32 / fp32 - 1).max()
+        self.assertGreater(difference, 1e-6)
+        self.assertLess(difference, 1e-2)
+
     def test_are_the_same_bits_over_threads_and_processes(self):
         for flags in (["--model", "sage"], ["--model", "gcn"]):
             threads = self.curve("--device", "cuda", "--workers", 4, *flags, *DROPOUT)
@@ -88,6 +94,8 @@ class Refusals(OnDevice):
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64"))
         self.assertRegex(self.refused("--device", "cpu", "--spmm", "cusparse"), "--spmm cusparse .*--spmm own")
         self.assertRegex(self.refused("--precision", "fp64", "--spmm", "cusparse"), "--spmm cusparse .*fp64")
+        self.assertRegex(self.refused("--device", "cpu", "--matmul", "tf32"), "--matmul tf32 .*--matmul fp32")
+        self.assertRegex(self.refused("--precision", "fp64", "--matmul", "tf32"), "--matmul tf32 .*fp64")
         self.assertRegex(self.refused("--device", "cuda", "--workers", 64), "GPUs for 64 workers")
         self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat", ranks=2))
 
@@ -117,6 +125,23 @@ class Deaths(OnDevice):
                 self.assertEqual(len(lines), 1, done.stderr)
                 self.assertRegex(lines[0], rf"rank 1 on .* in {phase} at step 3")
 
+    def test_one_that_lives_and_does_not_come_is_named(self):
+        for rank, phase in ((1, "exchange"), (1, "all-reduce"), (2, "compute"), (0, "compute")):
+            for workers in ({"ranks": 3}, {}):
+                os.environ["GSPLIT_FAULT"] = f"rank={rank},phase={phase},step=3,signal=KILL,after=60"
+                try:
+                    done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / f"lives-{rank}-{phase}-{len(workers)}",
+                                       "--device", "cuda", "--eval-every", 0, "--deadline", 3, *SMALL,
+                                       *([] if workers else ["--workers", 3]), **workers)
+                finally:
+                    del os.environ["GSPLIT_FAULT"]
+                self.assertNotEqual(done.returncode, 0)
+                lines = [line for line in done.stderr.splitlines() if line.startswith("gsplit:")]
+                self.assertEqual(len(lines), 1, done.stderr)
+                self.assertRegex(lines[0], rf"rank {rank} on .* in {phase} at step 3: lost: .*did not take part in a collective")
+                if phase == "exchange":  # elsewhere they may wait for each other on the host
+                    self.assertIn("between GPUs", lines[0])
+
 
 class Resume(OnDevice):
     """A run that was checkpointed on GPUs goes on there to the same bits, and on the CPU within rounding."""
@@ -128,6 +153,16 @@ class Resume(OnDevice):
             part = self.train(self.dataset, "--device", "cuda", "--max-steps", 4, *flags)
             self.must("train", self.dataset, "--run-dir", part, "--resume", "--device", device, "--max-steps", 8, *flags)
             np.testing.assert_allclose(harness.losses(part), harness.losses(whole), rtol=tolerance)
+
+    def test_refuses_other_arithmetic(self):
+        flags = [*SMALL, "--eval-every", 0, "--workers", 1, "--device", "cuda", "--checkpoint-every-steps", 2]
+        part = self.train(self.dataset, *flags, "--max-steps", 2, "--matmul", "tf32")
+        self.assertIn("matmul: tf32", (part / "config.yaml").read_text(encoding="utf-8"))
+        done = self.gsplit("train", self.dataset, "--run-dir", part, "--resume", *flags, "--max-steps", 4, "--matmul", "fp32")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("matmul", done.stderr)
+        self.must("train", self.dataset, "--run-dir", part, "--resume", *flags, "--max-steps", 4)
+        self.assertEqual(len(harness.losses(part)), 4)
 
 
 if __name__ == "__main__":

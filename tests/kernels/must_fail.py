@@ -59,15 +59,15 @@ class Mutants(unittest.TestCase):
                         f"-Wl,--version-script={ROOT / FOLDER / 'module.map'}"], check=True, capture_output=True)
         return library
 
-    def caught(self, changed, old, new, *, tests, says, source=None, **settings):
+    def caught(self, changed, old, new, *, tests, says, source=None, suite="cuda_conformance_test", **settings):
         with tempfile.TemporaryDirectory(prefix="gsplit-mutant-") as folder:
             library = self.module(pathlib.Path(folder), changed, old, new, source or changed)
-            suite = [GPU_ON_CPU, BUILD / "tests/kernels/cuda_conformance_test", f"--gtest_filter={tests}"]
+            command = [GPU_ON_CPU, BUILD / "tests/kernels" / suite, f"--gtest_filter={tests}"]
             clean = {name: value for name, value in os.environ.items() if not name.startswith("GPU_ON_CPU_")}
-            sound = subprocess.run(suite, env=clean | settings, capture_output=True, text=True, check=False)
+            sound = subprocess.run(command, env=clean | settings, capture_output=True, text=True, check=False)
             self.assertEqual(sound.returncode, 0, sound.stdout + sound.stderr)
             self.assertNotIn("[  SKIPPED ]", sound.stdout)
-            mutant = subprocess.run(suite, env=clean | settings | {"GSPLIT_CUDA_MODULE": str(library)},
+            mutant = subprocess.run(command, env=clean | settings | {"GSPLIT_CUDA_MODULE": str(library)},
                                     capture_output=True, text=True, check=False)
         self.assertNotEqual(mutant.returncode, 0, "passed: nobody has noticed")
         self.assertRegex(mutant.stdout + mutant.stderr, says)
@@ -102,6 +102,23 @@ class Mutants(unittest.TestCase):
     def test_a_block_handed_out_while_a_copy_reads_it(self):
         self.caught("memory.cc", "block.last_use == nullptr || cudaEventQuery(block.last_use) == cudaSuccess", "block.bytes > 0",
                     tests="*Aggregate*", says="FAILED|past the end", GPU_ON_CPU_LAZY="1")
+
+    def test_a_stream_that_does_not_wait_for_the_other(self):
+        self.caught("memory.cc", "check(cudaStreamWaitEvent(", "check(true ? cudaSuccess : cudaStreamWaitEvent(",
+                    suite="cuda_streams_test", tests="*GiveWhatOneGives*", says="FAILED", GPU_ON_CPU_LAZY="1")
+
+    def test_cusparse_without_the_means(self):
+        self.caught("spmm.cu", "const T scale = op.scale_of(i);", "const T scale{1};", suite="cuda_cusparse_conformance_test",
+                    tests="*Aggregate*", says="exceeds tolerance")
+
+    def test_cusparse_multiplying_by_the_block_before(self):
+        # One of the same sizes.
+        self.caught("cusparse.cc", "check(cusparseCsrSetPointers(", "check(indptr ? CUSPARSE_STATUS_SUCCESS : cusparseCsrSetPointers(",
+                    suite="cuda_cusparse_reuse_test", tests="*KnownSizes*", says="exceeds tolerance")
+
+    def test_cusparse_descriptors_made_at_each_call(self):
+        self.caught("cusparse.h", "if (found == entries_.end()) return nullptr;", "if (found == entries_.end() || true) return nullptr;",
+                    source="cusparse.cc", suite="cuda_cusparse_reuse_test", tests="*KnownSizes*", says="descriptors")
 
 
 if __name__ == "__main__":

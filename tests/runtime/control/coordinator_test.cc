@@ -266,6 +266,39 @@ TEST(Coordinator, AMissingWorkerIsNamedWhereItWasLastHeardOf) {
               HasSubstr("rank 2 on host-c failed in exchange at step 8: lost: did not take part"));
 }
 
+/// Workers of `exchanges`, by rank, of whom rank 1 says that a peer did not come: what is made of
+/// it.
+std::string told_by_rank_1(const std::vector<std::uint64_t>& exchanges) {
+  ControlFixture job(static_cast<int>(exchanges.size()), kPlan);
+  std::vector<std::unique_ptr<CoordinatorClient>> clients;
+  for (std::size_t rank = 0; rank < exchanges.size(); ++rank) {
+    Progress& progress = job.progress(static_cast<int>(rank));
+    progress.phase = Phase::kCompute;
+    progress.step = 5 + rank;
+    progress.exchanges = exchanges[rank];
+    clients.push_back(job.client(static_cast<int>(rank)));
+    const std::string place = R"("step":)" + std::to_string(5 + rank);
+    while (query_status(job.address(), true).find(place) == std::string::npos) {
+      std::this_thread::yield();
+    }
+  }
+  clients[1]->report_missing("did not come");
+  const auto failure = await_failure(*clients[0]);
+  return failure ? failure->describe() : "";
+}
+
+TEST(Coordinator, OfAllThatWaitTheOneThatHasComeToTheFewestExchangesIsMissing) {
+  EXPECT_THAT(told_by_rank_1({9, 8, 7, 9}),
+              HasSubstr("rank 2 on host-c failed in compute at step 7: lost: did not come"));
+  EXPECT_THAT(told_by_rank_1({6, 8, 7}), HasSubstr("rank 0 on host-a failed in compute at step 5"));
+}
+
+TEST(Coordinator, WhereNobodyHasStayedBehindTheFailureIsTheMessengers) {
+  EXPECT_THAT(told_by_rank_1({8, 8, 8}),
+              HasSubstr("rank 1 on host-b failed in compute at step 6: a peer did not come"));
+  EXPECT_THAT(told_by_rank_1({9, 8}), HasSubstr("rank 1 on host-b"));
+}
+
 TEST(Coordinator, AWorkerThatIsAskedToStopStopsTheJob) {
   ControlFixture job(2, kPlan);
   std::atomic<bool> stop_wanted{false};

@@ -8,7 +8,7 @@ namespace {
 
 using namespace test;
 
-class OnGpus : public testing::TestWithParam<std::tuple<ModelCase, int>> {
+class OnGpus : public testing::TestWithParam<std::tuple<ModelCase, int, Spmm>> {
  protected:
   void SetUp() override {
     const OpenedModule opened = open_device_module();
@@ -18,7 +18,9 @@ class OnGpus : public testing::TestWithParam<std::tuple<ModelCase, int>> {
     if (report.devices.size() < static_cast<std::size_t>(workers())) {
       GTEST_SKIP() << report.devices.size() << " GPUs for " << workers() << " workers";
     }
-    make_backend_ = [opened](int rank) { return opened.module->make_backend({.device = rank}); };
+    make_backend_ = [opened, spmm = std::get<2>(GetParam())](int rank) {
+      return opened.module->make_backend({.device = rank, .spmm = spmm});
+    };
   }
   const ModelCase& model() const { return std::get<0>(GetParam()); }
   int workers() const { return std::get<1>(GetParam()); }
@@ -52,16 +54,24 @@ TEST_P(OnGpus, TwiceGivesTheSameBits) {
   EXPECT_EQ(first.logits, second.logits);
 }
 
+std::string name_of_case(const testing::TestParamInfo<std::tuple<ModelCase, int, Spmm>>& info) {
+  return testing::PrintToString(std::get<0>(info.param)) + "_" +
+         std::to_string(std::get<1>(info.param));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Types, OnGpus,
     testing::Combine(testing::Values(ModelCase{"sage", false}, ModelCase{"gcn", false},
                                      ModelCase{"gin", false}, ModelCase{"sage", true, true},
                                      ModelCase{"gcn", true, true}),
-                     testing::Values(1, 2, 4)),
-    [](const auto& info) {
-      return testing::PrintToString(std::get<0>(info.param)) + "_" +
-             std::to_string(std::get<1>(info.param));
-    });
+                     testing::Values(1, 2, 4), testing::Values(Spmm::kOwn)),
+    name_of_case);
+INSTANTIATE_TEST_SUITE_P(Cusparse, OnGpus,
+                         testing::Combine(testing::Values(ModelCase{"sage", false},
+                                                          ModelCase{"gcn", true, true},
+                                                          ModelCase{"gin", false}),
+                                          testing::Values(2), testing::Values(Spmm::kCusparse)),
+                         name_of_case);
 
 }  // namespace
 }  // namespace gsplit
