@@ -1,7 +1,6 @@
 // Hot loops compiled once per instruction set and chosen at run time, without a translation unit
 // for each: a body that is always inlined takes the instruction set of the function that calls it.
-// Sums may round differently on another processor, as they may with another library; on one they
-// never do.
+// Multiply and add are not contracted, so all instruction sets compute the same bits.
 #pragma once
 
 #include <utility>

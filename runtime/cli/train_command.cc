@@ -190,6 +190,9 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "slice of the batch and has the whole graph");
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
+  add_choice(app, "--order", config.order, {"auto", "aggregate", "transform"},
+             "what sage, gcn and gat do first: sum the rows of neighbours, or multiply them by the "
+             "weights; auto: of each layer of each batch what costs less");
   add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
              "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
   app.add_option("--workers", config.workers,

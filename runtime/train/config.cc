@@ -99,6 +99,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
+    read("order", config.order);
     read("spmm", config.spmm);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
@@ -161,6 +162,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));
+  entry("order", config.order);
   entry("spmm", config.spmm);
   entry("workers", config.workers);
   entry("threads", config.threads);

@@ -62,6 +62,8 @@ struct TrainConfig {
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
+  /// auto, aggregate or transform: what a convolution does first
+  std::string order = "auto";
   std::string spmm = "own";                  ///< who aggregates on GPUs: own or cusparse
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
