@@ -92,6 +92,8 @@ class Disk(harness.Scratch):
         for name, (command, _) in self.writers().items():
             self.check(name, command, (), {2, 3})
 
+    # ThreadSanitizer maps a file of its own, which the limit cuts short.
+    @unittest.skipIf("TSAN_OPTIONS" in os.environ, "ThreadSanitizer dies of the limit itself")
     def test_gives_up_in_the_middle_of_a_file(self):
         def small_files():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
