@@ -81,14 +81,16 @@ GSPLIT_INLINE_BODY inline void read_row(const Attention& attention, std::int64_t
   }
 }
 
-/// Asks for the values of the row that follows.
+/// Asks for what the destination that follows reads.
 template <class T>
-GSPLIT_INLINE_BODY inline void prefetch_values(const Attention& attention, std::int64_t i,
-                                               std::int64_t end) {
+GSPLIT_INLINE_BODY inline void prefetch_sources(const Attention& attention, std::int64_t i,
+                                                std::int64_t end) {
   if (i >= end) return;
   for (RowIndex e = attention.indptr[static_cast<std::size_t>(i)];
        e < attention.indptr[static_cast<std::size_t>(i) + 1]; ++e) {
-    prefetch_row(attention.values.row<T>(attention.columns[e]), attention.values.cols);
+    const RowIndex source = attention.columns[e];
+    prefetch_row(attention.source_logits.row<T>(source), attention.source_logits.cols);
+    prefetch_row(attention.values.row<T>(source), attention.values.cols);
   }
 }
 
@@ -260,6 +262,23 @@ GSPLIT_INLINE_BODY inline void add_reader(const T* upstream, const T* weight,
   readers.weight.insert(readers.weight.end(), weight, weight + shape.heads);
 }
 
+/// Asks for what the source that follows collects.
+template <class T>
+GSPLIT_INLINE_BODY inline void prefetch_readers(const AttentionBackwardArgs& args, std::int64_t j,
+                                                std::int64_t end, const HeadShape& shape,
+                                                const EdgeGradients<T>& edges) {
+  if (j >= end) return;
+  for (auto e = args.inverse_indptr[static_cast<std::size_t>(j)];
+       e < args.inverse_indptr[static_cast<std::size_t>(j) + 1]; ++e) {
+    const auto place = static_cast<std::int64_t>(args.inverse_edges[e]) * shape.heads;
+    prefetch_row(edges.logit.data() + place, shape.heads);
+    if (args.values_gradient.rows == 0) continue;
+    prefetch_row(edges.weight.data() + place, shape.heads);
+    prefetch_row(args.output_gradient.row<T>(args.inverse_destinations[e]),
+                 args.output_gradient.cols);
+  }
+}
+
 /// Pass 2 for source j: collects from the edges that read it, then from itself as a destination.
 template <class T>
 GSPLIT_INLINE_BODY inline void backward_source(const AttentionBackwardArgs& args, std::int64_t j,
@@ -300,7 +319,7 @@ void attention(const AttentionArgs& args, const Team& team) {
       Row<T> row;
       with_best_instructions([&]() GSPLIT_INLINE_BODY {
         for (std::int64_t i = begin; i < end; ++i) {
-          prefetch_values<T>(args.attention, i + 1, end);
+          prefetch_sources<T>(args.attention, i + 1, end);
           attend(args, i, shape, row);
         }
       });
@@ -319,7 +338,7 @@ void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const
       Row<T> row;
       with_best_instructions([&]() GSPLIT_INLINE_BODY {
         for (std::int64_t i = begin; i < end; ++i) {
-          prefetch_values<T>(args.attention, i + 1, end);
+          prefetch_sources<T>(args.attention, i + 1, end);
           backward_destination(args, i, shape, row, edges);
         }
       });
@@ -329,6 +348,7 @@ void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const
                  Readers<T> readers;
                  with_best_instructions([&]() GSPLIT_INLINE_BODY {
                    for (std::int64_t j = begin; j < end; ++j) {
+                     prefetch_readers(args, j + 1, end, shape, edges);
                      backward_source(args, j, shape, readers, edges);
                    }
                  });
