@@ -46,9 +46,9 @@ struct MeanHeadsBackwardArgs {
 /// dropout drops the coefficient of edge k of a row (the destination itself comes after the last
 /// edge) by draw k * heads + h of the destination, as in kernels/base/dropout.h.
 struct Attention {
-  std::span<const RowIndex> indptr;    ///< (destinations + 1)
-  std::span<const RowIndex> columns;   ///< (edges)
-  ConstMatrixView values;              ///< (sources, heads * width)
+  std::span<const RowIndex> indptr;   ///< (destinations + 1)
+  std::span<const RowIndex> columns;  ///< (edges)
+  ConstMatrixView values;  ///< (sources, heads * width), or (sources, width), which all heads read
   ConstMatrixView source_logits;       ///< (sources, heads)
   ConstMatrixView destination_logits;  ///< (destinations, heads)
   Dropout dropout;
@@ -60,11 +60,12 @@ struct Attention {
 struct AttentionArgs {
   Attention attention;
   MatrixView output;   ///< (destinations, heads * width)
-  MatrixView softmax;  ///< (destinations, 2 * heads): per head the largest logit and the sum of
-                       ///< exp(logit - largest)
+  MatrixView softmax;  ///< (destinations, 2 * heads): each head's largest logit, then each head's
+                       ///< sum of exp(logit - largest)
 };
 
 /// Gradients of AttentionArgs, coefficients recomputed from the saved maximum and sum. Overwrites.
+/// Where all heads read the same values their gradients add up.
 struct AttentionBackwardArgs {
   Attention attention;
   ConstMatrixView softmax;
@@ -72,7 +73,7 @@ struct AttentionBackwardArgs {
   std::span<const RowIndex> inverse_indptr;        ///< (sources + 1)
   std::span<const RowIndex> inverse_destinations;  ///< (edges)
   std::span<const RowIndex> inverse_edges;         ///< (edges)
-  MatrixView values_gradient;                      ///< (sources, heads * width)
+  MatrixView values_gradient;                      ///< as values, or without rows: not wanted
   MatrixView source_logits_gradient;               ///< (sources, heads)
   MatrixView destination_logits_gradient;          ///< (destinations, heads)
 };

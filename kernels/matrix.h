@@ -23,6 +23,8 @@ struct ConstMatrixView {
   }
   /// Rows [begin, begin + count). REQUIRES: they exist.
   ConstMatrixView slice(std::int64_t begin, std::int64_t count) const;
+  /// Columns [begin, begin + count). REQUIRES: they exist.
+  ConstMatrixView columns(std::int64_t begin, std::int64_t count) const;
 };
 
 /// The same, writable.
@@ -38,6 +40,7 @@ struct MatrixView {
     return static_cast<T*>(data) + i * stride;
   }
   MatrixView slice(std::int64_t begin, std::int64_t count) const;
+  MatrixView columns(std::int64_t begin, std::int64_t count) const;
   operator ConstMatrixView() const { return {data, dtype, rows, cols, stride}; }
 };
 
@@ -72,6 +75,18 @@ inline ConstMatrixView ConstMatrixView::slice(std::int64_t begin, std::int64_t c
   return {
       base == nullptr ? base : base + begin * stride * static_cast<std::int64_t>(size_of(dtype)),
       dtype, count, cols, stride};
+}
+
+inline ConstMatrixView ConstMatrixView::columns(std::int64_t begin, std::int64_t count) const {
+  GSPLIT_CHECK(begin >= 0 && count >= 0 && begin + count <= cols);
+  const auto* base = static_cast<const std::byte*>(data);
+  return {base == nullptr ? base : base + begin * static_cast<std::int64_t>(size_of(dtype)), dtype,
+          rows, count, stride};
+}
+
+inline MatrixView MatrixView::columns(std::int64_t begin, std::int64_t count) const {
+  const ConstMatrixView part = static_cast<ConstMatrixView>(*this).columns(begin, count);
+  return {const_cast<void*>(part.data), part.dtype, part.rows, part.cols, part.stride};
 }
 
 inline MatrixView MatrixView::slice(std::int64_t begin, std::int64_t count) const {

@@ -47,14 +47,18 @@ GSPLIT_HOST_DEVICE inline void philox_round(PhiloxBlock& counter, std::uint32_t 
               static_cast<std::uint32_t>(product0)}};
 }
 
+inline constexpr int kPhiloxRounds = 10;
+/// Added to the halves of the key after each round.
+inline constexpr std::uint32_t kPhiloxStep0 = 0x9E3779B9u, kPhiloxStep1 = 0xBB67AE85u;
+
 /// Ten rounds over a 128-bit counter with a 64-bit key.
 GSPLIT_HOST_DEVICE inline PhiloxBlock philox4x32(PhiloxBlock counter, std::uint64_t key) {
   std::uint32_t key0 = static_cast<std::uint32_t>(key);
   std::uint32_t key1 = static_cast<std::uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < kPhiloxRounds; ++round) {
     philox_round(counter, key0, key1);
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
+    key0 += kPhiloxStep0;
+    key1 += kPhiloxStep1;
   }
   return counter;
 }
@@ -67,15 +71,18 @@ struct DrawKey {
   std::uint32_t layer = 0;  ///< below 256
 };
 
+/// The last word of a counter.
+GSPLIT_HOST_DEVICE inline std::uint32_t draw_tag(const DrawKey& key, std::uint32_t index) {
+  return (static_cast<std::uint32_t>(key.purpose) << 28) | (key.layer << 20) | (index & 0xFFFFFu);
+}
+
 /// Four 32-bit draws number `index` (below 2^20) for `who`: counter = {who low, who high, step,
 /// purpose|layer|index}.
 GSPLIT_HOST_DEVICE inline PhiloxBlock draw(const DrawKey& key, std::uint64_t who,
                                            std::uint32_t index) {
-  const std::uint32_t tag =
-      (static_cast<std::uint32_t>(key.purpose) << 28) | (key.layer << 20) | (index & 0xFFFFFu);
-  return philox4x32(
-      {{static_cast<std::uint32_t>(who), static_cast<std::uint32_t>(who >> 32), key.step, tag}},
-      key.seed);
+  return philox4x32({{static_cast<std::uint32_t>(who), static_cast<std::uint32_t>(who >> 32),
+                      key.step, draw_tag(key, index)}},
+                    key.seed);
 }
 
 /// Uniform integer in [0, range) by multiply-high; the bias is below range / 2^32.

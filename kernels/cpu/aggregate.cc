@@ -1,46 +1,14 @@
-// Block aggregation, forward and backward. Both are the same loop: a destination row accumulates in
-// registers, one tile of columns at a time, over the rows that its list names, and is written once.
+// Block aggregation, forward and backward. Both are the same loop: a row of the result is a
+// weighted sum of the rows that its list names.
+#include <vector>
+
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/weighted_rows.h"
 
 namespace gsplit::cpu {
 namespace {
 
 constexpr std::int64_t kGrain = 64;  // destination rows per chunk
-constexpr std::int64_t kTile = 32;   // columns kept in registers
-
-/// out[c] = sum over k of weight(k) * rows(k)[c] for c in [0, width), width <= kTile.
-template <class T, class Row, class Weight>
-void reduce_tile(std::size_t count, Row row, Weight weight, std::int64_t width, T* out) {
-  T sum[kTile] = {};
-  if (width == kTile) {
-    for (std::size_t k = 0; k < count; ++k) {
-      const T* const from = row(k);
-      const T w = weight(k);
-      for (std::int64_t c = 0; c < kTile; ++c) sum[c] += w * from[c];
-    }
-  } else {
-    for (std::size_t k = 0; k < count; ++k) {
-      const T* const from = row(k);
-      const T w = weight(k);
-      for (std::int64_t c = 0; c < width; ++c) sum[c] += w * from[c];
-    }
-  }
-  for (std::int64_t c = 0; c < width; ++c) out[c] = sum[c];
-}
-
-/// Calls body(i, tile, width, out) for every row i and every tile of its columns; `out` is where
-/// the tile goes.
-template <class T, class F>
-void for_rows(const MatrixView& matrix, const Team& team, F&& body) {
-  for_ranges(team, matrix.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      for (std::int64_t tile = 0; tile < matrix.cols; tile += kTile) {
-        const std::int64_t width = std::min(kTile, matrix.cols - tile);
-        body(static_cast<std::size_t>(i), tile, width, matrix.row<T>(i) + tile);
-      }
-    }
-  });
-}
 
 /// The weights of a block, in the type of its arithmetic.
 template <class T>
@@ -65,11 +33,41 @@ class Weights {
   std::span<const RowIndex> indptr_;
 };
 
-/// to[c] += weight * from[c].
+/// Of the sum of a list, and of the row that has the result's number.
 template <class T>
-void add_scaled(T weight, const T* from, std::int64_t width, T* to) {
-  if (weight == T{0}) return;
-  for (std::int64_t c = 0; c < width; ++c) to[c] += weight * from[c];
+struct Scales {
+  T sum;
+  T own;
+};
+
+/// destination[i] = scales.sum * sum of the weighted rows of list_of(i) + scales.own * source[i];
+/// weigh(i, list, weights) writes a weight per row of the list and returns the scales.
+template <class T, class ListOf, class Weigh>
+void sum_lists(ConstMatrixView source, MatrixView destination, const Team& team, ListOf list_of,
+               Weigh weigh) {
+  const std::int64_t cols = destination.cols;
+  for_ranges(team, destination.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<const T*> rows;
+    std::vector<T> weights;
+    with_best_instructions([&]() GSPLIT_INLINE_BODY {
+      for (std::int64_t i = begin; i < end; ++i) {
+        if (i + 1 < end) {
+          for (RowIndex r : list_of(i + 1)) prefetch_row(source.row<T>(r), cols);
+        }
+        const std::span<const RowIndex> list = list_of(i);
+        rows.clear();
+        for (RowIndex r : list) rows.push_back(source.row<T>(r));
+        weights.resize(list.size());
+        const Scales<T> scales = weigh(static_cast<std::size_t>(i), list, weights.data());
+        T* const out = destination.row<T>(i);
+        sum_rows_of<T>({rows.data(), weights.data(), rows.size(), 1, 0}, cols, out);
+        for (std::int64_t c = 0; c < cols; ++c) out[c] *= scales.sum;
+        if (scales.own == T{0}) continue;
+        const T* const own = source.row<T>(i);
+        for (std::int64_t c = 0; c < cols; ++c) out[c] += scales.own * own[c];
+      }
+    });
+  });
 }
 
 }  // namespace
@@ -81,31 +79,21 @@ void aggregate(const AggregateArgs& args, const Team& team) {
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
   dispatch_compute(args.source.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Weights<T> weights(args.options, args.indptr);
-    for_rows<T>(
-        args.destination, team, [&](std::size_t i, std::int64_t tile, std::int64_t width, T* out) {
-          const auto list =
-              args.columns.subspan(args.indptr[i], args.indptr[i + 1] - args.indptr[i]);
-          const auto row = [&](std::size_t k) { return args.source.row<T>(list[k]) + tile; };
-          const auto reduce = [&](auto weight) {
-            reduce_tile<T>(list.size(), row, weight, width, out);
-          };
-          const bool skip = args.options.skip_loops;
-          if (!args.edge_weights.empty()) {
-            const auto of_edges = args.edge_weights.subspan(args.indptr[i], list.size());
-            reduce([&](std::size_t k) { return skip && list[k] == i ? T{0} : T{of_edges[k]}; });
-          } else if (skip) {
-            reduce([&](std::size_t k) { return T(list[k] != i); });
-          } else {
-            reduce([](std::size_t) { return T{1}; });
-          }
-          const T scale = weights.of_row(i);
-          for (std::int64_t c = 0; c < width; ++c) out[c] *= scale;
-          const T self = weights.of_self(i);
-          if (self != T{0}) {
-            add_scaled(self, args.source.row<T>(static_cast<std::int64_t>(i)) + tile, width, out);
-          }
-        });
+    const Weights<T> of_block(args.options, args.indptr);
+    const auto list_of = [&](std::int64_t i) GSPLIT_INLINE_BODY {
+      const RowIndex begin = args.indptr[static_cast<std::size_t>(i)];
+      return args.columns.subspan(begin, args.indptr[static_cast<std::size_t>(i) + 1] - begin);
+    };
+    const auto weigh = [&](std::size_t i, std::span<const RowIndex> list,
+                           T* weights) GSPLIT_INLINE_BODY {
+      for (std::size_t k = 0; k < list.size(); ++k) {
+        const T weight =
+            args.edge_weights.empty() ? T{1} : T{args.edge_weights[args.indptr[i] + k]};
+        weights[k] = args.options.skip_loops && list[k] == i ? T{0} : weight;
+      }
+      return Scales<T>{of_block.of_row(i), of_block.of_self(i)};
+    };
+    sum_lists<T>(args.source, args.destination, team, list_of, weigh);
   });
 }
 
@@ -117,33 +105,23 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Team& team) {
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.inverse_edges.size());
   dispatch_compute(args.source_gradient.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Weights<T> weights(args.options, args.indptr);
-    const auto gradient_of_row = [&](std::size_t j, std::int64_t tile, std::int64_t width, T* out) {
-      const std::size_t begin = args.inverse_indptr[j];
-      const auto list =
-          args.inverse_destinations.subspan(begin, args.inverse_indptr[j + 1] - begin);
-      const auto row = [&](std::size_t k) {
-        return args.destination_gradient.row<T>(list[k]) + tile;
-      };
-      const bool skip = args.options.skip_loops;
-      const auto of_row = [&](std::size_t k) {
-        return skip && list[k] == j ? T{0} : weights.of_row(list[k]);
-      };
-      if (args.edge_weights.empty()) {
-        reduce_tile<T>(list.size(), row, of_row, width, out);
-      } else {
-        const auto edges = args.inverse_edges.subspan(begin, list.size());
-        reduce_tile<T>(
-            list.size(), row,
-            [&](std::size_t k) { return of_row(k) * T{args.edge_weights[edges[k]]}; }, width, out);
-      }
-      const T self = weights.of_self(j);
-      if (self != T{0}) {
-        add_scaled(self, args.destination_gradient.row<T>(static_cast<std::int64_t>(j)) + tile,
-                   width, out);
-      }
+    const Weights<T> of_block(args.options, args.indptr);
+    const auto list_of = [&](std::int64_t j) GSPLIT_INLINE_BODY {
+      const RowIndex begin = args.inverse_indptr[static_cast<std::size_t>(j)];
+      return args.inverse_destinations.subspan(
+          begin, args.inverse_indptr[static_cast<std::size_t>(j) + 1] - begin);
     };
-    for_rows<T>(args.source_gradient, team, gradient_of_row);
+    const auto weigh = [&](std::size_t j, std::span<const RowIndex> list,
+                           T* weights) GSPLIT_INLINE_BODY {
+      for (std::size_t k = 0; k < list.size(); ++k) {
+        const bool left_out = args.options.skip_loops && list[k] == j;
+        weights[k] = left_out ? T{0} : of_block.of_row(list[k]);
+        if (args.edge_weights.empty()) continue;
+        weights[k] *= T{args.edge_weights[args.inverse_edges[args.inverse_indptr[j] + k]]};
+      }
+      return Scales<T>{T{1}, of_block.of_self(j)};
+    };
+    sum_lists<T>(args.destination_gradient, args.source_gradient, team, list_of, weigh);
   });
 }
 

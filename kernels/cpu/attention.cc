@@ -2,103 +2,181 @@
 // destinations that leaves each edge its coefficient and the gradient of its logit, and one over
 // the sources that collects them.
 #include <cmath>
+#include <vector>
 
+#include "kernels/cpu/drop.h"
+#include "kernels/cpu/exponential.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/weighted_rows.h"
 
 namespace gsplit::cpu {
 namespace {
 
 constexpr std::int64_t kGrain = 64;  // rows per chunk
 
-/// What one head sees of one destination. Position k < length is edge k, position `length` the
-/// destination itself.
-template <class T>
-class Row {
- public:
-  Row(const Attention& attention, std::size_t i)
-      : attention_(attention),
-        i_(i),
-        begin_(attention.indptr[i]),
-        length_(attention.indptr[i + 1] - begin_),
-        heads_(attention.source_logits.cols) {}
-
-  std::size_t positions() const { return length_ + 1u; }
-  bool takes_part(std::size_t k) const { return k == length_ || source(k) != i_; }
-  std::size_t source(std::size_t k) const {
-    return k == length_ ? i_ : attention_.columns[begin_ + k];
-  }
-  /// Before the leaky ReLU.
-  T raw_logit(std::size_t k, std::int64_t h) const {
-    return attention_.source_logits.row<T>(static_cast<std::int64_t>(source(k)))[h] +
-           attention_.destination_logits.row<T>(static_cast<std::int64_t>(i_))[h];
-  }
-  T slope(T raw) const { return raw > T{0} ? T{1} : static_cast<T>(attention_.negative_slope); }
-  T logit(std::size_t k, std::int64_t h) const {
-    const T raw = raw_logit(k, h);
-    return raw * slope(raw);
-  }
-  /// 0 where the coefficient is dropped, else the scale of what is kept.
-  T kept(std::size_t k, std::int64_t h) const {
-    const Dropout& dropout = attention_.dropout;
-    if (dropout.probability == 0) return T{1};
-    const std::uint64_t draw_number =
-        k * static_cast<std::uint64_t>(heads_) + static_cast<std::uint64_t>(h);
-    const std::uint32_t bits =
-        kept_columns(dropout.key, dropout.threshold(), attention_.nodes[i_],
-                     static_cast<std::uint32_t>(draw_number / kDropoutColumnsPerBlock));
-    const bool keep = ((bits >> (draw_number % kDropoutColumnsPerBlock)) & 1u) != 0;
-    return keep ? static_cast<T>(dropout.scale()) : T{0};
-  }
-  const T* values(std::size_t k, std::int64_t h, std::int64_t width) const {
-    return attention_.values.row<T>(static_cast<std::int64_t>(source(k))) + h * width;
-  }
-
- private:
-  const Attention& attention_;
-  std::size_t i_;
-  std::size_t begin_;
-  std::size_t length_;
-  std::int64_t heads_;
+/// Columns of one head and of the step from a head's values to the next one's.
+struct HeadShape {
+  std::int64_t heads;
+  std::int64_t width;
+  std::int64_t value_step;  // 0 where all heads read the same values
 };
 
+/// `cols`: of the rows that hold one block per head.
+HeadShape shape_of(const Attention& attention, std::int64_t cols) {
+  const std::int64_t heads = attention.source_logits.cols, width = cols / heads;
+  GSPLIT_CHECK(attention.values.cols == cols || attention.values.cols == width);
+  return {heads, width, attention.values.cols == cols ? width : 0};
+}
+
+/// One destination and what it attends to. Position k below the row's length is edge k, the last
+/// one is the destination itself; arrays over positions and heads hold (k, h) at k * heads + h.
+/// Made once per chunk.
 template <class T>
-struct Softmax {
-  T largest;
-  T sum;
-  T coefficient(T logit) const { return std::exp(logit - largest) / sum; }
+struct Row {
+  std::size_t positions = 0;
+  std::vector<RowIndex> sources;  // (positions)
+  std::vector<const T*> values;   // (positions)
+  std::vector<T> slope;           // (positions, heads) derivative of the leaky ReLU
+  std::vector<T> coefficient;     // (positions, heads); of loops 0
+  std::vector<T> kept;            // (positions, heads): 0 where dropped, else the scale
+  std::vector<T> weight;          // (positions, heads): coefficient * kept
+  std::vector<T> gradient;        // (positions, heads)
+  std::vector<T> of_head;         // (heads)
+
+  void resize(std::size_t count, std::int64_t heads) {
+    const std::size_t slots = count * static_cast<std::size_t>(heads);
+    positions = count;
+    of_head.resize(static_cast<std::size_t>(heads));
+    if (sources.size() >= count) return;
+    sources.resize(count);
+    values.resize(count);
+    for (std::vector<T>* array : {&slope, &coefficient, &kept, &weight, &gradient}) {
+      array->resize(slots);
+    }
+  }
 };
 
+/// Sources, values and, in `coefficient`, the logits of destination i.
 template <class T>
-Softmax<T> softmax_of(const Row<T>& row, std::int64_t h) {
-  T largest = row.logit(row.positions() - 1, h);
-  for (std::size_t k = 0; k + 1 < row.positions(); ++k) {
-    if (row.takes_part(k)) largest = std::max(largest, row.logit(k, h));
+GSPLIT_INLINE_BODY inline void read_row(const Attention& attention, std::int64_t i,
+                                        const HeadShape& shape, Row<T>& row) {
+  const std::size_t begin = attention.indptr[static_cast<std::size_t>(i)];
+  const std::size_t length = attention.indptr[static_cast<std::size_t>(i) + 1] - begin;
+  row.resize(length + 1, shape.heads);
+  for (std::size_t k = 0; k < length; ++k) row.sources[k] = attention.columns[begin + k];
+  row.sources[length] = static_cast<RowIndex>(i);
+  const T* const own = attention.destination_logits.row<T>(i);
+  const T slope = static_cast<T>(attention.negative_slope);
+  for (std::size_t k = 0; k <= length; ++k) {
+    row.values[k] = attention.values.row<T>(row.sources[k]);
+    const T* const of_source = attention.source_logits.row<T>(row.sources[k]);
+    const std::size_t place = k * static_cast<std::size_t>(shape.heads);
+    T* const logit = row.coefficient.data() + place;
+    T* const slopes = row.slope.data() + place;
+    for (std::int64_t h = 0; h < shape.heads; ++h) {
+      const T raw = of_source[h] + own[h];
+      slopes[h] = raw > T{0} ? T{1} : slope;
+      logit[h] = raw * slopes[h];
+    }
   }
-  T sum{0};
-  for (std::size_t k = 0; k < row.positions(); ++k) {
-    if (row.takes_part(k)) sum += std::exp(row.logit(k, h) - largest);
+}
+
+/// Asks for what the destination that follows reads.
+template <class T>
+GSPLIT_INLINE_BODY inline void prefetch_sources(const Attention& attention, std::int64_t i,
+                                                std::int64_t end) {
+  if (i >= end) return;
+  for (RowIndex e = attention.indptr[static_cast<std::size_t>(i)];
+       e < attention.indptr[static_cast<std::size_t>(i) + 1]; ++e) {
+    const RowIndex source = attention.columns[e];
+    prefetch_row(attention.source_logits.row<T>(source), attention.source_logits.cols);
+    prefetch_row(attention.values.row<T>(source), attention.values.cols);
   }
-  return {largest, sum};
+}
+
+/// Whether position k is an edge from the destination to itself, which is left out.
+template <class T>
+GSPLIT_INLINE_BODY inline bool is_loop(const Row<T>& row, std::size_t k) {
+  return k + 1 < row.positions && row.sources[k] == row.sources[row.positions - 1];
+}
+
+/// largest[h] over the positions that take part.
+template <class T>
+GSPLIT_INLINE_BODY inline void find_largest(const Row<T>& row, std::int64_t heads, T* largest) {
+  const T* const own =
+      row.coefficient.data() + static_cast<std::int64_t>(row.positions - 1) * heads;
+  for (std::int64_t h = 0; h < heads; ++h) largest[h] = own[h];
+  for (std::size_t k = 0; k + 1 < row.positions; ++k) {
+    if (is_loop(row, k)) continue;
+    const T* const logit = row.coefficient.data() + static_cast<std::int64_t>(k) * heads;
+    for (std::int64_t h = 0; h < heads; ++h) largest[h] = std::max(largest[h], logit[h]);
+  }
+}
+
+/// coefficient = exp(logit - largest), of loops 0.
+template <class T>
+GSPLIT_INLINE_BODY inline void exponentiate(const T* largest, std::int64_t heads, Row<T>& row) {
+  T* const all = row.coefficient.data();
+  const auto positions = static_cast<std::int64_t>(row.positions);
+  for (std::int64_t k = 0; k < positions; ++k) {
+    const bool loop = is_loop(row, static_cast<std::size_t>(k));
+    for (std::int64_t h = 0; h < heads; ++h) {
+      all[k * heads + h] = loop ? T{0} : all[k * heads + h] - largest[h];
+    }
+  }
+  for (std::int64_t slot = 0; slot < positions * heads; ++slot) {
+    all[slot] = exp_not_positive(all[slot]);
+  }
+  for (std::int64_t k = 0; k + 1 < positions; ++k) {
+    if (is_loop(row, static_cast<std::size_t>(k))) std::fill_n(all + k * heads, heads, T{0});
+  }
+}
+
+/// sum[h] = sum over k of values(k, h).
+template <class T>
+GSPLIT_INLINE_BODY inline void sum_positions(const std::vector<T>& values, std::size_t positions,
+                                             std::int64_t heads, T* sum) {
+  for (std::int64_t h = 0; h < heads; ++h) sum[h] = T{0};
+  for (std::int64_t k = 0; k < static_cast<std::int64_t>(positions); ++k) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+      sum[h] += values[static_cast<std::size_t>(k * heads + h)];
+    }
+  }
+}
+
+/// From exponentials to coefficients, kept and weight.
+template <class T>
+GSPLIT_INLINE_BODY inline void finish_weights(const Attention& attention, std::int64_t i,
+                                              const T* sum, std::int64_t heads, Row<T>& row) {
+  const auto positions = static_cast<std::int64_t>(row.positions), slots = positions * heads;
+  T* const coefficient = row.coefficient.data();
+  for (std::int64_t k = 0; k < positions; ++k) {
+    for (std::int64_t h = 0; h < heads; ++h) coefficient[k * heads + h] /= sum[h];
+  }
+  std::fill_n(row.kept.data(), slots, T{1});
+  if (attention.dropout.probability > 0) {
+    drop(row.kept.data(), slots, attention.dropout, attention.nodes[static_cast<std::size_t>(i)]);
+  }
+  for (std::int64_t slot = 0; slot < slots; ++slot) {
+    const auto s = static_cast<std::size_t>(slot);
+    row.weight[s] = coefficient[slot] * row.kept[s];
+  }
 }
 
 template <class T>
-void attend(const AttentionArgs& args, std::int64_t i) {
-  const Row<T> row(args.attention, static_cast<std::size_t>(i));
-  const std::int64_t heads = args.attention.source_logits.cols;
-  const std::int64_t width = args.attention.values.cols / heads;
-  for (std::int64_t h = 0; h < heads; ++h) {
-    const Softmax<T> softmax = softmax_of(row, h);
-    args.softmax.row<T>(i)[2 * h] = softmax.largest;
-    args.softmax.row<T>(i)[2 * h + 1] = softmax.sum;
-    T* const out = args.output.row<T>(i) + h * width;
-    std::fill_n(out, width, T{0});
-    for (std::size_t k = 0; k < row.positions(); ++k) {
-      if (!row.takes_part(k)) continue;
-      const T weight = softmax.coefficient(row.logit(k, h)) * row.kept(k, h);
-      const T* const from = row.values(k, h, width);
-      for (std::int64_t c = 0; c < width; ++c) out[c] += weight * from[c];
-    }
-  }
+GSPLIT_INLINE_BODY inline void attend(const AttentionArgs& args, std::int64_t i,
+                                      const HeadShape& shape, Row<T>& row) {
+  read_row(args.attention, i, shape, row);
+  T* const softmax = args.softmax.row<T>(i);
+  T* const largest = softmax;
+  T* const sum = softmax + shape.heads;
+  find_largest(row, shape.heads, largest);
+  exponentiate(largest, shape.heads, row);
+  sum_positions(row.coefficient, row.positions, shape.heads, sum);
+  finish_weights(args.attention, i, sum, shape.heads, row);
+  sum_rows_of<T>(
+      {row.values.data(), row.weight.data(), row.positions, shape.heads, shape.value_step},
+      shape.width, args.output.row<T>(i));
 }
 
 /// What the first backward pass leaves for the second: (edges, heads) and, for the destinations
@@ -114,71 +192,107 @@ struct EdgeGradients {
         own_logit(memory, destinations * heads) {}
 };
 
+/// Copies the slots of destination i's edges, and its own, to their places.
 template <class T>
-T dot(const T* a, const T* b, std::int64_t width) {
-  T sum{0};
-  for (std::int64_t c = 0; c < width; ++c) sum += a[c] * b[c];
-  return sum;
+void keep(const std::vector<T>& slots, const Row<T>& row, std::size_t first_edge, std::int64_t i,
+          std::int64_t heads, Buffer<T>& of_edges, Buffer<T>& of_own) {
+  const std::int64_t edge_slots = static_cast<std::int64_t>(row.positions - 1) * heads;
+  std::copy_n(slots.data(), edge_slots,
+              of_edges.data() + static_cast<std::int64_t>(first_edge) * heads);
+  std::copy_n(slots.data() + edge_slots, heads, of_own.data() + i * heads);
 }
 
 /// Pass 1 for destination i: weights and logit gradients of its edges, and its own logit gradient.
 template <class T>
-void backward_destination(const AttentionBackwardArgs& args, std::int64_t i,
-                          EdgeGradients<T>& edges) {
-  const Row<T> row(args.attention, static_cast<std::size_t>(i));
-  const std::int64_t heads = args.attention.source_logits.cols;
-  const std::int64_t width = args.attention.values.cols / heads;
-  const std::size_t begin = args.attention.indptr[static_cast<std::size_t>(i)];
-  for (std::int64_t h = 0; h < heads; ++h) {
-    const Softmax<T> softmax{args.softmax.row<T>(i)[2 * h], args.softmax.row<T>(i)[2 * h + 1]};
-    const T* const gradient = args.output_gradient.row<T>(i) + h * width;
-    const auto slot = [&](std::size_t k, Buffer<T>& of_edges, Buffer<T>& of_own) -> T& {
-      const bool own = k + 1 == row.positions();
-      const std::size_t place = own ? static_cast<std::size_t>(i) : begin + k;
-      return (own ? of_own : of_edges)
-          .data()[place * static_cast<std::size_t>(heads) + static_cast<std::size_t>(h)];
-    };
-    // The gradient of a kept coefficient waits in the logit's slot until the row's mean is known.
-    T mean{0};
-    for (std::size_t k = 0; k < row.positions(); ++k) {
-      T& weight = slot(k, edges.weight, edges.own_weight);
-      T& logit = slot(k, edges.logit, edges.own_logit);
-      weight = logit = T{0};
-      if (!row.takes_part(k)) continue;
-      const T coefficient = softmax.coefficient(row.logit(k, h)), kept = row.kept(k, h);
-      weight = coefficient * kept;
-      logit = kept * dot(gradient, row.values(k, h, width), width);
-      mean += coefficient * logit;
+GSPLIT_INLINE_BODY inline void backward_destination(const AttentionBackwardArgs& args,
+                                                    std::int64_t i, const HeadShape& shape,
+                                                    Row<T>& row, EdgeGradients<T>& edges) {
+  const std::int64_t heads = shape.heads;
+  const T* const largest = args.softmax.row<T>(i);
+  read_row(args.attention, i, shape, row);
+  exponentiate(largest, heads, row);
+  finish_weights(args.attention, i, largest + heads, heads, row);
+  const T* const upstream = args.output_gradient.row<T>(i);
+  const auto slots = static_cast<std::int64_t>(row.positions) * heads;
+  T* const gradient = row.gradient.data();
+  for (std::size_t k = 0; k < row.positions; ++k) {
+    dots_of(upstream, row.values[k], shape.value_step, shape.width, heads,
+            gradient + static_cast<std::int64_t>(k) * heads);
+  }
+  // Of the coefficient, then of the logit: c (g - mean of g) by softmax's derivative.
+  T* const mean = row.of_head.data();
+  for (std::int64_t h = 0; h < heads; ++h) mean[h] = T{0};
+  for (std::int64_t slot = 0; slot < slots; slot += heads) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const auto s = static_cast<std::size_t>(slot + h);
+      gradient[s] *= row.kept[s];
+      mean[h] += row.coefficient[s] * gradient[s];
     }
-    T total{0};
-    for (std::size_t k = 0; k < row.positions(); ++k) {
-      if (!row.takes_part(k)) continue;
-      T& logit = slot(k, edges.logit, edges.own_logit);
-      const T raw = row.raw_logit(k, h);
-      logit = softmax.coefficient(raw * row.slope(raw)) * (logit - mean) * row.slope(raw);
-      total += logit;
+  }
+  for (std::int64_t slot = 0; slot < slots; slot += heads) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+      const auto s = static_cast<std::size_t>(slot + h);
+      gradient[s] = row.coefficient[s] * (gradient[s] - mean[h]) * row.slope[s];
     }
-    args.destination_logits_gradient.row<T>(i)[h] = total;
+  }
+  sum_positions(row.gradient, row.positions, heads, args.destination_logits_gradient.row<T>(i));
+  const std::size_t first = args.attention.indptr[static_cast<std::size_t>(i)];
+  keep(row.weight, row, first, i, heads, edges.weight, edges.own_weight);
+  keep(row.gradient, row, first, i, heads, edges.logit, edges.own_logit);
+}
+
+/// The edges that read one source, and the source itself where it is a destination.
+template <class T>
+struct Readers {
+  std::vector<const T*> upstream;  // per edge, or per edge and head
+  std::vector<T> weight;           // (edges, heads)
+};
+
+/// Adds one reader: the destination i and what pass 1 left for the edge.
+template <class T>
+GSPLIT_INLINE_BODY inline void add_reader(const T* upstream, const T* weight,
+                                          const HeadShape& shape, Readers<T>& readers) {
+  if (shape.value_step != 0) {
+    readers.upstream.push_back(upstream);
+  } else {
+    for (std::int64_t h = 0; h < shape.heads; ++h) {
+      readers.upstream.push_back(upstream + h * shape.width);
+    }
+  }
+  readers.weight.insert(readers.weight.end(), weight, weight + shape.heads);
+}
+
+/// Asks for what the source that follows collects.
+template <class T>
+GSPLIT_INLINE_BODY inline void prefetch_readers(const AttentionBackwardArgs& args, std::int64_t j,
+                                                std::int64_t end, const HeadShape& shape,
+                                                const EdgeGradients<T>& edges) {
+  if (j >= end) return;
+  for (auto e = args.inverse_indptr[static_cast<std::size_t>(j)];
+       e < args.inverse_indptr[static_cast<std::size_t>(j) + 1]; ++e) {
+    const auto place = static_cast<std::int64_t>(args.inverse_edges[e]) * shape.heads;
+    prefetch_row(edges.logit.data() + place, shape.heads);
+    if (args.values_gradient.rows == 0) continue;
+    prefetch_row(edges.weight.data() + place, shape.heads);
+    prefetch_row(args.output_gradient.row<T>(args.inverse_destinations[e]),
+                 args.output_gradient.cols);
   }
 }
 
 /// Pass 2 for source j: collects from the edges that read it, then from itself as a destination.
 template <class T>
-void backward_source(const AttentionBackwardArgs& args, std::int64_t j,
-                     const EdgeGradients<T>& edges) {
-  const std::int64_t heads = args.attention.source_logits.cols;
-  const std::int64_t width = args.attention.values.cols / heads;
-  T* const values = args.values_gradient.row<T>(j);
+GSPLIT_INLINE_BODY inline void backward_source(const AttentionBackwardArgs& args, std::int64_t j,
+                                               const HeadShape& shape, Readers<T>& readers,
+                                               const EdgeGradients<T>& edges) {
+  const std::int64_t heads = shape.heads;
+  const bool wants_values = args.values_gradient.rows > 0;
   T* const logits = args.source_logits_gradient.row<T>(j);
-  std::fill_n(values, heads * width, T{0});
-  std::fill_n(logits, heads, T{0});
-  const auto add = [&](std::int64_t i, const T* weight, const T* logit) {
-    const T* const gradient = args.output_gradient.row<T>(i);
-    for (std::int64_t h = 0; h < heads; ++h) {
-      logits[h] += logit[h];
-      for (std::int64_t c = h * width; c < (h + 1) * width; ++c)
-        values[c] += weight[h] * gradient[c];
-    }
+  for (std::int64_t h = 0; h < heads; ++h) logits[h] = T{0};
+  readers.upstream.clear();
+  readers.weight.clear();
+  const auto add = [&](std::int64_t i, const T* weight, const T* logit) GSPLIT_INLINE_BODY {
+    for (std::int64_t h = 0; h < heads; ++h) logits[h] += logit[h];
+    if (wants_values) add_reader(args.output_gradient.row<T>(i), weight, shape, readers);
   };
   for (auto e = args.inverse_indptr[static_cast<std::size_t>(j)];
        e < args.inverse_indptr[static_cast<std::size_t>(j) + 1]; ++e) {
@@ -188,33 +302,57 @@ void backward_source(const AttentionBackwardArgs& args, std::int64_t j,
   if (j < args.output_gradient.rows) {
     add(j, edges.own_weight.data() + j * heads, edges.own_logit.data() + j * heads);
   }
-}
-
-template <class F>
-void for_each_row(const Team& team, std::int64_t rows, F&& body) {
-  for_ranges(team, rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) body(i);
-  });
+  if (!wants_values) return;
+  const std::int64_t sums = shape.value_step != 0 ? heads : 1;
+  sum_rows_of<T>({readers.upstream.data(), readers.weight.data(), readers.upstream.size(), sums,
+                  shape.value_step},
+                 shape.width, args.values_gradient.row<T>(j));
 }
 
 }  // namespace
 
 void attention(const AttentionArgs& args, const Team& team) {
+  const HeadShape shape = shape_of(args.attention, args.output.cols);
   dispatch_compute(args.output.dtype, [&](auto type) {
-    for_each_row(team, args.output.rows, [&](std::int64_t i) { attend<decltype(type)>(args, i); });
+    using T = decltype(type);
+    for_ranges(team, args.output.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      Row<T> row;
+      with_best_instructions([&]() GSPLIT_INLINE_BODY {
+        for (std::int64_t i = begin; i < end; ++i) {
+          prefetch_sources<T>(args.attention, i + 1, end);
+          attend(args, i, shape, row);
+        }
+      });
+    });
   });
 }
 
 void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const Team& team) {
-  dispatch_compute(args.values_gradient.dtype, [&](auto type) {
+  const HeadShape shape = shape_of(args.attention, args.output_gradient.cols);
+  dispatch_compute(args.output_gradient.dtype, [&](auto type) {
     using T = decltype(type);
     EdgeGradients<T> edges(memory, args.attention.columns.size(),
                            static_cast<std::size_t>(args.output_gradient.rows),
-                           static_cast<std::size_t>(args.attention.source_logits.cols));
-    for_each_row(team, args.output_gradient.rows,
-                 [&](std::int64_t i) { backward_destination<T>(args, i, edges); });
-    for_each_row(team, args.values_gradient.rows,
-                 [&](std::int64_t j) { backward_source<T>(args, j, edges); });
+                           static_cast<std::size_t>(shape.heads));
+    for_ranges(team, args.output_gradient.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      Row<T> row;
+      with_best_instructions([&]() GSPLIT_INLINE_BODY {
+        for (std::int64_t i = begin; i < end; ++i) {
+          prefetch_sources<T>(args.attention, i + 1, end);
+          backward_destination(args, i, shape, row, edges);
+        }
+      });
+    });
+    for_ranges(team, args.source_logits_gradient.rows, kGrain,
+               [&](std::int64_t begin, std::int64_t end) {
+                 Readers<T> readers;
+                 with_best_instructions([&]() GSPLIT_INLINE_BODY {
+                   for (std::int64_t j = begin; j < end; ++j) {
+                     prefetch_readers(args, j + 1, end, shape, edges);
+                     backward_source(args, j, shape, readers, edges);
+                   }
+                 });
+               });
   });
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
-#include <cmath>
 
+#include "kernels/cpu/drop.h"
+#include "kernels/cpu/exponential.h"
 #include "kernels/cpu/ops.h"
 
 namespace gsplit::cpu {
@@ -9,40 +10,22 @@ namespace {
 constexpr std::int64_t kGrain = 64;  // rows per chunk
 
 template <class T>
-void add_bias(T* row, const T* bias, std::int64_t cols) {
+GSPLIT_INLINE_BODY inline void add_bias(T* row, const T* bias, std::int64_t cols) {
   for (std::int64_t c = 0; c < cols; ++c) row[c] += bias[c];
 }
 
 /// NaN stays, so that a bad loss shows and is not hidden by zeros.
 template <class T>
-void relu(T* row, std::int64_t cols) {
+GSPLIT_INLINE_BODY inline void relu(T* row, std::int64_t cols) {
   for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] < T{0} ? T{0} : row[c];
 }
 
 template <class T>
-void elu(T* row, std::int64_t cols) {
-  for (std::int64_t c = 0; c < cols; ++c) row[c] = row[c] > T{0} ? row[c] : std::expm1(row[c]);
-}
-
-template <class T>
-bool all_zero(const T* begin, const T* end) {
-  return std::all_of(begin, end, [](T x) { return x == T{0}; });
-}
-
-/// Multiplies kept columns by the scale and the others by 0. What is 0 anyway needs no draw: rows
-/// of word counts, nearly all zeros, are where input dropout would cost most.
-template <class T>
-void drop(T* row, std::int64_t cols, const Dropout& dropout, OriginalId node) {
-  const std::uint32_t threshold = dropout.threshold();
-  const T scale = static_cast<T>(dropout.scale());
-  for (std::int64_t begin = 0; begin < cols; begin += kDropoutColumnsPerBlock) {
-    const std::int64_t end = std::min(cols, begin + kDropoutColumnsPerBlock);
-    if (all_zero(row + begin, row + end)) continue;
-    const std::uint32_t kept = kept_columns(
-        dropout.key, threshold, node, static_cast<std::uint32_t>(begin / kDropoutColumnsPerBlock));
-    for (std::int64_t c = begin; c < end; ++c) {
-      row[c] = ((kept >> (c - begin)) & 1u) != 0 ? row[c] * scale : T{0};
-    }
+GSPLIT_INLINE_BODY inline void elu(T* row, std::int64_t cols) {
+  for (std::int64_t c = 0; c < cols; ++c) {
+    const T x = row[c];
+    const T below = expm1_not_positive(x > T{0} ? T{0} : x);
+    row[c] = x > T{0} ? x : below;
   }
 }
 
@@ -50,55 +33,62 @@ template <class T>
 void forward(const BiasActivationDropoutArgs& args, const Team& team) {
   const MatrixView& values = args.values;
   for_ranges(team, values.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      T* const row = values.row<T>(i);
-      if (args.bias.rows > 0) add_bias(row, args.bias.row<T>(0), values.cols);
-      if (args.activation == Activation::kRelu) relu(row, values.cols);
-      if (args.activation == Activation::kElu) elu(row, values.cols);
-      if (args.dropout.probability > 0) {
-        drop(row, values.cols, args.dropout, args.nodes[static_cast<std::size_t>(i)]);
+    with_best_instructions([&]() GSPLIT_INLINE_BODY {
+      for (std::int64_t i = begin; i < end; ++i) {
+        T* const row = values.row<T>(i);
+        if (args.bias.rows > 0) add_bias(row, args.bias.row<T>(0), values.cols);
+        if (args.activation == Activation::kRelu) relu(row, values.cols);
+        if (args.activation == Activation::kElu) elu(row, values.cols);
+        if (args.dropout.probability > 0) {
+          drop(row, values.cols, args.dropout, args.nodes[static_cast<std::size_t>(i)]);
+        }
       }
-    }
+    });
   });
 }
 
 // With ReLU the output alone tells: it is not 0 exactly where the input was positive and kept.
 template <class T>
-void relu_backward(const ActivationDropoutBackwardArgs& args, std::int64_t i) {
+GSPLIT_INLINE_BODY inline void relu_backward(const ActivationDropoutBackwardArgs& args,
+                                             std::int64_t i) {
   const T scale = args.dropout.probability > 0 ? static_cast<T>(args.dropout.scale()) : T{1};
   T* const gradient = args.gradient.row<T>(i);
   const T* const output = args.output.row<T>(i);
   for (std::int64_t c = 0; c < args.gradient.cols; ++c) {
-    gradient[c] = output[c] != T{0} ? gradient[c] * scale : T{0};
+    const T kept = gradient[c] * scale;
+    gradient[c] = output[c] != T{0} ? kept : T{0};
   }
 }
 
 // The derivative of ELU is 1 or, where the output y is negative, y + 1; what was dropped is 0 by
 // drop().
 template <class T>
-void elu_backward(const ActivationDropoutBackwardArgs& args, std::int64_t i) {
-  const T scale = args.dropout.probability > 0 ? static_cast<T>(args.dropout.scale()) : T{1};
+GSPLIT_INLINE_BODY inline void elu_backward(const ActivationDropoutBackwardArgs& args,
+                                            std::int64_t i) {
+  const T unscale = args.dropout.probability > 0 ? static_cast<T>(1 / args.dropout.scale()) : T{1};
   T* const gradient = args.gradient.row<T>(i);
   const T* const output = args.output.row<T>(i);
   for (std::int64_t c = 0; c < args.gradient.cols; ++c) {
-    if (output[c] < T{0}) gradient[c] *= output[c] / scale + T{1};
+    gradient[c] *= output[c] < T{0} ? output[c] * unscale + T{1} : T{1};
   }
 }
 
 template <class T>
 void backward(const ActivationDropoutBackwardArgs& args, const Team& team) {
   for_ranges(team, args.gradient.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      if (args.activation == Activation::kRelu) {
-        relu_backward<T>(args, i);
-        continue;
+    with_best_instructions([&]() GSPLIT_INLINE_BODY {
+      for (std::int64_t i = begin; i < end; ++i) {
+        if (args.activation == Activation::kRelu) {
+          relu_backward<T>(args, i);
+          continue;
+        }
+        if (args.activation == Activation::kElu) elu_backward<T>(args, i);
+        if (args.dropout.probability > 0) {
+          drop(args.gradient.row<T>(i), args.gradient.cols, args.dropout,
+               args.nodes[static_cast<std::size_t>(i)]);
+        }
       }
-      if (args.activation == Activation::kElu) elu_backward<T>(args, i);
-      if (args.dropout.probability > 0) {
-        drop(args.gradient.row<T>(i), args.gradient.cols, args.dropout,
-             args.nodes[static_cast<std::size_t>(i)]);
-      }
-    }
+    });
   });
 }
 

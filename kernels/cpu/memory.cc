@@ -1,10 +1,14 @@
-// Host memory for mini-batches: blocks are kept by size class and handed out again, since every
-// step asks for about the same sizes and returning them to the system would cost page faults on
-// each. What lies idle is bounded by what was once in use: an evaluation asks for many sizes once.
+// Host memory for mini-batches: blocks are kept by size class and handed out again, also for a
+// smaller class, since every step asks for about the same sizes and returning them to the system
+// would cost page faults on each. What lies idle is bounded by what was once in use: an evaluation
+// asks for many sizes once.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,6 +20,7 @@ namespace gsplit::cpu {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kMostWaste = 2;  // a block may exceed what is asked for by one part of this
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 class HostStream final : public Stream {
@@ -27,29 +32,24 @@ class HostStream final : public Stream {
 
 class HostMemory final : public Memory {
  public:
-  ~HostMemory() override { give_back(); }
+  ~HostMemory() override { give_back(0); }
 
   void* allocate(std::size_t bytes) override {
     if (bytes == 0) return nullptr;
     const std::size_t rounded = size_class(bytes);
-    std::vector<void*>& blocks = free_[rounded];
-    in_use_ += rounded;
-    peak_in_use_ = std::max(peak_in_use_, in_use_);
-    if (!blocks.empty()) {
-      void* block = blocks.back();
-      blocks.pop_back();
-      idle_ -= rounded;
-      return block;
-    }
-    if (idle_ > peak_in_use_) give_back();
-    return from_system(rounded);
+    const auto fit = free_.lower_bound(rounded);
+    if (fit != free_.end() && fit->first <= rounded + rounded / kMostWaste) return take(fit);
+    give_back(peak_in_use_);
+    return lend(from_system(rounded), rounded);
   }
 
-  void release(void* data, std::size_t bytes) noexcept override {
-    const std::size_t rounded = size_class(bytes);
-    free_[rounded].push_back(data);
-    in_use_ -= rounded;
-    idle_ += rounded;
+  void release(void* data, std::size_t) noexcept override {
+    const auto lent = lent_.find(data);
+    const std::size_t bytes = lent->second;
+    lent_.erase(lent);
+    free_[bytes].push_back(data);
+    in_use_ -= bytes;
+    idle_ += bytes;
   }
 
   std::unique_ptr<Stream> create_stream() override { return std::make_unique<HostStream>(); }
@@ -66,13 +66,34 @@ class HostMemory final : public Memory {
   bool host_accessible() const override { return true; }
 
  private:
-  /// All idle blocks to the system.
-  void give_back() {
-    for (auto& [bytes, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
-      blocks.clear();
+  using FreeBlocks = std::map<std::size_t, std::vector<void*>>;
+
+  /// The last block of a list that is not empty, the smallest ones that fit.
+  void* take(FreeBlocks::iterator fit) {
+    const std::size_t bytes = fit->first;
+    void* const block = fit->second.back();
+    fit->second.pop_back();
+    if (fit->second.empty()) free_.erase(fit);
+    idle_ -= bytes;
+    return lend(block, bytes);
+  }
+
+  void* lend(void* block, std::size_t bytes) {
+    lent_[block] = bytes;
+    in_use_ += bytes;
+    peak_in_use_ = std::max(peak_in_use_, in_use_);
+    return block;
+  }
+
+  /// Idle blocks to the system, the largest first, until no more than `kept` bytes lie idle.
+  void give_back(std::size_t kept) {
+    while (idle_ > kept) {
+      const auto largest = std::prev(free_.end());
+      std::free(largest->second.back());
+      idle_ -= largest->first;
+      largest->second.pop_back();
+      if (largest->second.empty()) free_.erase(largest);
     }
-    idle_ = 0;
   }
 
   static void* from_system(std::size_t bytes) {
@@ -88,7 +109,8 @@ class HostMemory final : public Memory {
     return block;
   }
 
-  std::unordered_map<std::size_t, std::vector<void*>> free_;
+  FreeBlocks free_;                              // idle ones by size; no list is empty
+  std::unordered_map<void*, std::size_t> lent_;  // sizes of those in use
   std::size_t in_use_ = 0;
   std::size_t peak_in_use_ = 0;
   std::size_t idle_ = 0;

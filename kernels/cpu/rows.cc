@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/weighted_rows.h"
 #include "kernels/cpu/widen.h"
 
 namespace gsplit::cpu {
@@ -22,18 +23,8 @@ void copy_row(const From* from, To* to, std::int64_t cols) {
   }
 }
 
-/// Rows stand anywhere: those to come are asked for while this one is copied. Beyond a few lines
-/// the processor follows a row by itself.
+/// Rows stand anywhere: those to come are asked for while this one is copied.
 constexpr std::size_t kAhead = 8;
-constexpr std::int64_t kLineBytes = 64;
-constexpr std::int64_t kMostLines = 8;
-
-template <class T>
-void prefetch_row(const T* row, std::int64_t cols) {
-  const auto* const bytes = reinterpret_cast<const char*>(row);
-  const auto size = std::min(cols * static_cast<std::int64_t>(sizeof(T)), kMostLines * kLineBytes);
-  for (std::int64_t at = 0; at < size; at += kLineBytes) __builtin_prefetch(bytes + at);
-}
 
 template <class From, class To>
 void gather(const GatherRowsArgs& args, const Team& team) {

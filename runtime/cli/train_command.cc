@@ -198,6 +198,9 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
   add_choice(app, "--wire", config.wire, {"fp32", "bf16"},
              "what rows and gradients are rounded to on their way between workers in training");
+  add_choice(app, "--order", config.order, {"auto", "aggregate", "transform"},
+             "what sage, gcn and gat do first: sum the rows of neighbours, or multiply them by the "
+             "weights; auto: of each layer of each batch what costs less");
   add_choice(app, "--spmm", config.spmm, {"own", "cusparse"},
              "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
   add_choice(app, "--matmul", config.matmul, {"fp32", "tf32"},

@@ -8,6 +8,7 @@
 
 #include "kernels/base/philox.h"
 #include "runtime/nn/context.h"
+#include "runtime/nn/order.h"
 #include "runtime/nn/parameters.h"
 #include "sampler/block.h"
 
@@ -41,6 +42,7 @@ struct LayerBatch {
 
 /// What forward keeps for backward.
 struct ConvState {
+  Order order = Order::kAggregate;  ///< of this batch
   /// (num_sources, in). Own rows as given, but GCN scales them by positive factors; received rows
   /// where the type pulls its input.
   Matrix sources;
@@ -53,6 +55,8 @@ struct ConvOptions {
   int heads = 1;
   bool concat_heads = true;
   double attention_dropout = 0;
+  Order order = Order::kAuto;
+  bool input_layer = false;  ///< no gradient of its sources is ever asked for
 };
 
 /// Forward and backward are collective: each may shuffle rows between workers.
@@ -78,6 +82,10 @@ class Conv {
                         Context& context) = 0;
 };
 
+/// SAGE, GCN and GAT sum over neighbours before or after the product with their weights
+/// (runtime/nn/order.h). What is summed is what travels: rows as they come in, or transformed ones,
+/// which their owner makes once.
+///
 /// The tensors of a convolution are declared in `parameters` under `prefix`, "convs.0". SAGE and
 /// GCN use the weights w_ij of a Block's edges where it has them; GIN and GAT have no use for
 /// weights.
@@ -102,7 +110,7 @@ std::unique_ptr<Conv> make_gin_conv(ParameterSet& parameters, const std::string&
                                     const ConvOptions& options);
 
 /// GAT (P. Velickovic et al., arXiv 1710.10903), as PyG's GATConv: softmax attention over the
-/// in-neighbours and the node itself. The owner transforms its rows once; transformed rows travel.
+/// in-neighbours and the node itself.
 std::unique_ptr<Conv> make_gat_conv(ParameterSet& parameters, const std::string& prefix,
                                     const ConvOptions& options);
 

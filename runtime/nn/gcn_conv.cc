@@ -1,8 +1,7 @@
 #include <cmath>
 #include <utility>
 
-#include "runtime/nn/conv.h"
-#include "runtime/nn/shuffle.h"
+#include "runtime/nn/neighbor_sum.h"
 
 namespace gsplit {
 namespace {
@@ -43,7 +42,11 @@ class GcnConv final : public Conv {
  public:
   GcnConv(ParameterSet& parameters, const std::string& prefix, const ConvOptions& options,
           const GcnScales& scales)
-      : parameters_(parameters), scales_(scales), in_(options.in), out_(options.out) {
+      : parameters_(parameters),
+        sum_(options),
+        scales_(scales),
+        in_(options.in),
+        out_(options.out) {
     bias_ = parameters.add(prefix + ".bias", {out_}, 0);
     const double glorot = std::sqrt(6.0 / static_cast<double>(in_ + out_));
     weight_ = parameters.add(prefix + ".lin.weight", {out_, in_}, glorot);
@@ -51,51 +54,32 @@ class GcnConv final : public Conv {
 
   std::int64_t in_width() const override { return in_; }
   std::int64_t out_width() const override { return out_; }
+  bool needs_inverse() const override { return sum_.needs_inverse(); }
   ParameterId bias() const override { return bias_; }
 
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
-    const Block& block = batch.block();
     const Normalization normalization(batch, scales_, context);
     context.backend.sparse().scale_rows(
-        {sources.view().slice(0, block.num_own), normalization.rows()}, context.stream);
-    pull_rows(batch.sampled, sources.view(), context);
-    Matrix aggregated(context.memory(), sources.dtype(), block.num_destinations, in_);
-    context.backend.sparse().aggregate(
-        {block.indptr.span(), block.columns.span(), sources.view(), aggregated.view(),
-         normalization.options(), block.weights.span()},
-        context.stream);
-    apply_linear(aggregated.view(), parameters_.value(weight_), output, false, context);
-    state.sources = std::move(sources);
-    state.saved.clear();
-    state.saved.push_back(std::move(aggregated));
+        {sources.view().slice(0, batch.block().num_own), normalization.rows()}, context.stream);
+    sum_.forward(batch, normalization.options(), std::move(sources), parameters_.value(weight_),
+                 output, state, context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
                 Matrix* source_gradient, Context& context) override {
-    const Block& block = batch.block();
-    linear_weight_gradient(output_gradient, state.saved.front().view(),
-                           parameters_.gradient(weight_), context);
-    if (source_gradient == nullptr) return;
-
     const Normalization normalization(batch, scales_, context);
-    Matrix aggregated_gradient(context.memory(), output_gradient.dtype, block.num_destinations,
-                               in_);
-    linear_input_gradient(output_gradient, parameters_.value(weight_), aggregated_gradient.view(),
-                          false, context);
-    *source_gradient = Matrix(context.memory(), output_gradient.dtype, block.num_sources(), in_);
-    context.backend.sparse().aggregate_backward(
-        {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
-         aggregated_gradient.view(), source_gradient->view(), normalization.options(),
-         block.weights.span(), block.inverse.edges.span()},
-        context.stream);
-    return_gradients(batch.sampled, source_gradient->view(), context);
+    sum_.backward(batch, normalization.options(), state, parameters_.value(weight_),
+                  output_gradient, parameters_.gradient(weight_), source_gradient, context);
+    if (source_gradient == nullptr) return;
     context.backend.sparse().scale_rows(
-        {source_gradient->view().slice(0, block.num_own), normalization.rows()}, context.stream);
+        {source_gradient->view().slice(0, batch.block().num_own), normalization.rows()},
+        context.stream);
   }
 
  private:
   ParameterSet& parameters_;
+  NeighborSum sum_;
   const GcnScales& scales_;
   std::int64_t in_;
   std::int64_t out_;

@@ -31,7 +31,9 @@ Model::Model(const ModelOptions& options, const GcnScales& scales, Backend& back
                                 .out = out,
                                 .heads = options.heads,
                                 .concat_heads = !last,
-                                .attention_dropout = options.attention_dropout},
+                                .attention_dropout = options.attention_dropout,
+                                .order = options.order,
+                                .input_layer = l == 0},
                                parameters_, scales));
     if (options.layer_norm && !last) {
       const std::string prefix = "norms." + std::to_string(l);

@@ -22,7 +22,8 @@ struct ModelOptions {
   int heads = 4;  ///< GAT: hidden_width is that of all heads together, the last layer averages them
   double dropout = 0.5;
   double attention_dropout = 0;
-  bool layer_norm = false;  ///< of every hidden layer's output, before its activation
+  Order order = Order::kAuto;  ///< gin always sums first
+  bool layer_norm = false;     ///< of every hidden layer's output, before its activation
   bool residual =
       false;  ///< adds a hidden layer's input to that output, where the widths are equal
   DType dtype = DType::kF32;

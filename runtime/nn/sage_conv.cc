@@ -1,8 +1,7 @@
 #include <cmath>
 #include <utility>
 
-#include "runtime/nn/conv.h"
-#include "runtime/nn/shuffle.h"
+#include "runtime/nn/neighbor_sum.h"
 
 namespace gsplit {
 namespace {
@@ -10,7 +9,7 @@ namespace {
 class SageConv final : public Conv {
  public:
   SageConv(ParameterSet& parameters, const std::string& prefix, const ConvOptions& options)
-      : parameters_(parameters), in_(options.in), out_(options.out) {
+      : parameters_(parameters), sum_(options), in_(options.in), out_(options.out) {
     const double bound = 1 / std::sqrt(static_cast<double>(in_));
     neighbor_weight_ = parameters.add(prefix + ".lin_l.weight", {out_, in_}, bound);
     bias_ = parameters.add(prefix + ".lin_l.bias", {out_}, bound);
@@ -19,58 +18,35 @@ class SageConv final : public Conv {
 
   std::int64_t in_width() const override { return in_; }
   std::int64_t out_width() const override { return out_; }
+  bool needs_inverse() const override { return sum_.needs_inverse(); }
   ParameterId bias() const override { return bias_; }
 
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
-    const Block& block = batch.block();
-    pull_rows(batch.sampled, sources.view(), context);
-    Matrix aggregated(context.memory(), sources.dtype(), block.num_destinations, in_);
-    context.backend.sparse().aggregate({block.indptr.span(),
-                                        block.columns.span(),
-                                        sources.view(),
-                                        aggregated.view(),
-                                        {},
-                                        block.weights.span()},
-                                       context.stream);
-    apply_linear(aggregated.view(), parameters_.value(neighbor_weight_), output, false, context);
-    apply_linear(sources.view().slice(0, block.num_destinations), parameters_.value(own_weight_),
-                 output, true, context);
-    state.sources = std::move(sources);
-    state.saved.clear();
-    state.saved.push_back(std::move(aggregated));
+    sum_.forward(batch, {}, std::move(sources), parameters_.value(neighbor_weight_), output, state,
+                 context);
+    apply_linear(own_rows(batch, state), parameters_.value(own_weight_), output, true, context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
                 Matrix* source_gradient, Context& context) override {
-    const Block& block = batch.block();
-    linear_weight_gradient(output_gradient, state.saved.front().view(),
-                           parameters_.gradient(neighbor_weight_), context);
-    linear_weight_gradient(output_gradient, state.sources.view().slice(0, block.num_destinations),
+    sum_.backward(batch, {}, state, parameters_.value(neighbor_weight_), output_gradient,
+                  parameters_.gradient(neighbor_weight_), source_gradient, context);
+    linear_weight_gradient(output_gradient, own_rows(batch, state),
                            parameters_.gradient(own_weight_), context);
     if (source_gradient == nullptr) return;
-
-    Matrix aggregated_gradient(context.memory(), output_gradient.dtype, block.num_destinations,
-                               in_);
-    linear_input_gradient(output_gradient, parameters_.value(neighbor_weight_),
-                          aggregated_gradient.view(), false, context);
-    *source_gradient = Matrix(context.memory(), output_gradient.dtype, block.num_sources(), in_);
-    context.backend.sparse().aggregate_backward({block.indptr.span(),
-                                                 block.inverse.indptr.span(),
-                                                 block.inverse.destinations.span(),
-                                                 aggregated_gradient.view(),
-                                                 source_gradient->view(),
-                                                 {},
-                                                 block.weights.span(),
-                                                 block.inverse.edges.span()},
-                                                context.stream);
     linear_input_gradient(output_gradient, parameters_.value(own_weight_),
-                          source_gradient->view().slice(0, block.num_destinations), true, context);
-    return_gradients(batch.sampled, source_gradient->view(), context);
+                          source_gradient->view().slice(0, batch.block().num_destinations), true,
+                          context);
   }
 
  private:
+  static ConstMatrixView own_rows(const LayerBatch& batch, const ConvState& state) {
+    return state.sources.view().slice(0, batch.block().num_destinations);
+  }
+
   ParameterSet& parameters_;
+  NeighborSum sum_;
   std::int64_t in_;
   std::int64_t out_;
   ParameterId neighbor_weight_;

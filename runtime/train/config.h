@@ -64,6 +64,8 @@ struct TrainConfig {
   std::string partition = "auto";
   DType precision = DType::kF32;
   std::string wire = "fp32";                 ///< of rows and gradients between workers; or bf16
+  /// auto, aggregate or transform: what a convolution does first
+  std::string order = "auto";
   std::string spmm = "own";                  ///< who aggregates on GPUs: own or cusparse
   std::string matmul = "fp32";               ///< of products on GPUs: fp32 or tf32
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node

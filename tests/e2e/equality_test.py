@@ -75,6 +75,15 @@ class Curves(harness.Scratch):
         for step, (ours, theirs) in enumerate(zip(curve, reference, strict=True), 1):
             self.assertLess(abs(ours - theirs), 1e-9, (*what, f"step {step}"))
 
+    def test_any_order_of_operations_agrees(self):
+        for model in ("sage", "gcn", "gat"):
+            fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, *DROPOUT]
+            reference = self.curve("--workers", 1, *fixed)
+            for order in ("aggregate", "transform"):
+                for workers in (1, 3):
+                    curve = self.curve("--workers", workers, "--order", order, *fixed)
+                    self.assert_agree(curve, reference, (model, order, workers))
+
     def test_fp64_agrees_to_1e_9_over_50_steps(self):
         for model in MODELS:
             fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, *DROPOUT]

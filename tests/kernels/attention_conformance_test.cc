@@ -6,20 +6,30 @@ namespace {
 
 using namespace test;
 
-constexpr std::size_t kSources = 90, kDestinations = 60, kHeads = 3, kWidth = 5;
+constexpr std::size_t kSources = 40, kDestinations = 25, kHeads = 3, kWidth = 5;
+
+struct HeadShape {
+  std::size_t heads;
+  std::size_t width;
+  bool shared;  // all heads read the same values
+};
 
 class AttentionConformance : public Conformance {
  protected:
-  AttentionConformance()
-      : csr(random_csr(kDestinations, kSources, 9, random_)),
-        values(random_rows(kSources, kHeads * kWidth)),
-        source_logits(random_rows(kSources, kHeads)),
-        destination_logits(random_rows(kDestinations, kHeads)),
-        gradient(random_rows(kDestinations, kHeads * kWidth)) {
+  AttentionConformance() : csr(random_csr(kDestinations, kSources, 9, random_)) {
     for (RowIndex i = 0; i < kDestinations; i += 4) {  // some loops, which are left out
       if (csr.indptr[i] < csr.indptr[i + 1]) csr.columns[csr.indptr[i]] = i;
     }
     for (std::size_t i = 0; i < kDestinations; ++i) nodes.push_back(OriginalId{7 * i + 1});
+    reshape({kHeads, kWidth, false});
+  }
+
+  void reshape(const HeadShape& now) {
+    shape = now;
+    values = random_rows(kSources, (shape.shared ? 1 : shape.heads) * shape.width);
+    source_logits = random_rows(kSources, shape.heads);
+    destination_logits = random_rows(kDestinations, shape.heads);
+    gradient = random_rows(kDestinations, shape.heads * shape.width);
   }
 
   /// Sources that destination i attends to: itself last.
@@ -34,7 +44,7 @@ class AttentionConformance : public Conformance {
 
   double kept(std::size_t i, std::size_t position, std::size_t head) const {
     if (dropout.probability == 0) return 1;
-    const std::size_t number = position * kHeads + head;
+    const std::size_t number = position * shape.heads + head;
     const std::uint32_t bits = kept_columns(dropout.key, dropout.threshold(), nodes[i],
                                             static_cast<std::uint32_t>(number / 8));
     return ((bits >> (number % 8)) & 1u) != 0 ? dropout.scale() : 0;
@@ -42,9 +52,9 @@ class AttentionConformance : public Conformance {
 
   /// The op as a function of its three inputs, in double.
   Rows reference(const Rows& z, const Rows& s, const Rows& d) const {
-    Rows out = zeros(kDestinations, kHeads * kWidth);
+    Rows out = zeros(kDestinations, shape.heads * shape.width);
     for (std::size_t i = 0; i < kDestinations; ++i) {
-      for (std::size_t h = 0; h < kHeads; ++h) {
+      for (std::size_t h = 0; h < shape.heads; ++h) {
         double sum = 0;
         const auto weight = [&](std::size_t j) {
           const double raw = s[j][h] + d[i][h];
@@ -52,8 +62,9 @@ class AttentionConformance : public Conformance {
         };
         for (const auto& [position, j] : attended(i)) sum += weight(j);
         for (const auto& [position, j] : attended(i)) {
-          for (std::size_t c = h * kWidth; c < (h + 1) * kWidth; ++c) {
-            out[i][c] += weight(j) / sum * kept(i, position, h) * z[j][c];
+          const std::size_t from = shape.shared ? 0 : h * shape.width;
+          for (std::size_t c = 0; c < shape.width; ++c) {
+            out[i][h * shape.width + c] += weight(j) / sum * kept(i, position, h) * z[j][from + c];
           }
         }
       }
@@ -95,11 +106,11 @@ class AttentionConformance : public Conformance {
     Attention attention;
   };
   Device run_forward(Backend& backend, Stream& stream) const {
-    Device device{to_matrix(values, kHeads * kWidth),
-                  to_matrix(source_logits, kHeads),
-                  to_matrix(destination_logits, kHeads),
-                  Matrix(backend.memory(), dtype(), kDestinations, kHeads * kWidth),
-                  Matrix(backend.memory(), dtype(), kDestinations, 2 * kHeads),
+    Device device{to_matrix(values, values.front().size()),
+                  to_matrix(source_logits, shape.heads),
+                  to_matrix(destination_logits, shape.heads),
+                  Matrix(backend.memory(), dtype(), kDestinations, shape.heads * shape.width),
+                  Matrix(backend.memory(), dtype(), kDestinations, 2 * shape.heads),
                   {}};
     device.attention = {csr.indptr, csr.columns, device.z.view(), device.s.view(), device.d.view(),
                         dropout,    nodes};
@@ -113,10 +124,10 @@ class AttentionConformance : public Conformance {
   Matrix run_backward(Gradient which, Backend& backend, Stream& stream) const {
     const Device device = run_forward(backend, stream);
     const InverseCsr inverse = invert(csr, kSources);
-    const Matrix upstream = to_matrix(gradient, kHeads * kWidth);
-    Matrix z(backend.memory(), dtype(), kSources, kHeads * kWidth);
-    Matrix s(backend.memory(), dtype(), kSources, kHeads);
-    Matrix d(backend.memory(), dtype(), kDestinations, kHeads);
+    const Matrix upstream = to_matrix(gradient, shape.heads * shape.width);
+    Matrix z(backend.memory(), dtype(), kSources, device.z.cols());
+    Matrix s(backend.memory(), dtype(), kSources, shape.heads);
+    Matrix d(backend.memory(), dtype(), kDestinations, shape.heads);
     backend.sparse().attention_backward(
         {device.attention, device.softmax.view(), upstream.view(), inverse.indptr.span(),
          inverse.destinations.span(), inverse.edges.span(), z.view(), s.view(), d.view()},
@@ -145,12 +156,23 @@ class AttentionConformance : public Conformance {
   }
 
   Csr csr;
+  HeadShape shape{};
   Rows values, source_logits, destination_logits, gradient;
   std::vector<OriginalId> nodes;
   Dropout dropout;
 };
 
 TEST_P(AttentionConformance, ForwardAndGradients) { check_all(); }
+
+// Widths around a vector, heads around the four that go together, one block per head and shared.
+TEST_P(AttentionConformance, ForwardAndGradientsOfAnyShape) {
+  for (const HeadShape& now :
+       {HeadShape{5, 21, false}, HeadShape{1, 40, false}, HeadShape{3, 5, true},
+        HeadShape{4, 36, true}, HeadShape{6, 18, true}}) {
+    reshape(now);
+    check_all();
+  }
+}
 
 TEST_P(AttentionConformance, ForwardAndGradientsWithDropout) {
   dropout = {0.4, {.seed = 9, .step = 2, .purpose = Purpose::kAttentionDropout, .layer = 1}};

@@ -30,6 +30,18 @@ TEST(HostMemory, HandsABlockOutAgain) {
   backend->memory().release(second, 1 << 20);
 }
 
+TEST(HostMemory, HandsALargerBlockOutRatherThanAskingForMore) {
+  const auto backend = make_cpu_backend(1);
+  void* const first = backend->memory().allocate(1 << 20);
+  backend->memory().release(first, 1 << 20);
+  void* const smaller = backend->memory().allocate(900 << 10);
+  EXPECT_EQ(first, smaller);
+  backend->memory().release(smaller, 900 << 10);
+  void* const much_smaller = backend->memory().allocate(100 << 10);
+  EXPECT_NE(first, much_smaller);
+  backend->memory().release(much_smaller, 100 << 10);
+}
+
 TEST(HostMemory, WhatLiesIdleIsBoundedByWhatWasInUse) {
   const auto backend = make_cpu_backend(1);
   const std::size_t largest = std::size_t{64} << 20;

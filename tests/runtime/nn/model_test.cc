@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 
+#include "runtime/nn/order.h"
 #include "runtime/train/safetensors.h"
 #include "tests/runtime/nn/pass.h"
 
@@ -196,6 +197,59 @@ INSTANTIATE_TEST_SUITE_P(
                     ModelCase{"gcn", false, true}, ModelCase{"sage", true, true},
                     ModelCase{"gcn", true, true}),
     [](const auto& info) { return testing::PrintToString(info.param); });
+
+// --- Orders of operations -----------------------------------------------------------------------
+
+class Orders : public testing::TestWithParam<ModelCase> {};
+
+// Promise 1: summing first and transforming first are one answer, on any number of workers.
+TEST_P(Orders, GiveTheSameLossAndGradients) {
+  for (DType dtype : {DType::kF64, DType::kF32}) {
+    Problem problem = random_problem(GetParam(), dtype);
+    problem.model.order = Order::kAggregate;
+    const Result reference = run(problem, 1);
+    const double tolerance = dtype == DType::kF64 ? 1e-12 : 1e-5;
+    for (Order order : {Order::kAggregate, Order::kTransform, Order::kAuto}) {
+      problem.model.order = order;
+      for (int workers : {1, 2, 4}) {
+        const Result found = run(problem, workers);
+        EXPECT_NEAR(found.loss, reference.loss, tolerance * reference.loss);
+        for (const auto& [name, gradient] : found.gradients) {
+          EXPECT_LT(relative_error(gradient, reference.gradients.at(name)), tolerance)
+              << name << " order " << static_cast<int>(order) << " workers " << workers;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Orders,
+                         testing::Values(ModelCase{"sage", false}, ModelCase{"gcn", false},
+                                         ModelCase{"gat", false}, ModelCase{"gat", true},
+                                         ModelCase{"sage", true, true},
+                                         ModelCase{"gcn", true, true}),
+                         [](const auto& info) { return testing::PrintToString(info.param); });
+
+bool sums_first(const LinearPart& part, const BlockSize& size) {
+  return cost_of(Order::kAggregate, part, size) < cost_of(Order::kTransform, part, size);
+}
+
+TEST(OrderCosts, FollowTheBlock) {
+  // The input layer and the one after it of a products-shaped graph: sources are many times the
+  // destinations.
+  const LinearPart input{.in = 100, .out = 256, .heads = 4, .attention = true, .backward = true};
+  EXPECT_TRUE(sums_first(input, {98259, 267980, 490000}));
+  LinearPart hidden = input;
+  hidden.in = 256;
+  hidden.source_gradient = true;
+  EXPECT_TRUE(sums_first(hidden, {13997, 98259, 139600}));
+  // All nodes of a graph: every source is a destination, and each is read by many.
+  const LinearPart narrowing{.in = 1433, .out = 16};
+  EXPECT_FALSE(sums_first(narrowing, {2708, 2708, 10556}));
+  EXPECT_FALSE(sums_first(hidden, {100000, 100000, 5000000}));
+  // Few destinations of many sources.
+  EXPECT_TRUE(sums_first({.in = 100, .out = 47, .backward = true}, {1024, 14000, 15217}));
+}
 
 // --- Edge weights against dense formulas --------------------------------------------------------
 

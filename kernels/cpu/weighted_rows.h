@@ -1,0 +1,172 @@
+// Sums of weighted rows and dot products with rows, the inner loops of aggregation and attention:
+// an output tile stays in registers while the rows that it sums go by, and is written once. For use
+// inside with_best_instructions. What a column sums to depends on neither its tile nor the width.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/instruction_set.h"
+
+namespace gsplit::cpu {
+
+/// 64 bytes of T, at any address.
+template <class T>
+struct Vector {
+  static constexpr std::int64_t kLanes = 64 / sizeof(T);
+  typedef T Type __attribute__((vector_size(64), aligned(alignof(T)), may_alias));
+};
+
+template <class T>
+GSPLIT_INLINE_BODY inline typename Vector<T>::Type* as_vector(T* at) {
+  return reinterpret_cast<typename Vector<T>::Type*>(at);
+}
+template <class T>
+GSPLIT_INLINE_BODY inline const typename Vector<T>::Type* as_vector(const T* at) {
+  return reinterpret_cast<const typename Vector<T>::Type*>(at);
+}
+
+/// `count` rows, each with a weight for each of `heads` sums. Sum h reads row k at rows[k] + h *
+/// head_step and weighs it weights[k * heads + h].
+template <class T>
+struct WeightedRows {
+  const T* const* rows;
+  const T* weights;
+  std::size_t count;
+  std::int64_t heads;
+  std::int64_t head_step;
+};
+
+/// Sums [head, head + Heads), columns [column, column + Vectors * lanes), into out[h * width + c].
+template <int Heads, int Vectors, bool Shared, class T>
+GSPLIT_INLINE_BODY inline void sum_tile(const WeightedRows<T>& in, std::int64_t head,
+                                        std::int64_t column, std::int64_t width, T* out) {
+  constexpr std::int64_t kLanes = Vector<T>::kLanes;
+  typename Vector<T>::Type sum[Heads][Vectors] = {};
+  const std::int64_t start = Shared ? column : head * in.head_step + column;
+  for (std::size_t k = 0; k < in.count; ++k) {
+    const T* const from = in.rows[k] + start;
+    const T* const weights = in.weights + static_cast<std::int64_t>(k) * in.heads + head;
+#pragma GCC unroll 4
+    for (int h = 0; h < Heads; ++h) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) {
+        sum[h][v] += weights[h] * *as_vector(from + (Shared ? 0 : h * in.head_step) + v * kLanes);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < Heads; ++h) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) {
+      *as_vector(out + (head + h) * width + column + v * kLanes) = sum[h][v];
+    }
+  }
+}
+
+/// The same for rows narrower than a vector.
+template <class T>
+GSPLIT_INLINE_BODY inline void sum_narrow(const WeightedRows<T>& in, std::int64_t head,
+                                          std::int64_t width, T* out) {
+  for (std::int64_t c = 0; c < width; ++c) {
+    T sum{0};
+    for (std::size_t k = 0; k < in.count; ++k) {
+      sum += in.weights[static_cast<std::int64_t>(k) * in.heads + head] *
+             in.rows[k][head * in.head_step + c];
+    }
+    out[head * width + c] = sum;
+  }
+}
+
+/// Columns [column, width) of sums [head, head + Heads) by tiles of at most `Vectors`. The last
+/// tile overlaps the one before where the width is no multiple of a vector.
+template <int Heads, int Vectors, bool Shared, class T>
+GSPLIT_INLINE_BODY inline void sum_columns(const WeightedRows<T>& in, std::int64_t head,
+                                           std::int64_t column, std::int64_t width, T* out) {
+  constexpr std::int64_t kLanes = Vector<T>::kLanes;
+  for (; column + Vectors * kLanes <= width; column += Vectors * kLanes) {
+    sum_tile<Heads, Vectors, Shared>(in, head, column, width, out);
+  }
+  if constexpr (Vectors > 1) {
+    sum_columns<Heads, Vectors / 2, Shared>(in, head, column, width, out);
+  } else if (column < width) {
+    sum_tile<Heads, 1, Shared>(in, head, width - kLanes, width, out);
+  }
+}
+
+/// out[h * width + c] = sum over k of weights[k * heads + h] * rows[k][h * head_step + c], for c
+/// below width.
+template <class T>
+GSPLIT_INLINE_BODY inline void sum_rows_of(const WeightedRows<T>& in, std::int64_t width, T* out) {
+  if (width < Vector<T>::kLanes) {
+    for (std::int64_t h = 0; h < in.heads; ++h) sum_narrow(in, h, width, out);
+    return;
+  }
+  std::int64_t head = 0;
+  for (; head + 4 <= in.heads; head += 4) {
+    if (in.head_step == 0) {
+      sum_columns<4, 2, true>(in, head, 0, width, out);
+    } else {
+      sum_columns<4, 2, false>(in, head, 0, width, out);
+    }
+  }
+  for (; head < in.heads; ++head) sum_columns<1, 8, false>(in, head, 0, width, out);
+}
+
+/// The lanes' sum, by halves.
+template <class T>
+GSPLIT_INLINE_BODY inline T sum_of_lanes(const typename Vector<T>::Type& vector) {
+  constexpr int kLanes = static_cast<int>(Vector<T>::kLanes);
+  T lanes[kLanes];
+  *as_vector(lanes) = vector;
+#pragma GCC unroll 4
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int c = 0; c < half; ++c) lanes[c] += lanes[c + half];
+  }
+  return lanes[0];
+}
+
+/// dots[h] = sum over c of a[h * width + c] * b[h * b_step + c], for h below Heads.
+template <int Heads, class T>
+GSPLIT_INLINE_BODY inline void dot_tile(const T* a, const T* b, std::int64_t b_step,
+                                        std::int64_t width, T* dots) {
+  constexpr std::int64_t kLanes = Vector<T>::kLanes;
+  typename Vector<T>::Type sum[Heads] = {};
+  std::int64_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) {
+#pragma GCC unroll 4
+    for (int h = 0; h < Heads; ++h) {
+      sum[h] += *as_vector(a + h * width + c) * *as_vector(b + h * b_step + c);
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < Heads; ++h) {
+    T tail{0};
+    for (std::int64_t t = c; t < width; ++t) tail += a[h * width + t] * b[h * b_step + t];
+    dots[h] = sum_of_lanes<T>(sum[h]) + tail;
+  }
+}
+
+/// The same for h below `heads`.
+template <class T>
+GSPLIT_INLINE_BODY inline void dots_of(const T* a, const T* b, std::int64_t b_step,
+                                       std::int64_t width, std::int64_t heads, T* dots) {
+  std::int64_t h = 0;
+  for (; h + 4 <= heads; h += 4) {
+    dot_tile<4>(a + h * width, b + h * b_step, b_step, width, dots + h);
+  }
+  for (; h < heads; ++h) dot_tile<1>(a + h * width, b + h * b_step, b_step, width, dots + h);
+}
+
+/// Asks for the lines of a row that is read soon. Beyond a few lines the processor follows a row by
+/// itself.
+template <class T>
+GSPLIT_INLINE_BODY inline void prefetch_row(const T* row, std::int64_t cols) {
+  constexpr std::int64_t kLineBytes = 64, kMostLines = 8;
+  const auto* const bytes = reinterpret_cast<const char*>(row);
+  const auto size = std::min(cols * static_cast<std::int64_t>(sizeof(T)), kMostLines * kLineBytes);
+  for (std::int64_t at = 0; at < size; at += kLineBytes) __builtin_prefetch(bytes + at);
+}
+
+}  // namespace gsplit::cpu

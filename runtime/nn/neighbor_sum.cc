@@ -1,0 +1,88 @@
+#include "runtime/nn/neighbor_sum.h"
+
+#include <utility>
+
+#include "runtime/nn/shuffle.h"
+
+namespace gsplit {
+namespace {
+
+void aggregate(const Block& block, const AggregateOptions& coefficients, ConstMatrixView sources,
+               MatrixView sums, Context& context) {
+  context.backend.sparse().aggregate({block.indptr.span(), block.columns.span(), sources, sums,
+                                      coefficients, block.weights.span()},
+                                     context.stream);
+}
+
+/// (num_sources, cols) whose own rows are the whole gradients: those of received rows went home.
+Matrix aggregate_backward(const LayerBatch& batch, const AggregateOptions& coefficients,
+                          ConstMatrixView sums_gradient, Context& context) {
+  const Block& block = batch.block();
+  Matrix gradient(context.memory(), sums_gradient.dtype, block.num_sources(), sums_gradient.cols);
+  context.backend.sparse().aggregate_backward(
+      {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
+       sums_gradient, gradient.view(), coefficients, block.weights.span(),
+       block.inverse.edges.span()},
+      context.stream);
+  return_gradients(batch.sampled, gradient.view(), context);
+  return gradient;
+}
+
+}  // namespace
+
+bool NeighborSum::needs_inverse() const {
+  return options_.order == Order::kTransform ||
+         (options_.order == Order::kAuto && options_.out < options_.in);
+}
+
+void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coefficients,
+                          Matrix sources, ConstMatrixView weight, MatrixView output,
+                          ConvState& state, Context& context) const {
+  const Block& block = batch.block();
+  state.order = choose_order(options_.order,
+                             {.in = options_.in,
+                              .out = options_.out,
+                              .backward = batch.training,
+                              .source_gradient = !options_.input_layer},
+                             block, context);
+  state.sources = std::move(sources);
+  state.saved.clear();
+  if (state.order == Order::kTransform) {
+    Matrix values(context.memory(), output.dtype, block.num_sources(), options_.out);
+    apply_linear(state.sources.view().slice(0, block.num_own), weight,
+                 values.view().slice(0, block.num_own), false, context);
+    pull_rows(batch.sampled, values.view(), context);
+    aggregate(block, coefficients, values.view(), output, context);
+    return;
+  }
+  pull_rows(batch.sampled, state.sources.view(), context);
+  Matrix sums(context.memory(), output.dtype, block.num_destinations, options_.in);
+  aggregate(block, coefficients, state.sources.view(), sums.view(), context);
+  apply_linear(sums.view(), weight, output, false, context);
+  state.saved.push_back(std::move(sums));
+}
+
+void NeighborSum::backward(const LayerBatch& batch, const AggregateOptions& coefficients,
+                           const ConvState& state, ConstMatrixView weight,
+                           ConstMatrixView output_gradient, MatrixView weight_gradient,
+                           Matrix* source_gradient, Context& context) const {
+  const Block& block = batch.block();
+  const DType dtype = output_gradient.dtype;
+  if (state.order == Order::kTransform) {
+    const Matrix values = aggregate_backward(batch, coefficients, output_gradient, context);
+    const ConstMatrixView own = values.view().slice(0, block.num_own);
+    linear_weight_gradient(own, state.sources.view().slice(0, block.num_own), weight_gradient,
+                           context);
+    if (source_gradient == nullptr) return;
+    *source_gradient = Matrix(context.memory(), dtype, block.num_own, options_.in);
+    linear_input_gradient(own, weight, source_gradient->view(), false, context);
+    return;
+  }
+  linear_weight_gradient(output_gradient, state.saved.front().view(), weight_gradient, context);
+  if (source_gradient == nullptr) return;
+  Matrix sums_gradient(context.memory(), dtype, block.num_destinations, options_.in);
+  linear_input_gradient(output_gradient, weight, sums_gradient.view(), false, context);
+  *source_gradient = aggregate_backward(batch, coefficients, sums_gradient.view(), context);
+}
+
+}  // namespace gsplit
