@@ -1,4 +1,6 @@
 // The gsplit executable: parses the command line, runs one command, prints a failure as one line.
+#include <omp.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -29,11 +31,33 @@ std::vector<std::string> normalize(int argc, char** argv) {
   return arguments;
 }
 
-/// OpenMP threads that wait shall sleep: workers of one host share its cores, and a spinning thread
-/// takes one from a worker that computes. The library reads its settings when it is loaded, hence
-/// the restart with the setting made.
-void let_waiting_threads_sleep(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+/// The processors that OpenMP's places are made of: those that the process had before OpenMP bound
+/// its first thread to one of them.
+cpu_set_t processors_of_places() {
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    std::vector<int> ids(static_cast<std::size_t>(omp_get_place_num_procs(place)));
+    omp_get_place_proc_ids(place, ids.data());
+    for (const int id : ids) CPU_SET(static_cast<std::size_t>(id), &processors);
+  }
+  return processors;
+}
+
+/// Settings of OpenMP under which workers get in each other's way. Threads that wait shall sleep:
+/// workers of one host share its cores, and a spinning thread takes one from a worker that
+/// computes. And threads shall not be bound: every worker would be bound to the same first cores.
+/// The library reads its settings when it is loaded, hence the restart with the settings made.
+void settle_openmp(char** argv) {
+  const bool bound = std::getenv("OMP_PROC_BIND") != nullptr ||
+                     std::getenv("OMP_PLACES") != nullptr ||
+                     std::getenv("GOMP_CPU_AFFINITY") != nullptr;
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr && !bound) return;
+  if (bound) {
+    for (const char* name : {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"}) unsetenv(name);
+    const cpu_set_t processors = processors_of_places();
+    if (CPU_COUNT(&processors) > 0) sched_setaffinity(0, sizeof(processors), &processors);
+  }
   setenv("OMP_WAIT_POLICY", "passive", 0);
   execv("/proc/self/exe", argv);  // returns only where it is not possible; then it stays as it is
 }
@@ -87,7 +111,7 @@ void say_failure(const std::exception& error) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  let_waiting_threads_sleep(argv);
+  settle_openmp(argv);
   try {
     return run(argc, argv);
   } catch (const gsplit::Error& error) {

@@ -48,5 +48,23 @@ class WithoutModule(harness.Scratch):
             type(self).module = missing
 
 
+class BoundThreads(harness.Scratch):
+    """OpenMP's settings that bind threads, as job scripts for other systems have them."""
+
+    binding = {}
+
+    @classmethod
+    def environment(cls):
+        return dict(super().environment(), **cls.binding)
+
+    def test_leave_all_cores(self):
+        type(self).binding = {}
+        cores = json.loads(self.must("doctor", "--json").stdout)["host"]["cores"]
+        for binding in ({"OMP_PROC_BIND": "true"}, {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"}, {"GOMP_CPU_AFFINITY": "0-63"}):
+            with self.subTest(binding=binding):
+                type(self).binding = binding
+                self.assertEqual(json.loads(self.must("doctor", "--json").stdout)["host"]["cores"], cores)
+
+
 if __name__ == "__main__":
     unittest.main()
