@@ -130,7 +130,7 @@ class Curves(harness.Scratch):
             self.assert_agree(self.curve("--workers", 2, "--mode", "data", *fixed), reference, (model, "data"))
 
     def test_fp64_agrees_in_data_parallelism(self):
-        for model in ("sage", "gcn"):
+        for model in MODELS:
             fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, *DROPOUT, "--class-weights", "balanced",
                      "--normalize-features", "row"]
             reference = self.curve("--workers", 1, *fixed)
