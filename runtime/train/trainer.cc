@@ -47,9 +47,10 @@ GcnScales scales_of(const TrainConfig& config, const Shard& shard, Context& cont
 }
 
 /// What may travel. Attention weighs each row by all others of its destination, so it has no
-/// partial sums.
+/// partial sums; between GPUs rows alone travel.
 Route route_of(const TrainConfig& config) {
-  return config.model == "gat" ? Route::kPull : route_from_name(config.route);
+  const bool rows_only = config.model == "gat" || config.device == "cuda";
+  return rows_only ? Route::kPull : route_from_name(config.route);
 }
 
 /// Bytes that a row of each layer's shuffle takes on its way, at least: where the order of
