@@ -143,7 +143,6 @@ struct Candidate {
 /// Bytes that all workers together send with each route.
 struct RouteBytes {
   std::uint64_t pull = 0;
-  std::uint64_t push = 0;
   std::uint64_t mixed = 0;
 };
 
@@ -151,7 +150,6 @@ RouteBytes sum_over_workers(const RouteBytes& own, Communicator& communicator) {
   RouteBytes total;
   for (const RouteBytes& bytes : communicator.all_gather_value(own)) {
     total.pull += bytes.pull;
-    total.push += bytes.push;
     total.mixed += bytes.mixed;
   }
   return total;
@@ -206,6 +204,7 @@ class SumsBuilder {
     counts_.push_back(count);
     for (const std::uint32_t length : lengths) indptr_.push_back(indptr_.back() + length);
     for (std::size_t i = 0; i < summands; ++i) {
+      GSPLIT_CHECK(columns[i] < rows.size());
       columns_.push_back(rows[columns[i]]);
       weights_.push_back(weighted ? std::bit_cast<float>(message[2 + count + summands + i]) : 1.0f);
     }
@@ -321,17 +320,15 @@ std::uint64_t route_layer(const RouteOptions& options, SampledLayer& layer,
   if (options.route != Route::kAuto) {
     return apply({options.route, pairs, layer.block}, pairs, layer, communicator, memory);
   }
-  const Candidate push(Route::kPush, pairs, layer.block);
+  // Pushing never sends fewer rows than the cover.
   const Candidate mixed(Route::kMixed, pairs, layer.block);
   const RouteBytes bytes =
       sum_over_workers({layer.block.num_received * options.row_bytes,
-                        push.rows * options.row_bytes + bytes_of(push.messages),
                         mixed.rows * options.row_bytes + bytes_of(mixed.messages)},
                        communicator);
   const std::uint64_t counted = (pairs.size() - 1) * sizeof(RouteBytes);
-  if (bytes.pull <= std::min(bytes.push, bytes.mixed)) return counted;
-  const Candidate& chosen = bytes.mixed <= bytes.push ? mixed : push;
-  return counted + apply(chosen, pairs, layer, communicator, memory);
+  if (bytes.pull <= bytes.mixed) return counted;
+  return counted + apply(mixed, pairs, layer, communicator, memory);
 }
 
 }  // namespace gsplit

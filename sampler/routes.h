@@ -20,7 +20,8 @@ enum class Route : std::uint8_t {
   kPull,   ///< source rows: as many as distinct sources
   kPush,   ///< partial sums: as many as distinct destinations
   kMixed,  ///< some of both: a minimum vertex cover
-  kAuto,   ///< of every layer of every batch whichever sends fewest bytes, ids included
+  kAuto,   ///< of every layer of every batch pull or mixed: whichever sends fewer bytes, ids
+           ///< included
 };
 
 /// "auto", "pull", "push", "mixed"; "project" is kPull: of rows that the owner has transformed.
