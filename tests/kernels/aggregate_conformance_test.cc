@@ -64,7 +64,7 @@ TEST_P(AggregateConformance, EdgeWeightsOfOneChangeNoBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, AggregateConformance, testing::Values(DType::kF32, DType::kF64),
+INSTANTIATE_TEST_SUITE_P(Types, AggregateConformance, testing::ValuesIn(row_types()),
                          [](const auto& info) { return name_of(info.param); });
 
 }  // namespace
