@@ -17,8 +17,6 @@ std::vector<Device> make_cuda_devices(DeviceOptions options) {
   return devices;
 }
 
-std::vector<DType> row_types() { return {DType::kF32, DType::kF64}; }
-
 std::string why_no_devices() {
   const OpenedModule opened = open_device_module();
   if (opened.module == nullptr) return opened.problem;
