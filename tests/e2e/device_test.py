@@ -92,6 +92,7 @@ class Refusals(OnDevice):
     def test_name_the_reason(self):
         self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat"))
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64"))
+        self.assertIn("bf16", self.refused("--device", "cuda", "--precision", "bf16"))
         self.assertRegex(self.refused("--device", "cpu", "--spmm", "cusparse"), "--spmm cusparse .*--spmm own")
         self.assertRegex(self.refused("--precision", "fp64", "--spmm", "cusparse"), "--spmm cusparse .*fp64")
         self.assertRegex(self.refused("--device", "cpu", "--matmul", "tf32"), "--matmul tf32 .*--matmul fp32")
@@ -100,7 +101,7 @@ class Refusals(OnDevice):
         self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat", ranks=2))
 
     def test_auto_takes_the_cpu_then(self):
-        for flags in (["--model", "gat"], ["--precision", "fp64"]):
+        for flags in (["--model", "gat"], ["--precision", "fp64"], ["--precision", "bf16"]):
             run_dir = self.train(self.dataset, *SMALL, "--max-steps", 1, "--eval-every", 0, "--workers", 1, *flags)
             self.assertIn("cpu", harness.events(run_dir, "run_start")[0]["device"])
             self.assertIn("device: cpu", (run_dir / "config.yaml").read_text(encoding="utf-8"))
