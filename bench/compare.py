@@ -45,7 +45,7 @@ class Bench:
     def __init__(self, arguments, scratch):
         self.arguments = arguments
         self.scratch = scratch
-        self.environment = {"OMP_PROC_BIND": "true", "OMP_NUM_THREADS": str(arguments.threads)}
+        self.environment = {"OMP_NUM_THREADS": str(arguments.threads)}
         self.runs = 0
 
     def gsplit(self, dataset, model, precision, *more):

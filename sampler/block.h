@@ -13,7 +13,9 @@
 namespace gsplit {
 
 /// One layer on one worker: its own destinations over source rows [own rows | rows received from
-/// peers, by rank]. The destinations are source rows 0 .. num_destinations - 1.
+/// peers, by rank]. The destinations are source rows 0 .. num_destinations - 1. Where sums travel
+/// (sampler/routes.h) some received rows are partial sums of one destination, whose edge to it has
+/// weight 1 and stands where the first of the summed edges stood.
 struct Block {
   RowIndex num_destinations = 0;
   RowIndex num_own = 0;       ///< own source rows
@@ -22,19 +24,38 @@ struct Block {
   Buffer<RowIndex>
       columns;  ///< (edges), source rows; in a row by ascending OriginalId of the neighbour
   Buffer<float> weights;  ///< (edges) of the edges; empty: unweighted
-  InverseCsr inverse;     ///< over num_sources() rows; empty where no source gradient is needed
+  /// Where sums travel: edges that were drawn beyond those of `columns`, summed by other workers.
+  std::size_t edges_elsewhere = 0;
+  /// (num_destinations) where sums travel, else empty: 1 / edges drawn, 0 for none.
+  Buffer<double> inverse_lengths;
+  InverseCsr inverse;  ///< over num_sources() rows; empty where no source gradient is needed
 
   RowIndex num_sources() const { return num_own + num_received; }
-  std::size_t num_edges() const { return columns.size(); }
+  /// Edges drawn.
+  std::size_t num_edges() const { return columns.size() + edges_elsewhere; }
 };
 
-/// Which own rows go to whom and how many come from whom; backward is the same plan reversed. The
-/// own entry of both counts is 0.
+/// A CSR whose rows, weighted sums of own source rows, are what is sent.
+struct PartialSums {
+  Buffer<RowIndex> indptr;   ///< (rows sent + 1)
+  Buffer<RowIndex> columns;  ///< own source rows
+  Buffer<float> weights;     ///< as columns; empty: all 1
+  InverseCsr inverse;        ///< over num_own rows; empty where no source gradient is needed
+};
+
+/// Which own rows, or sums of own rows, go to whom and how many come from whom; backward is the
+/// same plan reversed. The own entry of both counts is 0.
 struct ShufflePlan {
   std::vector<std::size_t> send_counts;     ///< (workers) rows
   std::vector<std::size_t> receive_counts;  ///< (workers) rows; their sum is Block::num_received
-  Buffer<RowIndex>
-      send_rows;  ///< own source rows, grouped by receiver in rank order, distinct within one
+  /// Own source rows, grouped by receiver in rank order, distinct within one; empty where sums
+  /// travel.
+  Buffer<RowIndex> send_rows;
+  std::size_t pull_sends = 0;     ///< rows that pulling sends, whatever travels
+  std::size_t pull_receives = 0;  ///< and receives
+  PartialSums sums = {};  ///< what is sent where sums travel, grouped by receiver; else empty
+
+  bool sends_sums() const { return sums.indptr.size() > 0; }
 };
 
 struct SampledLayer {

@@ -16,6 +16,11 @@ struct Target {
   }
 };
 
+InverseCsr copy_inverse(const InverseCsr& inverse, const Target& target) {
+  return {target.copy(inverse.indptr), target.copy(inverse.destinations),
+          target.copy(inverse.edges)};
+}
+
 Block copy_block(const Block& block, const Target& target) {
   return {.num_destinations = block.num_destinations,
           .num_own = block.num_own,
@@ -23,8 +28,19 @@ Block copy_block(const Block& block, const Target& target) {
           .indptr = target.copy(block.indptr),
           .columns = target.copy(block.columns),
           .weights = target.copy(block.weights),
-          .inverse = {target.copy(block.inverse.indptr), target.copy(block.inverse.destinations),
-                      target.copy(block.inverse.edges)}};
+          .edges_elsewhere = block.edges_elsewhere,
+          .inverse_lengths = target.copy(block.inverse_lengths),
+          .inverse = copy_inverse(block.inverse, target)};
+}
+
+ShufflePlan copy_plan(const ShufflePlan& plan, const Target& target) {
+  return {.send_counts = plan.send_counts,
+          .receive_counts = plan.receive_counts,
+          .send_rows = target.copy(plan.send_rows),
+          .pull_sends = plan.pull_sends,
+          .pull_receives = plan.pull_receives,
+          .sums = {target.copy(plan.sums.indptr), target.copy(plan.sums.columns),
+                   target.copy(plan.sums.weights), copy_inverse(plan.sums.inverse, target)}};
 }
 
 }  // namespace
@@ -34,9 +50,7 @@ DeviceBatch::DeviceBatch(const MiniBatch& batch, Memory& memory, Stream& stream)
   const Target target{memory, stream};
   copy_.emplace();
   for (const SampledLayer& layer : batch.layers) {
-    copy_->layers.push_back(
-        {copy_block(layer.block, target),
-         {layer.plan.send_counts, layer.plan.receive_counts, target.copy(layer.plan.send_rows)}});
+    copy_->layers.push_back({copy_block(layer.block, target), copy_plan(layer.plan, target)});
   }
   copy_->nodes = target.copy(batch.nodes);
   copy_->plan_bytes = batch.plan_bytes;

@@ -71,9 +71,12 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
   for (std::size_t l = options.fanouts.size(); l-- > 0;) {
     DrawKey key = options.key;
     key.layer = static_cast<std::uint32_t>(l + 1);
-    const bool invert = options.for_backward && (l > 0 || options.invert_input);
-    batch.layers[l] = sample_layer(
-        batch, {topology_, batch.nodes.span(), options.fanouts[l], key, data}, invert, stream);
+    batch.layers[l] =
+        sample_layer(batch, {topology_, batch.nodes.span(), options.fanouts[l], key, data}, stream);
+    batch.plan_bytes +=
+        route_layer({options.route, options.route == Route::kAuto ? options.row_bytes.at(l) : 0},
+                    batch.layers[l], communicator_, backend_.memory());
+    if (options.for_backward && (l > 0 || options.invert_input)) invert(batch.layers[l], stream);
   }
   positions_->reset(batch.nodes.span(), stream);
   return batch;
@@ -86,7 +89,7 @@ SamplerView SplitSampler::data_of(Sampler sampler) const {
 }
 
 SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws,
-                                        bool invert, Stream& stream) {
+                                        Stream& stream) {
   SampledLayer layer;
   Block& block = layer.block;
   block.num_destinations = static_cast<RowIndex>(batch.nodes.size());
@@ -104,14 +107,23 @@ SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsA
                                wanted.own.size(), block.num_own},
                               block.columns.span(), stream);
   needed_->clear(stream);
-  if (invert) {
-    block.inverse = backend_.sampling().invert(block.indptr.span(), block.columns.span(),
-                                               block.num_sources(), stream);
-  }
-  layer.plan = {requests.counts, wanted.remote_counts,
-                Buffer<RowIndex>(backend_.memory(), requests.nodes.size())};
+  layer.plan = {.send_counts = requests.counts,
+                .receive_counts = wanted.remote_counts,
+                .send_rows = Buffer<RowIndex>(backend_.memory(), requests.nodes.size()),
+                .pull_sends = requests.nodes.size(),
+                .pull_receives = wanted.remote.size()};
   positions_->look_up(requests.nodes.span(), layer.plan.send_rows.span(), stream);
   return layer;
+}
+
+void SplitSampler::invert(SampledLayer& layer, Stream& stream) {
+  Block& block = layer.block;
+  block.inverse = backend_.sampling().invert(block.indptr.span(), block.columns.span(),
+                                             block.num_sources(), stream);
+  if (!layer.plan.sends_sums()) return;
+  PartialSums& sums = layer.plan.sums;
+  sums.inverse =
+      backend_.sampling().invert(sums.indptr.span(), sums.columns.span(), block.num_own, stream);
 }
 
 SplitSampler::Wanted SplitSampler::find_wanted(const SampledNeighbors& drawn, Stream& stream) {

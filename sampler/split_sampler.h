@@ -12,6 +12,7 @@
 #include "comm/communicator.h"
 #include "kernels/backend.h"
 #include "sampler/block.h"
+#include "sampler/routes.h"
 #include "sampler/sampler_data.h"
 
 namespace gsplit {
@@ -25,6 +26,9 @@ struct SampleOptions {
   bool for_backward =
       true;  ///< build the inverse CSRs that backward needs, of all layers but the first
   bool invert_input = false;  ///< and of the first
+  Route route = Route::kPull;
+  /// kAuto: what a row of a layer's shuffle costs, forward and backward, input layer first.
+  std::vector<std::uint64_t> row_bytes = {};
 };
 
 class SplitSampler {
@@ -49,8 +53,8 @@ class SplitSampler {
   Requests exchange_requests(const Wanted& wanted, MiniBatch& batch);
   void extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
                        Stream& stream);
-  SampledLayer sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws, bool invert,
-                            Stream& stream);
+  SampledLayer sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws, Stream& stream);
+  void invert(SampledLayer& layer, Stream& stream);
   SamplerView data_of(Sampler sampler) const;
 
   TopologyView topology_;

@@ -43,6 +43,22 @@ void check_mode(const std::string& mode) {
       "choose split or data");
 }
 
+void check_route(const TrainConfig& config) {
+  const std::string given = "--route " + config.route;
+  if (config.model == "gat" && (config.route == "push" || config.route == "mixed")) {
+    throw UsageError(given + " with --model gat, whose attention has no partial sums",
+                     "choose auto, pull or project");
+  }
+  if (config.route != "project") return;
+  if (config.model == "gin") {
+    throw UsageError(given + " with --model gin, which sums before it multiplies by weights",
+                     "choose auto, pull, push or mixed");
+  }
+  if (config.order == "aggregate") {
+    throw UsageError(given + " with --order aggregate", "it is --order transform; leave one away");
+  }
+}
+
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   if (!flags.dataset.empty()) config.dataset = flags.dataset;
@@ -55,6 +71,7 @@ TrainConfig checked(const TrainFlags& flags) {
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
   check_mode(config.mode);
   check_partition(config.partition);
+  check_route(config);
   if (config.model == "gat" && config.hidden % config.heads != 0) {
     throw UsageError("--hidden " + std::to_string(config.hidden) + " is no multiple of --heads " +
                          std::to_string(config.heads),
@@ -82,15 +99,6 @@ TrainConfig checked(const TrainFlags& flags) {
 void add_choice(CLI::App& app, const std::string& flag, std::string& target,
                 std::set<std::string> choices, const std::string& help) {
   app.add_option(flag, target, help)->check(CLI::IsMember(std::move(choices)));
-}
-
-/// Flags of the contract that have one value so far; kept so that scripts may spell it out.
-struct FixedFlags {
-  std::string route = "pull";
-};
-
-void add_fixed(CLI::App& app, FixedFlags& fixed) {
-  add_choice(app, "--route", fixed.route, {"auto", "pull"}, "what the shuffle sends");
 }
 
 void add_model_flags(CLI::App& app, TrainFlags& flags) {
@@ -200,6 +208,11 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
   add_choice(app, "--wire", config.wire, {"fp32", "bf16"},
              "what rows and gradients are rounded to on their way between workers in training");
+  add_choice(app, "--route", config.route, {"auto", "pull", "push", "project", "mixed"},
+             "what travels from the owner of rows to who sums them: pull: rows; push: partial "
+             "sums; mixed: as few of both as possible; project: rows that the owner has multiplied "
+             "by the weights; auto: of each layer of each batch what takes fewest bytes, of pull, "
+             "push and mixed; gat and --device cuda: pull");
   add_choice(app, "--order", config.order, {"auto", "aggregate", "transform"},
              "what sage, gcn and gat do first: sum the rows of neighbours, or multiply them by the "
              "weights; auto: of each layer of each batch what costs less");
@@ -222,7 +235,6 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
 void add_train_command(CLI::App& app, Action& action) {
   CLI::App* const train = app.add_subcommand("train", "Train a model by split or data parallelism");
   const auto flags = std::make_shared<TrainFlags>();
-  const auto fixed = std::make_shared<FixedFlags>();
   // Where --config and the command line give the same flag, the later one counts.
   train->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   train->add_option("DATASET", flags->dataset, "dataset directory (metadata.yaml)");
@@ -231,10 +243,9 @@ void add_train_command(CLI::App& app, Action& action) {
   add_loop_flags(*train, *flags);
   add_optimizer_flags(*train, *flags);
   add_system_flags(*train, *flags);
-  add_fixed(*train, *fixed);
   // Expanded before parsing; declared for --help.
   train->add_option("--config", "YAML file with flags as keys; the command line wins");
-  train->callback([flags, fixed, &action] {
+  train->callback([flags, &action] {
     action = [config = checked(*flags)] {
       return run_training(config, make_log(launcher_rank() != 0));
     };

@@ -7,21 +7,48 @@
 namespace gsplit {
 namespace {
 
+/// Coefficients as the ops take them. Where sums travel a row of the block is shorter than what was
+/// drawn, so its mean is the sum times Block::inverse_lengths.
+class BlockCoefficients {
+ public:
+  BlockCoefficients(const Block& block, const AggregateOptions& given, Context& context)
+      : options_(given) {
+    if (block.inverse_lengths.size() == 0 || given.reduce != Reduce::kMean) return;
+    options_.reduce = Reduce::kSum;
+    options_.row_scale = block.inverse_lengths.span();
+    if (given.row_scale.empty()) return;
+    scales_ = Matrix(context.memory(), DType::kF64, block.num_destinations, 1);
+    context.memory().copy(scales_.data(), given.row_scale.data(), given.row_scale.size_bytes(),
+                          context.stream);
+    context.backend.sparse().scale_rows({scales_.view(), block.inverse_lengths.span()},
+                                        context.stream);
+    options_.row_scale = {static_cast<const double*>(scales_.view().data), given.row_scale.size()};
+  }
+
+  const AggregateOptions& get() const { return options_; }
+
+ private:
+  AggregateOptions options_;
+  Matrix scales_;
+};
+
 void aggregate(const Block& block, const AggregateOptions& coefficients, ConstMatrixView sources,
                MatrixView sums, Context& context) {
-  context.backend.sparse().aggregate({block.indptr.span(), block.columns.span(), sources, sums,
-                                      coefficients, block.weights.span()},
-                                     context.stream);
+  const BlockCoefficients used(block, coefficients, context);
+  context.backend.sparse().aggregate(
+      {block.indptr.span(), block.columns.span(), sources, sums, used.get(), block.weights.span()},
+      context.stream);
 }
 
 /// (num_sources, cols) whose own rows are the whole gradients: those of received rows went home.
 Matrix aggregate_backward(const LayerBatch& batch, const AggregateOptions& coefficients,
                           ConstMatrixView sums_gradient, Context& context) {
   const Block& block = batch.block();
+  const BlockCoefficients used(block, coefficients, context);
   Matrix gradient(context.memory(), sums_gradient.dtype, block.num_sources(), sums_gradient.cols);
   context.backend.sparse().aggregate_backward(
       {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
-       sums_gradient, gradient.view(), coefficients, block.weights.span(),
+       sums_gradient, gradient.view(), used.get(), block.weights.span(),
        block.inverse.edges.span()},
       context.stream);
   return_gradients(batch.sampled, gradient.view(), context);

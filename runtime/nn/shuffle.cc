@@ -26,6 +26,7 @@ struct RowExchange {
   const std::vector<std::size_t>& send_counts;
   MatrixView to;
   const std::vector<std::size_t>& receive_counts;
+  std::size_t pulled;  // rows that pulling sends this way
 };
 
 void exchange_as_they_are(const RowExchange& rows, Context& context) {
@@ -39,8 +40,8 @@ void exchange_as_bf16(const RowExchange& rows, Context& context) {
   Matrix sent(context.memory(), DType::kBF16, rows.from.rows, rows.from.cols);
   Matrix received(context.memory(), DType::kBF16, rows.to.rows, rows.to.cols);
   context.backend.sparse().convert_rows({rows.from, sent.view()}, context.stream);
-  exchange_as_they_are({sent.view(), rows.send_counts, received.view(), rows.receive_counts},
-                       context);
+  exchange_as_they_are(
+      {sent.view(), rows.send_counts, received.view(), rows.receive_counts, rows.pulled}, context);
   context.backend.sparse().convert_rows({received.view(), rows.to}, context.stream);
 }
 
@@ -53,7 +54,56 @@ void exchange_rows(const RowExchange& rows, Context& context) {
     exchange_as_they_are(rows, context);
   }
   context.shuffle.bytes_pull +=
-      static_cast<std::uint64_t>(rows.from.rows * rows.from.cols) * sizeof(float);
+      rows.pulled * static_cast<std::uint64_t>(rows.from.cols) * sizeof(float);
+}
+
+std::int64_t num_sent(const ShufflePlan& plan) {
+  return static_cast<std::int64_t>(
+      std::accumulate(plan.send_counts.begin(), plan.send_counts.end(), std::size_t{0}));
+}
+
+void gather_sent(const ShufflePlan& plan, ConstMatrixView own, MatrixView sent, Context& context) {
+  if (!plan.sends_sums()) {
+    context.backend.sparse().gather_rows({own, plan.send_rows.span(), sent}, context.stream);
+    return;
+  }
+  const PartialSums& sums = plan.sums;
+  context.backend.sparse().aggregate({sums.indptr.span(),
+                                      sums.columns.span(),
+                                      own,
+                                      sent,
+                                      {.reduce = Reduce::kSum},
+                                      sums.weights.span()},
+                                     context.stream);
+}
+
+/// Adds to `own` the gradients of the sums that were sent.
+void add_through_sums(const PartialSums& sums, ConstMatrixView received, MatrixView own,
+                      Context& context) {
+  Matrix gradient(context.memory(), own.dtype, own.rows, own.cols);
+  context.backend.sparse().aggregate_backward({sums.indptr.span(),
+                                               sums.inverse.indptr.span(),
+                                               sums.inverse.destinations.span(),
+                                               received,
+                                               gradient.view(),
+                                               {.reduce = Reduce::kSum},
+                                               sums.weights.span(),
+                                               sums.inverse.edges.span()},
+                                              context.stream);
+  context.backend.dense().add({gradient.view(), own}, context.stream);
+}
+
+/// Adds to `gradients` those of the rows that were sent, peer by peer.
+void add_by_peer(const ShufflePlan& plan, MatrixView received, MatrixView gradients,
+                 Context& context) {
+  std::size_t offset = 0;
+  for (std::size_t count : plan.send_counts) {
+    const MatrixView from_peer =
+        received.slice(static_cast<std::int64_t>(offset), static_cast<std::int64_t>(count));
+    context.backend.sparse().add_rows(
+        {from_peer, plan.send_rows.span().subspan(offset, count), gradients}, context.stream);
+    offset += count;
+  }
 }
 
 }  // namespace
@@ -61,30 +111,25 @@ void exchange_rows(const RowExchange& rows, Context& context) {
 void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) {
   if (context.owners.size() == 1) return;
   const ShufflePlan& plan = layer.plan;
-  Matrix sent(context.memory(), sources.dtype, static_cast<std::int64_t>(plan.send_rows.size()),
-              sources.cols);
-  context.backend.sparse().gather_rows({sources, plan.send_rows.span(), sent.view()},
-                                       context.stream);
-  exchange_rows({sent.view(), plan.send_counts,
-                 sources.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts},
-                context);
+  Matrix sent(context.memory(), sources.dtype, num_sent(plan), sources.cols);
+  gather_sent(plan, sources.slice(0, layer.block.num_own), sent.view(), context);
+  exchange_rows(
+      {sent.view(), plan.send_counts, sources.slice(layer.block.num_own, layer.block.num_received),
+       plan.receive_counts, plan.pull_sends},
+      context);
 }
 
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context) {
   if (context.owners.size() == 1) return;
   const ShufflePlan& plan = layer.plan;
-  Matrix received(context.memory(), gradients.dtype,
-                  static_cast<std::int64_t>(plan.send_rows.size()), gradients.cols);
+  Matrix received(context.memory(), gradients.dtype, num_sent(plan), gradients.cols);
   exchange_rows({gradients.slice(layer.block.num_own, layer.block.num_received),
-                 plan.receive_counts, received.view(), plan.send_counts},
+                 plan.receive_counts, received.view(), plan.send_counts, plan.pull_receives},
                 context);
-  std::size_t offset = 0;
-  for (std::size_t count : plan.send_counts) {
-    const MatrixView from_peer =
-        received.view().slice(static_cast<std::int64_t>(offset), static_cast<std::int64_t>(count));
-    context.backend.sparse().add_rows(
-        {from_peer, plan.send_rows.span().subspan(offset, count), gradients}, context.stream);
-    offset += count;
+  if (plan.sends_sums()) {
+    add_through_sums(plan.sums, received.view(), gradients.slice(0, layer.block.num_own), context);
+  } else {
+    add_by_peer(plan, received.view(), gradients, context);
   }
 }
 

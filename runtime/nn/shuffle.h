@@ -1,7 +1,8 @@
-// The pull shuffle: rows of owners to the workers that aggregate them, and their gradients back,
-// both from one ShufflePlan. The self segment never travels. Collective: all workers call it for
-// the same layer at the same time. In data parallelism there is nothing to shuffle. With
-// Context::bf16_wire what travels is rounded to bf16; own rows and gradients never are.
+// The shuffle: rows of owners, or partial sums of them (sampler/routes.h), to the workers that
+// aggregate them, and their gradients back, both from one ShufflePlan. The self segment never
+// travels. Collective: all workers call it for the same layer at the same time. In data parallelism
+// there is nothing to shuffle. With Context::bf16_wire what travels is rounded to bf16; own rows
+// and gradients never are.
 #pragma once
 
 #include <span>
@@ -11,12 +12,13 @@
 
 namespace gsplit {
 
-/// Fills rows [num_own, num_sources) of `sources` (num_sources, cols) with the peers' rows; the own
-/// rows are there.
+/// Fills rows [num_own, num_sources) of `sources` (num_sources, cols) with what the peers send; the
+/// own rows are there.
 void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context);
 
-/// Sends the gradients of received rows to their owners and adds what peers send to the own rows,
-/// peer by peer in rank order. `gradients`: (num_sources, cols).
+/// Sends the gradients of received rows to their owners and adds what peers send to the own rows:
+/// peer by peer in rank order, or where sums travelled their total, which is in that order too.
+/// `gradients`: (num_sources, cols).
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context);
 
 /// Copies rows [bounds[p], bounds[p + 1]) of `rows`, which worker p has computed, to all others,

@@ -103,6 +103,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("partition", config.partition);
     read("precision", precision);
     read("wire", config.wire);
+    read("route", config.route);
     read("order", config.order);
     read("spmm", config.spmm);
     read("matmul", config.matmul);
@@ -170,6 +171,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));
   entry("wire", config.wire);
+  entry("route", config.route);
   entry("order", config.order);
   entry("spmm", config.spmm);
   entry("matmul", config.matmul);

@@ -63,7 +63,9 @@ struct TrainConfig {
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
-  std::string wire = "fp32";                 ///< of rows and gradients between workers; or bf16
+  std::string wire = "fp32";  ///< of rows and gradients between workers; or bf16
+  /// auto, pull, push, project or mixed: what travels between workers
+  std::string route = "auto";
   /// auto, aggregate or transform: what a convolution does first
   std::string order = "auto";
   std::string spmm = "own";                  ///< who aggregates on GPUs: own or cusparse

@@ -54,8 +54,12 @@ int num_gpus() {
 std::string why_not_cuda(const TrainConfig& config, int local_workers) {
   if (config.device == kCpu) return "";
   if (config.model == "gat") return "--model gat computes on the CPU only";
-  if (config.precision != DType::kF32) {
-    return std::string("--precision ") + name_of(config.precision) + " is of the CPU";
+  if (config.precision == DType::kF64) return "--precision fp64 is of the CPU";
+  if (config.precision == DType::kBF16 && config.spmm != kOwn) {
+    return "--precision bf16 is aggregated by --spmm own only";
+  }
+  if (config.route == "push" || config.route == "mixed") {
+    return "--route " + config.route + " is of the CPU";
   }
   const OpenedModule opened = open_device_module();
   if (opened.module == nullptr) return "there is no CUDA module: " + opened.problem;

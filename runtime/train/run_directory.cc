@@ -194,7 +194,8 @@ void RunDirectory::write_config(const std::string& yaml) {
 void RunDirectory::event(const std::string& name, const nlohmann::ordered_json& fields) {
   nlohmann::ordered_json line{{"event", name}, {"time", now()}};
   for (const auto& [key, value] : fields.items()) line[key] = value;
-  events_ << line.dump() << std::endl;
+  // In one piece, so that whoever reads along meets a line with its end.
+  events_ << line.dump() + "\n" << std::flush;
   if (!events_) {
     throw SystemError(
         "cannot write " + (path_ / "events.jsonl").string() + ": " + std::strerror(errno),

@@ -1,5 +1,6 @@
 #include "runtime/train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -20,7 +21,7 @@ ModelOptions model_options(const TrainConfig& config, const Shard& shard,
           .heads = config.heads,
           .dropout = config.dropout,
           .attention_dropout = config.attn_dropout,
-          .order = order_from_name(config.order),
+          .order = config.route == "project" ? Order::kTransform : order_from_name(config.order),
           .layer_norm = config.norm == "layer",
           .residual = config.residual,
           .dtype = config.precision,
@@ -43,6 +44,30 @@ SamplerData sampler_data(const TrainConfig& config, const Shard& shard,
 GcnScales scales_of(const TrainConfig& config, const Shard& shard, Context& context) {
   if (config.model != "gcn") return {};
   return gcn_scales(topology_of(config, shard), shard.range(), context.memory(), context.stream);
+}
+
+/// What may travel. Attention weighs each row by all others of its destination, so it has no
+/// partial sums; between GPUs rows alone travel.
+Route route_of(const TrainConfig& config) {
+  const bool rows_only = config.model == "gat" || config.device == "cuda";
+  return rows_only ? Route::kPull : route_from_name(config.route);
+}
+
+/// Bytes that a row of each layer's shuffle takes on its way, at least: where the order of
+/// operations is open, the narrower of the two rows.
+std::vector<std::uint64_t> row_bytes(const TrainConfig& config, Model& model) {
+  std::vector<std::uint64_t> bytes;
+  for (std::size_t l = 0; l < model.num_layers(); ++l) {
+    const std::int64_t in = model.conv(l).in_width(), out = model.conv(l).out_width();
+    const Order order = config.model == "gin" ? Order::kAggregate : model.options().order;
+    const bool comes_back = l > 0 || order == Order::kTransform;
+    const std::int64_t width = order == Order::kAggregate   ? in
+                               : order == Order::kTransform ? out
+                                                            : std::min(in, out);
+    const std::uint64_t element = config.wire == "bf16" ? 2 : size_of(config.precision);
+    bytes.push_back(static_cast<std::uint64_t>(width) * element * (comes_back ? 2 : 1));
+  }
+  return bytes;
 }
 
 /// Whose row is row i of the batch.
@@ -73,13 +98,21 @@ DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
 }
 
-const MiniBatch& Trainer::sample(const StepPlan& plan) {
+const MiniBatch& Trainer::sample(const StepPlan& plan) { return sample(plan, route_of(config_)); }
+
+const MiniBatch& Trainer::sample_drawn_edges(const StepPlan& plan) {
+  return sample(plan, Route::kPull);
+}
+
+const MiniBatch& Trainer::sample(const StepPlan& plan, Route route) {
   const PhaseScope phase(context_.progress, Phase::kSampling);
   batch_ = sampler_.sample(plan.seeds,
                            {.fanouts = config_.fanouts_from_input(),
                             .key = draw_key(plan),
                             .sampler = sampler_from_name(config_.sampler),
-                            .invert_input = model_.needs_input_inverse()},
+                            .invert_input = model_.needs_input_inverse(),
+                            .route = route,
+                            .row_bytes = row_bytes(config_, model_)},
                            context_.stream);
   return batch_;
 }

@@ -30,15 +30,16 @@ class Trainer {
 
   /// The first part of step() alone: this worker's sample, valid until the next one.
   const MiniBatch& sample(const StepPlan& plan);
+  /// The same sample with a row for each source, whatever travels in a step.
+  const MiniBatch& sample_drawn_edges(const StepPlan& plan);
 
   Model& model() { return model_; }
   SplitSampler& sampler() { return sampler_; }
   InputRows& input_rows() { return input_rows_; }
   OptimizerState& optimizer_state() { return optimizer_.state(); }
-  /// The sample of the last step(), until the next one.
-  const MiniBatch& last_batch() const { return batch_; }
 
  private:
+  const MiniBatch& sample(const StepPlan& plan, Route route);
   DrawKey draw_key(const StepPlan& plan) const;
   /// `ids`: in device memory.
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);

@@ -436,7 +436,7 @@ StepReport Worker::run_step(const StepPlan& plan) {
   StepReport report = trainer_->step(plan, learning_rate(lr_schedule_, plan.step));
   const double waited = plans_->seconds_waited();
   report.plan_wait_s = waited - std::exchange(plan_wait_s_, waited);
-  if (dump_) dump_->write(plan.step, trainer_->last_batch());
+  if (dump_) dump_->write(plan.step, trainer_->sample_drawn_edges(plan));
   evaluated_last_ = false;
   return report;
 }

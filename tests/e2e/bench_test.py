@@ -22,7 +22,7 @@ class Volumes(harness.Scratch):
 
     def trained(self, mode):
         """Means over the steps of two epochs."""
-        run_dir = self.train(self.dataset, *SHAPE, "--mode", mode, "--workers", 4, "--partition", "random", "--order", "aggregate", "--epochs", 2,
+        run_dir = self.train(self.dataset, *SHAPE, "--mode", mode, "--workers", 4, "--partition", "random", "--order", "aggregate", "--route", "pull", "--epochs", 2,
                              "--eval-every", 0)
         steps = harness.events(run_dir, "step")
         return {key: sum(step[key] for step in steps) / len(steps) for key in ("edges", "input_rows", "shuffle_bytes")}

@@ -130,7 +130,7 @@ class Curves(harness.Scratch):
             self.assert_agree(self.curve("--workers", 2, "--mode", "data", *fixed), reference, (model, "data"))
 
     def test_fp64_agrees_in_data_parallelism(self):
-        for model in ("sage", "gcn"):
+        for model in MODELS:
             fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, *DROPOUT, "--class-weights", "balanced",
                      "--normalize-features", "row"]
             reference = self.curve("--workers", 1, *fixed)
@@ -217,7 +217,7 @@ class Wire(harness.Scratch):
         cls.dataset = cls.generate("graph")
 
     def run_with(self, wire, *arguments, ranks=None):
-        return self.train(self.dataset, *SMALL, "--wire", wire, *arguments, ranks=ranks)
+        return self.train(self.dataset, *SMALL, "--route", "pull", "--wire", wire, *arguments, ranks=ranks)
 
     def test_halves_what_is_sent_and_stays_near(self):
         for model in MODELS:
@@ -272,7 +272,8 @@ class Precision(harness.Scratch):
         cls.dataset = cls.generate("graph")
 
     def run_in(self, precision, *arguments, ranks=None):
-        return self.train(self.dataset, *SMALL, "--precision", precision, *arguments, ranks=ranks)
+        # Routes are chosen by bytes, so another precision may choose others.
+        return self.train(self.dataset, *SMALL, "--precision", precision, "--route", "pull", *arguments, ranks=ranks)
 
     def test_halves_what_is_sent_and_stays_near(self):
         for model in MODELS:
@@ -315,6 +316,74 @@ class Precision(harness.Scratch):
             for arguments, ranks in ((["--workers", 3, "--threads", 4], None), ([], 3)):
                 curve = harness.losses(self.run_in("bf16", "--model", model, *fixed, *arguments, ranks=ranks))
                 self.assertEqual(curve, reference)
+
+
+class Routes(harness.Scratch):
+    """--route changes what travels, not the answer."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph")
+
+    def run_with(self, route, *arguments, ranks=None):
+        return self.train(self.dataset, "--eval-every", 0, *SMALL, "--partition", "random", "--route", route, *arguments,
+                          ranks=ranks)
+
+    def test_fp64_agrees_to_1e_9_over_50_steps(self):
+        for model, routes in (("sage", ("auto", "push", "project", "mixed")), ("gcn", ("push", "project", "mixed")),
+                              ("gin", ("auto", "push", "mixed")), ("gat", ("auto", "project"))):
+            fixed = ["--model", model, "--precision", "fp64", "--max-steps", 50, *DROPOUT]
+            reference = harness.losses(self.run_with("pull", "--workers", 1, *fixed))
+            for route in routes:
+                curve = harness.losses(self.run_with(route, "--workers", 3, *fixed))
+                for step, (ours, theirs) in enumerate(zip(curve, reference, strict=True), 1):
+                    self.assertLess(abs(ours - theirs), 1e-9, (model, route, step))
+
+    def test_sums_of_transformed_rows_agree(self):
+        fixed = ["--precision", "fp64", "--max-steps", 20, "--order", "transform", *DROPOUT]
+        reference = harness.losses(self.run_with("pull", "--workers", 1, *fixed))
+        for route in ("push", "mixed"):
+            curve = harness.losses(self.run_with(route, "--workers", 4, *fixed))
+            for ours, theirs in zip(curve, reference, strict=True):
+                self.assertLess(abs(ours - theirs), 1e-9, route)
+
+    def test_bits_do_not_depend_on_threads_and_transport(self):
+        fixed = ["--max-steps", 5, "--wire", "bf16"]
+        for route in ("push", "mixed"):
+            reference = harness.losses(self.run_with(route, *fixed, "--workers", 3, "--threads", 1))
+            self.assertEqual(harness.losses(self.run_with(route, *fixed, "--workers", 3, "--threads", 4)), reference)
+            self.assertEqual(harness.losses(self.run_with(route, *fixed, ranks=3)), reference)
+
+    def test_mixed_sends_least(self):
+        sent = {}
+        for route in ("pull", "push", "mixed", "auto"):
+            run_dir = self.run_with(route, "--workers", 4, "--max-steps", 3)
+            self.assertIn(f"route: {route}\n", (run_dir / "config.yaml").read_text(encoding="utf-8"))
+            sent[route] = harness.events(run_dir, "step")
+        for pull, push, mixed, auto in zip(*sent.values(), strict=True):
+            self.assertEqual(pull["shuffle_bytes"], pull["shuffle_bytes_pull"])
+            for other in (push, mixed, auto):
+                self.assertEqual((other["shuffle_bytes_pull"], other["edges"]), (pull["shuffle_bytes"], pull["edges"]))
+            self.assertLess(mixed["shuffle_bytes"], min(pull["shuffle_bytes"], push["shuffle_bytes"]))
+            self.assertLess(pull["plan_bytes"], mixed["plan_bytes"])
+            whole = [line["shuffle_bytes"] + line["plan_bytes"] for line in (pull, push, mixed, auto)]
+            self.assertLess(whole[3], whole[0])
+
+    def test_the_dumped_blocks_are_equal(self):
+        dumps = set()
+        for route in ("pull", "push", "mixed"):
+            self.run_with(route, "--workers", 3, "--max-steps", 2, "--dump-blocks", self.scratch / route)
+            dumps.add((self.scratch / route).read_bytes())
+        self.assertEqual(len(dumps), 1)
+
+    def test_refuses_what_a_model_cannot_do(self):
+        for arguments in (["--model", "gat", "--route", "push"], ["--model", "gat", "--route", "mixed"],
+                          ["--model", "gin", "--route", "project"], ["--route", "project", "--order", "aggregate"]):
+            done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / "refused", *arguments)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("--route " + arguments[arguments.index("--route") + 1], done.stderr)
+            self.assertFalse((self.scratch / "refused").exists())
 
 
 class Bits(harness.Scratch):
