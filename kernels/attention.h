@@ -15,24 +15,24 @@ namespace gsplit {
 /// logits[i][h] = sum over c of values[i][h * width + c] * vector[h][c]. Overwrites.
 struct HeadDotsArgs {
   ConstMatrixView values;  ///< (rows, heads * width)
-  ConstMatrixView vector;  ///< (heads, width)
-  MatrixView logits;       ///< (rows, heads)
+  ConstMatrixView vector;  ///< (heads, width), computed
+  MatrixView logits;       ///< (rows, heads), computed
 };
 
 /// Gradients of HeadDotsArgs: adds to values_gradient, and to vector_gradient the sum over rows, by
 /// fixed chunks.
 struct HeadDotsBackwardArgs {
   ConstMatrixView values;           ///< (rows, heads * width)
-  ConstMatrixView vector;           ///< (heads, width)
-  ConstMatrixView logits_gradient;  ///< (rows, heads)
+  ConstMatrixView vector;           ///< (heads, width), computed
+  ConstMatrixView logits_gradient;  ///< (rows, heads), computed
   MatrixView values_gradient;       ///< (rows, heads * width)
-  MatrixView vector_gradient;       ///< (heads, width)
+  MatrixView vector_gradient;       ///< (heads, width), computed
 };
 
 /// output[i][c] = mean over heads of values[i][h * width + c]. Overwrites.
 struct MeanHeadsArgs {
   ConstMatrixView values;  ///< (rows, heads * width)
-  MatrixView output;       ///< (rows, width)
+  MatrixView output;       ///< (rows, width), of the rows' dtype or computed
 };
 
 /// values_gradient[i][h * width + c] = output_gradient[i][c] / heads. Overwrites.
@@ -49,8 +49,8 @@ struct Attention {
   std::span<const RowIndex> indptr;   ///< (destinations + 1)
   std::span<const RowIndex> columns;  ///< (edges)
   ConstMatrixView values;  ///< (sources, heads * width), or (sources, width), which all heads read
-  ConstMatrixView source_logits;       ///< (sources, heads)
-  ConstMatrixView destination_logits;  ///< (destinations, heads)
+  ConstMatrixView source_logits;       ///< (sources, heads), computed
+  ConstMatrixView destination_logits;  ///< (destinations, heads), computed
   Dropout dropout;
   std::span<const OriginalId> nodes;  ///< (destinations), where there is dropout
   double negative_slope = 0.2;
@@ -60,22 +60,22 @@ struct Attention {
 struct AttentionArgs {
   Attention attention;
   MatrixView output;   ///< (destinations, heads * width)
-  MatrixView softmax;  ///< (destinations, 2 * heads): each head's largest logit, then each head's
-                       ///< sum of exp(logit - largest)
+  MatrixView softmax;  ///< (destinations, 2 * heads), computed: each head's largest logit, then
+                       ///< each head's sum of exp(logit - largest)
 };
 
 /// Gradients of AttentionArgs, coefficients recomputed from the saved maximum and sum. Overwrites.
 /// Where all heads read the same values their gradients add up.
 struct AttentionBackwardArgs {
   Attention attention;
-  ConstMatrixView softmax;
+  ConstMatrixView softmax;                         ///< computed
   ConstMatrixView output_gradient;                 ///< (destinations, heads * width)
   std::span<const RowIndex> inverse_indptr;        ///< (sources + 1)
   std::span<const RowIndex> inverse_destinations;  ///< (edges)
   std::span<const RowIndex> inverse_edges;         ///< (edges)
   MatrixView values_gradient;                      ///< as values, or without rows: not wanted
-  MatrixView source_logits_gradient;               ///< (sources, heads)
-  MatrixView destination_logits_gradient;          ///< (destinations, heads)
+  MatrixView source_logits_gradient;               ///< (sources, heads), computed
+  MatrixView destination_logits_gradient;          ///< (destinations, heads), computed
 };
 
 }  // namespace gsplit

@@ -2,6 +2,8 @@
 //
 // Reductions over rows use a number of chunks that depends on the row count only and combine them
 // in order: equal inputs give equal bits for any number of threads. Spans point to device memory.
+//
+// dtypes as kernels/sparse.h says; losses and normalize_rows take computed types alone.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +16,9 @@
 
 namespace gsplit {
 
-/// c = op(a) * op(b), or c += op(a) * op(b) with `accumulate`; op transposes where asked. All of
-/// one dtype.
+/// c = op(a) * op(b), or c += op(a) * op(b) with `accumulate`; op transposes where asked. a and b
+/// of one dtype, c of the same or computed (weight gradients, logits); accumulation is in fp32
+/// where c is bf16.
 struct GemmArgs {
   ConstMatrixView a;
   ConstMatrixView b;
@@ -28,7 +31,7 @@ struct GemmArgs {
 /// sum[c] = sum over rows of matrix[r][c]. Overwrites.
 struct SumRowsArgs {
   ConstMatrixView matrix;  ///< (rows, cols)
-  MatrixView sum;          ///< (1, cols)
+  MatrixView sum;          ///< (1, cols), computed
 };
 
 enum class Activation : std::uint8_t { kNone, kRelu, kElu };
@@ -36,7 +39,7 @@ enum class Activation : std::uint8_t { kNone, kRelu, kElu };
 /// values = dropout(activation(values + bias)), in place.
 struct BiasActivationDropoutArgs {
   MatrixView values;     ///< (rows, cols)
-  ConstMatrixView bias;  ///< (1, cols), or empty
+  ConstMatrixView bias;  ///< (1, cols), computed, or empty
   Activation activation = Activation::kNone;
   Dropout dropout;
   std::span<const OriginalId>
@@ -57,11 +60,11 @@ struct ActivationDropoutBackwardArgs {
 /// weight + shift.
 struct LayerNormArgs {
   MatrixView values;         ///< (rows, cols)
-  ConstMatrixView bias;      ///< (1, cols)
-  ConstMatrixView weight;    ///< (1, cols)
-  ConstMatrixView shift;     ///< (1, cols)
+  ConstMatrixView bias;      ///< (1, cols), computed
+  ConstMatrixView weight;    ///< (1, cols), computed
+  ConstMatrixView shift;     ///< (1, cols), computed
   MatrixView normalized;     ///< (rows, cols) n, for backward
-  MatrixView inverse_sigma;  ///< (rows, 1) 1 / sqrt(var + epsilon), for backward
+  MatrixView inverse_sigma;  ///< (rows, 1) 1 / sqrt(var + epsilon), computed, for backward
   double epsilon = 1e-5;
 };
 
@@ -70,10 +73,10 @@ struct LayerNormArgs {
 struct LayerNormBackwardArgs {
   MatrixView gradient;            ///< (rows, cols)
   ConstMatrixView normalized;     ///< (rows, cols)
-  ConstMatrixView inverse_sigma;  ///< (rows, 1)
-  ConstMatrixView weight;         ///< (1, cols)
-  MatrixView weight_gradient;     ///< (1, cols)
-  MatrixView shift_gradient;      ///< (1, cols)
+  ConstMatrixView inverse_sigma;  ///< (rows, 1), computed
+  ConstMatrixView weight;         ///< (1, cols), computed
+  MatrixView weight_gradient;     ///< (1, cols), computed
+  MatrixView shift_gradient;      ///< (1, cols), computed
 };
 
 /// PyG's NormalizeFeatures, in place: x = matrix - offset; matrix[i] = x[i] / max(sum(x[i]), 1).

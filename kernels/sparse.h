@@ -2,7 +2,11 @@
 //
 // All sums run in a fixed order (a row's neighbours in stored order, peers in rank order), without
 // atomics: equal inputs give equal bits for any number of threads. Spans point to device memory.
-// Matrices of one call share their dtype unless said otherwise.
+//
+// Matrices of one call share their dtype, that of rows (fp32, fp64 or bf16), unless said otherwise.
+// Where rows are bf16, sums and products are fp32 and an op rounds once, to the nearest and ties to
+// the even, when it writes bf16. "Computed" names compute_dtype(rows): fp32 beside bf16, else the
+// rows' own.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +18,8 @@
 
 namespace gsplit {
 
-/// destination[i] = source[rows[i]]. The dtypes may differ: storage types are widened (fp16 and
-/// bf16 -> fp32 or fp64, fp32 -> fp64).
+/// destination[i] = source[rows[i]]. The dtypes may differ: from any storage type (fp16 too) to
+/// that of rows, exactly where it is wider and rounded to bf16 (fp64 to fp32 first).
 struct GatherRowsArgs {
   ConstMatrixView source;
   std::span<const RowIndex> rows;
@@ -29,7 +33,8 @@ struct ConvertRowsArgs {
   MatrixView destination;
 };
 
-/// destination[rows[i]] += source[i]. REQUIRES: rows are distinct.
+/// destination[rows[i]] += source[i], added in fp32 where rows are bf16. REQUIRES: rows are
+/// distinct.
 struct AddRowsArgs {
   ConstMatrixView source;  ///< (rows.size(), cols)
   std::span<const RowIndex> rows;

@@ -5,13 +5,14 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/base/error.h"
 
 namespace gsplit {
 
-/// fp16 and bf16 are storage types of features only; arithmetic is fp32 (or fp64 in the reference
-/// precision).
+/// fp16 is a storage type of features only; bf16 one of features and, with --precision bf16, of a
+/// step's rows. Arithmetic is fp32 (or fp64 in the reference precision).
 enum class DType : std::uint8_t { kF16, kBF16, kF32, kF64 };
 
 /// IEEE binary16: 1 sign bit, 5 of the exponent, 10 of the fraction.
@@ -55,6 +56,19 @@ inline BFloat16 to_bfloat16(float x) {
   return {static_cast<std::uint16_t>((bits & 0x7FFFFFFFu) > 0x7F800000u ? nan : rounded)};
 }
 
+/// What arithmetic on T gives, as T: bf16 is rounded, once.
+template <class T, class Computed>
+T narrowed(Computed x) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return to_bfloat16(static_cast<float>(x));
+  } else {
+    return static_cast<T>(x);
+  }
+}
+/// The type of arithmetic on T: fp32 for storage types.
+template <class T>
+using compute_type = decltype(widened(T{}));
+
 /// Neither infinity nor NaN. Without branches and without asking the floating-point unit.
 constexpr bool is_finite(Half x) { return (x.bits & 0x7C00u) != 0x7C00u; }
 constexpr bool is_finite(BFloat16 x) { return (x.bits & 0x7F80u) != 0x7F80u; }
@@ -76,6 +90,9 @@ constexpr std::size_t size_of(DType dtype) {
 }
 
 const char* name_of(DType dtype);
+
+/// The type of arithmetic, weights, logits and sums where rows are of `rows`.
+constexpr DType compute_dtype(DType rows) { return rows == DType::kF64 ? rows : DType::kF32; }
 
 template <class T>
 struct dtype_of;
@@ -107,15 +124,23 @@ void dispatch_compute(DType dtype, F&& f) {
   }
 }
 
-/// As dispatch_compute, with the storage types of features as well.
+/// As dispatch_compute, with bf16: the types of a step's rows.
+template <class F>
+void dispatch_rows(DType dtype, F&& f) {
+  if (dtype == DType::kBF16) {
+    f(BFloat16{});
+  } else {
+    dispatch_compute(dtype, f);
+  }
+}
+
+/// As dispatch_rows, with fp16: the types of features.
 template <class F>
 void dispatch_storage(DType dtype, F&& f) {
   if (dtype == DType::kF16) {
     f(Half{});
-  } else if (dtype == DType::kBF16) {
-    f(BFloat16{});
   } else {
-    dispatch_compute(dtype, f);
+    dispatch_rows(dtype, f);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/weighted_rows.h"
+#include "kernels/cpu/work_row.h"
 
 namespace gsplit::cpu {
 namespace {
@@ -42,29 +43,33 @@ struct Scales {
 
 /// destination[i] = scales.sum * sum of the weighted rows of list_of(i) + scales.own * source[i];
 /// weigh(i, list, weights) writes a weight per row of the list and returns the scales.
-template <class T, class ListOf, class Weigh>
+template <class S, class ListOf, class Weigh>
 void sum_lists(ConstMatrixView source, MatrixView destination, const Team& team, ListOf list_of,
                Weigh weigh) {
+  using T = compute_type<S>;
   const std::int64_t cols = destination.cols;
   for_ranges(team, destination.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<const T*> rows;
+    std::vector<const S*> rows;
     std::vector<T> weights;
+    WorkRow<S> work(cols);
     with_best_instructions([&]() GSPLIT_INLINE_BODY {
       for (std::int64_t i = begin; i < end; ++i) {
         if (i + 1 < end) {
-          for (RowIndex r : list_of(i + 1)) prefetch_row(source.row<T>(r), cols);
+          for (RowIndex r : list_of(i + 1)) prefetch_row(source.row<S>(r), cols);
         }
         const std::span<const RowIndex> list = list_of(i);
         rows.clear();
-        for (RowIndex r : list) rows.push_back(source.row<T>(r));
+        for (RowIndex r : list) rows.push_back(source.row<S>(r));
         weights.resize(list.size());
         const Scales<T> scales = weigh(static_cast<std::size_t>(i), list, weights.data());
-        T* const out = destination.row<T>(i);
-        sum_rows_of<T>({rows.data(), weights.data(), rows.size(), 1, 0}, cols, out);
+        T* const out = work.room(destination.row<S>(i));
+        sum_rows_of<S>({rows.data(), weights.data(), rows.size(), 1, 0}, cols, out);
         for (std::int64_t c = 0; c < cols; ++c) out[c] *= scales.sum;
-        if (scales.own == T{0}) continue;
-        const T* const own = source.row<T>(i);
-        for (std::int64_t c = 0; c < cols; ++c) out[c] += scales.own * own[c];
+        if (scales.own != T{0}) {
+          const S* const own = source.row<S>(i);
+          for (std::int64_t c = 0; c < cols; ++c) out[c] += scales.own * widened(own[c]);
+        }
+        work.store(destination.row<S>(i));
       }
     });
   });
@@ -77,8 +82,9 @@ void aggregate(const AggregateArgs& args, const Team& team) {
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
-  dispatch_compute(args.source.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_rows(args.source.dtype, [&](auto type) {
+    using S = decltype(type);
+    using T = compute_type<S>;
     const Weights<T> of_block(args.options, args.indptr);
     const auto list_of = [&](std::int64_t i) GSPLIT_INLINE_BODY {
       const RowIndex begin = args.indptr[static_cast<std::size_t>(i)];
@@ -93,7 +99,7 @@ void aggregate(const AggregateArgs& args, const Team& team) {
       }
       return Scales<T>{of_block.of_row(i), of_block.of_self(i)};
     };
-    sum_lists<T>(args.source, args.destination, team, list_of, weigh);
+    sum_lists<S>(args.source, args.destination, team, list_of, weigh);
   });
 }
 
@@ -103,8 +109,9 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Team& team) {
   GSPLIT_CHECK(args.source_gradient.cols == args.destination_gradient.cols);
   GSPLIT_CHECK(args.source_gradient.dtype == args.destination_gradient.dtype);
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.inverse_edges.size());
-  dispatch_compute(args.source_gradient.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_rows(args.source_gradient.dtype, [&](auto type) {
+    using S = decltype(type);
+    using T = compute_type<S>;
     const Weights<T> of_block(args.options, args.indptr);
     const auto list_of = [&](std::int64_t j) GSPLIT_INLINE_BODY {
       const RowIndex begin = args.inverse_indptr[static_cast<std::size_t>(j)];
@@ -121,7 +128,7 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Team& team) {
       }
       return Scales<T>{T{1}, of_block.of_self(j)};
     };
-    sum_lists<T>(args.destination_gradient, args.source_gradient, team, list_of, weigh);
+    sum_lists<S>(args.destination_gradient, args.source_gradient, team, list_of, weigh);
   });
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/cpu/exponential.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/weighted_rows.h"
+#include "kernels/cpu/work_row.h"
 
 namespace gsplit::cpu {
 namespace {
@@ -28,14 +29,21 @@ HeadShape shape_of(const Attention& attention, std::int64_t cols) {
   return {heads, width, attention.values.cols == cols ? width : 0};
 }
 
+void check_dtypes(const Attention& attention, DType rows) {
+  GSPLIT_CHECK(attention.values.dtype == rows);
+  GSPLIT_CHECK(attention.source_logits.dtype == compute_dtype(rows));
+  GSPLIT_CHECK(attention.destination_logits.dtype == compute_dtype(rows));
+}
+
 /// One destination and what it attends to. Position k below the row's length is edge k, the last
 /// one is the destination itself; arrays over positions and heads hold (k, h) at k * heads + h.
 /// Made once per chunk.
-template <class T>
+template <class S>
 struct Row {
+  using T = compute_type<S>;
   std::size_t positions = 0;
   std::vector<RowIndex> sources;  // (positions)
-  std::vector<const T*> values;   // (positions)
+  std::vector<const S*> values;   // (positions)
   std::vector<T> slope;           // (positions, heads) derivative of the leaky ReLU
   std::vector<T> coefficient;     // (positions, heads); of loops 0
   std::vector<T> kept;            // (positions, heads): 0 where dropped, else the scale
@@ -57,9 +65,10 @@ struct Row {
 };
 
 /// Sources, values and, in `coefficient`, the logits of destination i.
-template <class T>
+template <class S>
 GSPLIT_INLINE_BODY inline void read_row(const Attention& attention, std::int64_t i,
-                                        const HeadShape& shape, Row<T>& row) {
+                                        const HeadShape& shape, Row<S>& row) {
+  using T = compute_type<S>;
   const std::size_t begin = attention.indptr[static_cast<std::size_t>(i)];
   const std::size_t length = attention.indptr[static_cast<std::size_t>(i) + 1] - begin;
   row.resize(length + 1, shape.heads);
@@ -68,7 +77,7 @@ GSPLIT_INLINE_BODY inline void read_row(const Attention& attention, std::int64_t
   const T* const own = attention.destination_logits.row<T>(i);
   const T slope = static_cast<T>(attention.negative_slope);
   for (std::size_t k = 0; k <= length; ++k) {
-    row.values[k] = attention.values.row<T>(row.sources[k]);
+    row.values[k] = attention.values.row<S>(row.sources[k]);
     const T* const of_source = attention.source_logits.row<T>(row.sources[k]);
     const std::size_t place = k * static_cast<std::size_t>(shape.heads);
     T* const logit = row.coefficient.data() + place;
@@ -82,27 +91,28 @@ GSPLIT_INLINE_BODY inline void read_row(const Attention& attention, std::int64_t
 }
 
 /// Asks for what the destination that follows reads.
-template <class T>
+template <class S>
 GSPLIT_INLINE_BODY inline void prefetch_sources(const Attention& attention, std::int64_t i,
                                                 std::int64_t end) {
   if (i >= end) return;
   for (RowIndex e = attention.indptr[static_cast<std::size_t>(i)];
        e < attention.indptr[static_cast<std::size_t>(i) + 1]; ++e) {
     const RowIndex source = attention.columns[e];
-    prefetch_row(attention.source_logits.row<T>(source), attention.source_logits.cols);
-    prefetch_row(attention.values.row<T>(source), attention.values.cols);
+    prefetch_row(attention.source_logits.row<compute_type<S>>(source),
+                 attention.source_logits.cols);
+    prefetch_row(attention.values.row<S>(source), attention.values.cols);
   }
 }
 
 /// Whether position k is an edge from the destination to itself, which is left out.
-template <class T>
-GSPLIT_INLINE_BODY inline bool is_loop(const Row<T>& row, std::size_t k) {
+template <class S>
+GSPLIT_INLINE_BODY inline bool is_loop(const Row<S>& row, std::size_t k) {
   return k + 1 < row.positions && row.sources[k] == row.sources[row.positions - 1];
 }
 
 /// largest[h] over the positions that take part.
-template <class T>
-GSPLIT_INLINE_BODY inline void find_largest(const Row<T>& row, std::int64_t heads, T* largest) {
+template <class S, class T>
+GSPLIT_INLINE_BODY inline void find_largest(const Row<S>& row, std::int64_t heads, T* largest) {
   const T* const own =
       row.coefficient.data() + static_cast<std::int64_t>(row.positions - 1) * heads;
   for (std::int64_t h = 0; h < heads; ++h) largest[h] = own[h];
@@ -114,8 +124,8 @@ GSPLIT_INLINE_BODY inline void find_largest(const Row<T>& row, std::int64_t head
 }
 
 /// coefficient = exp(logit - largest), of loops 0.
-template <class T>
-GSPLIT_INLINE_BODY inline void exponentiate(const T* largest, std::int64_t heads, Row<T>& row) {
+template <class S, class T>
+GSPLIT_INLINE_BODY inline void exponentiate(const T* largest, std::int64_t heads, Row<S>& row) {
   T* const all = row.coefficient.data();
   const auto positions = static_cast<std::int64_t>(row.positions);
   for (std::int64_t k = 0; k < positions; ++k) {
@@ -145,9 +155,9 @@ GSPLIT_INLINE_BODY inline void sum_positions(const std::vector<T>& values, std::
 }
 
 /// From exponentials to coefficients, kept and weight.
-template <class T>
+template <class S, class T>
 GSPLIT_INLINE_BODY inline void finish_weights(const Attention& attention, std::int64_t i,
-                                              const T* sum, std::int64_t heads, Row<T>& row) {
+                                              const T* sum, std::int64_t heads, Row<S>& row) {
   const auto positions = static_cast<std::int64_t>(row.positions), slots = positions * heads;
   T* const coefficient = row.coefficient.data();
   for (std::int64_t k = 0; k < positions; ++k) {
@@ -163,9 +173,10 @@ GSPLIT_INLINE_BODY inline void finish_weights(const Attention& attention, std::i
   }
 }
 
-template <class T>
+template <class S>
 GSPLIT_INLINE_BODY inline void attend(const AttentionArgs& args, std::int64_t i,
-                                      const HeadShape& shape, Row<T>& row) {
+                                      const HeadShape& shape, Row<S>& row, WorkRow<S>& output) {
+  using T = compute_type<S>;
   read_row(args.attention, i, shape, row);
   T* const softmax = args.softmax.row<T>(i);
   T* const largest = softmax;
@@ -174,9 +185,10 @@ GSPLIT_INLINE_BODY inline void attend(const AttentionArgs& args, std::int64_t i,
   exponentiate(largest, shape.heads, row);
   sum_positions(row.coefficient, row.positions, shape.heads, sum);
   finish_weights(args.attention, i, sum, shape.heads, row);
-  sum_rows_of<T>(
+  sum_rows_of<S>(
       {row.values.data(), row.weight.data(), row.positions, shape.heads, shape.value_step},
-      shape.width, args.output.row<T>(i));
+      shape.width, output.room(args.output.row<S>(i)));
+  output.store(args.output.row<S>(i));
 }
 
 /// What the first backward pass leaves for the second: (edges, heads) and, for the destinations
@@ -193,8 +205,8 @@ struct EdgeGradients {
 };
 
 /// Copies the slots of destination i's edges, and its own, to their places.
-template <class T>
-void keep(const std::vector<T>& slots, const Row<T>& row, std::size_t first_edge, std::int64_t i,
+template <class S, class T>
+void keep(const std::vector<T>& slots, const Row<S>& row, std::size_t first_edge, std::int64_t i,
           std::int64_t heads, Buffer<T>& of_edges, Buffer<T>& of_own) {
   const std::int64_t edge_slots = static_cast<std::int64_t>(row.positions - 1) * heads;
   std::copy_n(slots.data(), edge_slots,
@@ -203,16 +215,16 @@ void keep(const std::vector<T>& slots, const Row<T>& row, std::size_t first_edge
 }
 
 /// Pass 1 for destination i: weights and logit gradients of its edges, and its own logit gradient.
-template <class T>
+template <class S, class T>
 GSPLIT_INLINE_BODY inline void backward_destination(const AttentionBackwardArgs& args,
                                                     std::int64_t i, const HeadShape& shape,
-                                                    Row<T>& row, EdgeGradients<T>& edges) {
+                                                    Row<S>& row, EdgeGradients<T>& edges) {
   const std::int64_t heads = shape.heads;
   const T* const largest = args.softmax.row<T>(i);
   read_row(args.attention, i, shape, row);
   exponentiate(largest, heads, row);
   finish_weights(args.attention, i, largest + heads, heads, row);
-  const T* const upstream = args.output_gradient.row<T>(i);
+  const S* const upstream = args.output_gradient.row<S>(i);
   const auto slots = static_cast<std::int64_t>(row.positions) * heads;
   T* const gradient = row.gradient.data();
   for (std::size_t k = 0; k < row.positions; ++k) {
@@ -242,16 +254,16 @@ GSPLIT_INLINE_BODY inline void backward_destination(const AttentionBackwardArgs&
 }
 
 /// The edges that read one source, and the source itself where it is a destination.
-template <class T>
+template <class S>
 struct Readers {
-  std::vector<const T*> upstream;  // per edge, or per edge and head
-  std::vector<T> weight;           // (edges, heads)
+  std::vector<const S*> upstream;       // per edge, or per edge and head
+  std::vector<compute_type<S>> weight;  // (edges, heads)
 };
 
 /// Adds one reader: the destination i and what pass 1 left for the edge.
-template <class T>
-GSPLIT_INLINE_BODY inline void add_reader(const T* upstream, const T* weight,
-                                          const HeadShape& shape, Readers<T>& readers) {
+template <class S>
+GSPLIT_INLINE_BODY inline void add_reader(const S* upstream, const compute_type<S>* weight,
+                                          const HeadShape& shape, Readers<S>& readers) {
   if (shape.value_step != 0) {
     readers.upstream.push_back(upstream);
   } else {
@@ -263,7 +275,7 @@ GSPLIT_INLINE_BODY inline void add_reader(const T* upstream, const T* weight,
 }
 
 /// Asks for what the source that follows collects.
-template <class T>
+template <class S, class T>
 GSPLIT_INLINE_BODY inline void prefetch_readers(const AttentionBackwardArgs& args, std::int64_t j,
                                                 std::int64_t end, const HeadShape& shape,
                                                 const EdgeGradients<T>& edges) {
@@ -274,16 +286,16 @@ GSPLIT_INLINE_BODY inline void prefetch_readers(const AttentionBackwardArgs& arg
     prefetch_row(edges.logit.data() + place, shape.heads);
     if (args.values_gradient.rows == 0) continue;
     prefetch_row(edges.weight.data() + place, shape.heads);
-    prefetch_row(args.output_gradient.row<T>(args.inverse_destinations[e]),
+    prefetch_row(args.output_gradient.row<S>(args.inverse_destinations[e]),
                  args.output_gradient.cols);
   }
 }
 
 /// Pass 2 for source j: collects from the edges that read it, then from itself as a destination.
-template <class T>
+template <class S, class T>
 GSPLIT_INLINE_BODY inline void backward_source(const AttentionBackwardArgs& args, std::int64_t j,
-                                               const HeadShape& shape, Readers<T>& readers,
-                                               const EdgeGradients<T>& edges) {
+                                               const HeadShape& shape, Readers<S>& readers,
+                                               const EdgeGradients<T>& edges, WorkRow<S>& output) {
   const std::int64_t heads = shape.heads;
   const bool wants_values = args.values_gradient.rows > 0;
   T* const logits = args.source_logits_gradient.row<T>(j);
@@ -292,7 +304,7 @@ GSPLIT_INLINE_BODY inline void backward_source(const AttentionBackwardArgs& args
   readers.weight.clear();
   const auto add = [&](std::int64_t i, const T* weight, const T* logit) GSPLIT_INLINE_BODY {
     for (std::int64_t h = 0; h < heads; ++h) logits[h] += logit[h];
-    if (wants_values) add_reader(args.output_gradient.row<T>(i), weight, shape, readers);
+    if (wants_values) add_reader(args.output_gradient.row<S>(i), weight, shape, readers);
   };
   for (auto e = args.inverse_indptr[static_cast<std::size_t>(j)];
        e < args.inverse_indptr[static_cast<std::size_t>(j) + 1]; ++e) {
@@ -304,23 +316,27 @@ GSPLIT_INLINE_BODY inline void backward_source(const AttentionBackwardArgs& args
   }
   if (!wants_values) return;
   const std::int64_t sums = shape.value_step != 0 ? heads : 1;
-  sum_rows_of<T>({readers.upstream.data(), readers.weight.data(), readers.upstream.size(), sums,
+  S* const gradient = args.values_gradient.row<S>(j);
+  sum_rows_of<S>({readers.upstream.data(), readers.weight.data(), readers.upstream.size(), sums,
                   shape.value_step},
-                 shape.width, args.values_gradient.row<T>(j));
+                 shape.width, output.room(gradient));
+  output.store(gradient);
 }
 
 }  // namespace
 
 void attention(const AttentionArgs& args, const Team& team) {
   const HeadShape shape = shape_of(args.attention, args.output.cols);
-  dispatch_compute(args.output.dtype, [&](auto type) {
-    using T = decltype(type);
+  check_dtypes(args.attention, args.output.dtype);
+  dispatch_rows(args.output.dtype, [&](auto type) {
+    using S = decltype(type);
     for_ranges(team, args.output.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      Row<T> row;
+      Row<S> row;
+      WorkRow<S> output(args.output.cols);
       with_best_instructions([&]() GSPLIT_INLINE_BODY {
         for (std::int64_t i = begin; i < end; ++i) {
-          prefetch_sources<T>(args.attention, i + 1, end);
-          attend(args, i, shape, row);
+          prefetch_sources<S>(args.attention, i + 1, end);
+          attend(args, i, shape, row, output);
         }
       });
     });
@@ -329,27 +345,29 @@ void attention(const AttentionArgs& args, const Team& team) {
 
 void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const Team& team) {
   const HeadShape shape = shape_of(args.attention, args.output_gradient.cols);
-  dispatch_compute(args.output_gradient.dtype, [&](auto type) {
-    using T = decltype(type);
-    EdgeGradients<T> edges(memory, args.attention.columns.size(),
-                           static_cast<std::size_t>(args.output_gradient.rows),
-                           static_cast<std::size_t>(shape.heads));
+  check_dtypes(args.attention, args.output_gradient.dtype);
+  dispatch_rows(args.output_gradient.dtype, [&](auto type) {
+    using S = decltype(type);
+    EdgeGradients<compute_type<S>> edges(memory, args.attention.columns.size(),
+                                         static_cast<std::size_t>(args.output_gradient.rows),
+                                         static_cast<std::size_t>(shape.heads));
     for_ranges(team, args.output_gradient.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      Row<T> row;
+      Row<S> row;
       with_best_instructions([&]() GSPLIT_INLINE_BODY {
         for (std::int64_t i = begin; i < end; ++i) {
-          prefetch_sources<T>(args.attention, i + 1, end);
+          prefetch_sources<S>(args.attention, i + 1, end);
           backward_destination(args, i, shape, row, edges);
         }
       });
     });
     for_ranges(team, args.source_logits_gradient.rows, kGrain,
                [&](std::int64_t begin, std::int64_t end) {
-                 Readers<T> readers;
+                 Readers<S> readers;
+                 WorkRow<S> output(args.values_gradient.cols);
                  with_best_instructions([&]() GSPLIT_INLINE_BODY {
                    for (std::int64_t j = begin; j < end; ++j) {
-                     prefetch_readers(args, j + 1, end, shape, edges);
-                     backward_source(args, j, shape, readers, edges);
+                     prefetch_readers<S>(args, j + 1, end, shape, edges);
+                     backward_source(args, j, shape, readers, edges, output);
                    }
                  });
                });

@@ -11,11 +11,11 @@ namespace {
 constexpr std::int64_t kGrain = 512;  // rows per chunk
 
 template <class From, class To>
-void copy_row(const From* from, To* to, std::int64_t cols) {
+GSPLIT_INLINE_BODY inline void copy_row(const From* from, To* to, std::int64_t cols) {
   if constexpr (std::is_same_v<From, To>) {
     std::memcpy(to, from, static_cast<std::size_t>(cols) * sizeof(To));
   } else if constexpr (std::is_same_v<To, BFloat16>) {
-    for (std::int64_t c = 0; c < cols; ++c) to[c] = to_bfloat16(static_cast<float>(from[c]));
+    for (std::int64_t c = 0; c < cols; ++c) to[c] = narrowed<To>(widened(from[c]));
   } else if constexpr (sizeof(From) == 2 && std::is_same_v<To, float>) {
     widen(from, to, cols);
   } else {
@@ -28,25 +28,35 @@ constexpr std::size_t kAhead = 8;
 
 template <class From, class To>
 void gather(const GatherRowsArgs& args, const Team& team) {
-  for_ranges(team, static_cast<std::int64_t>(args.rows.size()), kGrain,
-             [&](std::int64_t begin, std::int64_t end) {
-               for (std::int64_t i = begin; i < end; ++i) {
-                 const std::size_t next = static_cast<std::size_t>(i) + kAhead;
-                 if (next < static_cast<std::size_t>(end)) {
-                   prefetch_row(args.source.row<From>(args.rows[next]), args.source.cols);
-                 }
-                 copy_row(args.source.row<From>(args.rows[static_cast<std::size_t>(i)]),
-                          args.destination.row<To>(i), args.source.cols);
-               }
-             });
+  const auto count = static_cast<std::int64_t>(args.rows.size());
+  for_ranges(team, count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    with_best_instructions([&]() GSPLIT_INLINE_BODY {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::size_t next = static_cast<std::size_t>(i) + kAhead;
+        if (next < static_cast<std::size_t>(end)) {
+          prefetch_row(args.source.row<From>(args.rows[next]), args.source.cols);
+        }
+        copy_row(args.source.row<From>(args.rows[static_cast<std::size_t>(i)]),
+                 args.destination.row<To>(i), args.source.cols);
+      }
+    });
+  });
+}
+
+/// to += from
+template <class S>
+GSPLIT_INLINE_BODY inline void add_row(const S* from, S* to, std::int64_t cols) {
+  for (std::int64_t c = 0; c < cols; ++c) to[c] = narrowed<S>(widened(to[c]) + widened(from[c]));
 }
 
 template <class From, class To>
 void convert(const ConvertRowsArgs& args, const Team& team) {
   for_ranges(team, args.source.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      copy_row(args.source.row<From>(i), args.destination.row<To>(i), args.source.cols);
-    }
+    with_best_instructions([&]() GSPLIT_INLINE_BODY {
+      for (std::int64_t i = begin; i < end; ++i) {
+        copy_row(args.source.row<From>(i), args.destination.row<To>(i), args.source.cols);
+      }
+    });
   });
 }
 
@@ -56,8 +66,8 @@ void gather_rows(const GatherRowsArgs& args, const Team& team) {
   GSPLIT_CHECK(args.destination.rows == static_cast<std::int64_t>(args.rows.size()));
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   dispatch_storage(args.source.dtype, [&](auto from) {
-    dispatch_compute(args.destination.dtype,
-                     [&](auto to) { gather<decltype(from), decltype(to)>(args, team); });
+    dispatch_rows(args.destination.dtype,
+                  [&](auto to) { gather<decltype(from), decltype(to)>(args, team); });
   });
 }
 
@@ -77,28 +87,35 @@ void convert_rows(const ConvertRowsArgs& args, const Team& team) {
 void add_rows(const AddRowsArgs& args, const Team& team) {
   GSPLIT_CHECK(args.source.dtype == args.destination.dtype);
   GSPLIT_CHECK(args.source.rows == static_cast<std::int64_t>(args.rows.size()));
-  dispatch_compute(args.source.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_rows(args.source.dtype, [&](auto type) {
+    using S = decltype(type);
     for_ranges(team, args.source.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const T* const from = args.source.row<T>(i);
-        T* const to = args.destination.row<T>(args.rows[static_cast<std::size_t>(i)]);
-        for (std::int64_t c = 0; c < args.source.cols; ++c) to[c] += from[c];
-      }
+      with_best_instructions([&]() GSPLIT_INLINE_BODY {
+        for (std::int64_t i = begin; i < end; ++i) {
+          add_row(args.source.row<S>(i),
+                  args.destination.row<S>(args.rows[static_cast<std::size_t>(i)]),
+                  args.source.cols);
+        }
+      });
     });
   });
 }
 
 void scale_rows(const ScaleRowsArgs& args, const Team& team) {
   GSPLIT_CHECK(args.matrix.rows == static_cast<std::int64_t>(args.factors.size()));
-  dispatch_compute(args.matrix.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_rows(args.matrix.dtype, [&](auto type) {
+    using S = decltype(type);
+    using T = compute_type<S>;
     for_ranges(team, args.matrix.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        T* const row = args.matrix.row<T>(i);
-        const T factor = static_cast<T>(args.factors[static_cast<std::size_t>(i)]);
-        for (std::int64_t c = 0; c < args.matrix.cols; ++c) row[c] *= factor;
-      }
+      with_best_instructions([&]() GSPLIT_INLINE_BODY {
+        for (std::int64_t i = begin; i < end; ++i) {
+          S* const row = args.matrix.row<S>(i);
+          const T factor = static_cast<T>(args.factors[static_cast<std::size_t>(i)]);
+          for (std::int64_t c = 0; c < args.matrix.cols; ++c) {
+            row[c] = narrowed<S>(widened(row[c]) * factor);
+          }
+        }
+      });
     });
   });
 }
@@ -106,14 +123,15 @@ void scale_rows(const ScaleRowsArgs& args, const Team& team) {
 void add(const AddArgs& args, const Team& team) {
   GSPLIT_CHECK(args.source.rows == args.destination.rows);
   GSPLIT_CHECK(args.source.cols == args.destination.cols);
-  dispatch_compute(args.destination.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  GSPLIT_CHECK(args.source.dtype == args.destination.dtype);
+  dispatch_rows(args.destination.dtype, [&](auto type) {
+    using S = decltype(type);
     for_ranges(team, args.destination.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const T* const from = args.source.row<T>(i);
-        T* const to = args.destination.row<T>(i);
-        for (std::int64_t c = 0; c < args.source.cols; ++c) to[c] += from[c];
-      }
+      with_best_instructions([&]() GSPLIT_INLINE_BODY {
+        for (std::int64_t i = begin; i < end; ++i) {
+          add_row(args.source.row<S>(i), args.destination.row<S>(i), args.source.cols);
+        }
+      });
     });
   });
 }

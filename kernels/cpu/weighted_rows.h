@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/base/dtype.h"
 #include "kernels/cpu/instruction_set.h"
 
 namespace gsplit::cpu {
@@ -27,32 +28,48 @@ GSPLIT_INLINE_BODY inline const typename Vector<T>::Type* as_vector(const T* at)
   return reinterpret_cast<const typename Vector<T>::Type*>(at);
 }
 
+/// As many computed numbers as a vector holds, from rows of S.
+template <class S>
+GSPLIT_INLINE_BODY inline void load_vector(const S* at,
+                                           typename Vector<compute_type<S>>::Type& vector) {
+  if constexpr (std::is_same_v<S, BFloat16>) {
+    typedef std::uint16_t Half __attribute__((vector_size(32), aligned(2), may_alias));
+    typedef std::uint32_t Whole __attribute__((vector_size(64)));
+    const Whole bits = __builtin_convertvector(*reinterpret_cast<const Half*>(at), Whole) << 16;
+    vector = reinterpret_cast<typename Vector<float>::Type>(bits);
+  } else {
+    vector = *as_vector(at);
+  }
+}
+
 /// `count` rows, each with a weight for each of `heads` sums. Sum h reads row k at rows[k] + h *
 /// head_step and weighs it weights[k * heads + h].
-template <class T>
+template <class S>
 struct WeightedRows {
-  const T* const* rows;
-  const T* weights;
+  const S* const* rows;
+  const compute_type<S>* weights;
   std::size_t count;
   std::int64_t heads;
   std::int64_t head_step;
 };
 
 /// Sums [head, head + Heads), columns [column, column + Vectors * lanes), into out[h * width + c].
-template <int Heads, int Vectors, bool Shared, class T>
-GSPLIT_INLINE_BODY inline void sum_tile(const WeightedRows<T>& in, std::int64_t head,
+template <int Heads, int Vectors, bool Shared, class S, class T>
+GSPLIT_INLINE_BODY inline void sum_tile(const WeightedRows<S>& in, std::int64_t head,
                                         std::int64_t column, std::int64_t width, T* out) {
   constexpr std::int64_t kLanes = Vector<T>::kLanes;
   typename Vector<T>::Type sum[Heads][Vectors] = {};
   const std::int64_t start = Shared ? column : head * in.head_step + column;
   for (std::size_t k = 0; k < in.count; ++k) {
-    const T* const from = in.rows[k] + start;
+    const S* const from = in.rows[k] + start;
     const T* const weights = in.weights + static_cast<std::int64_t>(k) * in.heads + head;
 #pragma GCC unroll 4
     for (int h = 0; h < Heads; ++h) {
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) {
-        sum[h][v] += weights[h] * *as_vector(from + (Shared ? 0 : h * in.head_step) + v * kLanes);
+        typename Vector<T>::Type values;
+        load_vector(from + (Shared ? 0 : h * in.head_step) + v * kLanes, values);
+        sum[h][v] += weights[h] * values;
       }
     }
   }
@@ -66,14 +83,14 @@ GSPLIT_INLINE_BODY inline void sum_tile(const WeightedRows<T>& in, std::int64_t 
 }
 
 /// The same for rows narrower than a vector.
-template <class T>
-GSPLIT_INLINE_BODY inline void sum_narrow(const WeightedRows<T>& in, std::int64_t head,
+template <class S, class T>
+GSPLIT_INLINE_BODY inline void sum_narrow(const WeightedRows<S>& in, std::int64_t head,
                                           std::int64_t width, T* out) {
   for (std::int64_t c = 0; c < width; ++c) {
     T sum{0};
     for (std::size_t k = 0; k < in.count; ++k) {
       sum += in.weights[static_cast<std::int64_t>(k) * in.heads + head] *
-             in.rows[k][head * in.head_step + c];
+             widened(in.rows[k][head * in.head_step + c]);
     }
     out[head * width + c] = sum;
   }
@@ -81,8 +98,8 @@ GSPLIT_INLINE_BODY inline void sum_narrow(const WeightedRows<T>& in, std::int64_
 
 /// Columns [column, width) of sums [head, head + Heads) by tiles of at most `Vectors`. The last
 /// tile overlaps the one before where the width is no multiple of a vector.
-template <int Heads, int Vectors, bool Shared, class T>
-GSPLIT_INLINE_BODY inline void sum_columns(const WeightedRows<T>& in, std::int64_t head,
+template <int Heads, int Vectors, bool Shared, class S, class T>
+GSPLIT_INLINE_BODY inline void sum_columns(const WeightedRows<S>& in, std::int64_t head,
                                            std::int64_t column, std::int64_t width, T* out) {
   constexpr std::int64_t kLanes = Vector<T>::kLanes;
   for (; column + Vectors * kLanes <= width; column += Vectors * kLanes) {
@@ -97,8 +114,8 @@ GSPLIT_INLINE_BODY inline void sum_columns(const WeightedRows<T>& in, std::int64
 
 /// out[h * width + c] = sum over k of weights[k * heads + h] * rows[k][h * head_step + c], for c
 /// below width.
-template <class T>
-GSPLIT_INLINE_BODY inline void sum_rows_of(const WeightedRows<T>& in, std::int64_t width, T* out) {
+template <class S, class T>
+GSPLIT_INLINE_BODY inline void sum_rows_of(const WeightedRows<S>& in, std::int64_t width, T* out) {
   if (width < Vector<T>::kLanes) {
     for (std::int64_t h = 0; h < in.heads; ++h) sum_narrow(in, h, width, out);
     return;
@@ -128,8 +145,8 @@ GSPLIT_INLINE_BODY inline T sum_of_lanes(const typename Vector<T>::Type& vector)
 }
 
 /// dots[h] = sum over c of a[h * width + c] * b[h * b_step + c], for h below Heads.
-template <int Heads, class T>
-GSPLIT_INLINE_BODY inline void dot_tile(const T* a, const T* b, std::int64_t b_step,
+template <int Heads, class S, class T>
+GSPLIT_INLINE_BODY inline void dot_tile(const S* a, const S* b, std::int64_t b_step,
                                         std::int64_t width, T* dots) {
   constexpr std::int64_t kLanes = Vector<T>::kLanes;
   typename Vector<T>::Type sum[Heads] = {};
@@ -137,20 +154,25 @@ GSPLIT_INLINE_BODY inline void dot_tile(const T* a, const T* b, std::int64_t b_s
   for (; c + kLanes <= width; c += kLanes) {
 #pragma GCC unroll 4
     for (int h = 0; h < Heads; ++h) {
-      sum[h] += *as_vector(a + h * width + c) * *as_vector(b + h * b_step + c);
+      typename Vector<T>::Type left, right;
+      load_vector(a + h * width + c, left);
+      load_vector(b + h * b_step + c, right);
+      sum[h] += left * right;
     }
   }
 #pragma GCC unroll 4
   for (int h = 0; h < Heads; ++h) {
     T tail{0};
-    for (std::int64_t t = c; t < width; ++t) tail += a[h * width + t] * b[h * b_step + t];
+    for (std::int64_t t = c; t < width; ++t) {
+      tail += widened(a[h * width + t]) * widened(b[h * b_step + t]);
+    }
     dots[h] = sum_of_lanes<T>(sum[h]) + tail;
   }
 }
 
 /// The same for h below `heads`.
-template <class T>
-GSPLIT_INLINE_BODY inline void dots_of(const T* a, const T* b, std::int64_t b_step,
+template <class S, class T>
+GSPLIT_INLINE_BODY inline void dots_of(const S* a, const S* b, std::int64_t b_step,
                                        std::int64_t width, std::int64_t heads, T* dots) {
   std::int64_t h = 0;
   for (; h + 4 <= heads; h += 4) {

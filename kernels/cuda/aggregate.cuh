@@ -6,13 +6,15 @@
 namespace gsplit::cuda {
 
 /// output[i] = scale[i] * sum over e in row i of w_e * source[columns[e]] + self_scale[i] *
-/// source[i], w_e being the product of the weights that are given.
-template <class T>
+/// source[i], w_e being the product of the weights that are given. Of rows of S; sums and weights
+/// are computed.
+template <class S>
 struct WeightedSum {
+  using T = compute_type<S>;
   const RowIndex* indptr;  ///< (rows + 1)
   const RowIndex* columns;
-  Rows<const T> source;
-  Rows<T> output;
+  Rows<const S> source;
+  Rows<S> output;
   std::int64_t rows;
   std::int64_t cols;
   const float* edge_weights;     ///< null: 1
@@ -37,9 +39,9 @@ struct WeightedSum {
   }
 };
 
-template <class T, int kPack>
-__device__ void add_scaled(T weight, const Pack<T, kPack>& values, Pack<T, kPack>& sum) {
-  for (int p = 0; p < kPack; ++p) sum.value[p] += weight * values.value[p];
+template <class T, class S, int kPack>
+__device__ void add_scaled(T weight, const Pack<S, kPack>& values, Pack<T, kPack>& sum) {
+  for (int p = 0; p < kPack; ++p) sum.value[p] += weight * widen(values.value[p]);
 }
 
 /// What each destination's sum is multiplied by: (destinations), or empty where all are 1. Defined
@@ -50,16 +52,16 @@ Buffer<T> scales_of(std::span<const RowIndex> indptr, const AggregateOptions& op
 
 /// `scales`: of scales_of(); must stay alive until the sum has been queued. Both check their
 /// arguments.
-template <class T>
-WeightedSum<T> forward_sum(const AggregateArgs& args, const Buffer<T>& scales) {
+template <class S>
+WeightedSum<S> forward_sum(const AggregateArgs& args, const Buffer<compute_type<S>>& scales) {
   GSPLIT_CHECK(args.destination.rows + 1 == static_cast<std::int64_t>(args.indptr.size()));
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
   return {.indptr = args.indptr.data(),
           .columns = args.columns.data(),
-          .source = rows_of<T>(args.source),
-          .output = rows_of<T>(args.destination),
+          .source = rows_of<S>(args.source),
+          .output = rows_of<S>(args.destination),
           .rows = args.destination.rows,
           .cols = args.destination.cols,
           .edge_weights = data_or_null(args.edge_weights),
@@ -71,8 +73,9 @@ WeightedSum<T> forward_sum(const AggregateArgs& args, const Buffer<T>& scales) {
           .skip_loops = args.options.skip_loops};
 }
 
-template <class T>
-WeightedSum<T> backward_sum(const AggregateBackwardArgs& args, const Buffer<T>& scales) {
+template <class S>
+WeightedSum<S> backward_sum(const AggregateBackwardArgs& args,
+                            const Buffer<compute_type<S>>& scales) {
   GSPLIT_CHECK(args.source_gradient.rows + 1 ==
                static_cast<std::int64_t>(args.inverse_indptr.size()));
   GSPLIT_CHECK(args.source_gradient.cols == args.destination_gradient.cols);
@@ -80,8 +83,8 @@ WeightedSum<T> backward_sum(const AggregateBackwardArgs& args, const Buffer<T>& 
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.inverse_edges.size());
   return {.indptr = args.inverse_indptr.data(),
           .columns = args.inverse_destinations.data(),
-          .source = rows_of<T>(args.destination_gradient),
-          .output = rows_of<T>(args.source_gradient),
+          .source = rows_of<S>(args.destination_gradient),
+          .output = rows_of<S>(args.source_gradient),
           .rows = args.source_gradient.rows,
           .cols = args.source_gradient.cols,
           .edge_weights = data_or_null(args.edge_weights),

@@ -90,8 +90,10 @@ class CudaDense final : public DenseOps {
   CudaDense(CudaMemory& memory, Matmul matmul) : memory_(memory) {
     memory.make_current();
     check(cublasCreate(&cublas_), "starting");
-    check(cublasSetMathMode(
-              cublas_, matmul == Matmul::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
+    // Partial sums of bf16 products stay in fp32: the result is rounded once.
+    const int mode = (matmul == Matmul::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH) |
+                     CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+    check(cublasSetMathMode(cublas_, static_cast<cublasMath_t>(mode)),
           "choosing the arithmetic of products");
   }
   ~CudaDense() override { cublasDestroy(cublas_); }

@@ -13,29 +13,30 @@ struct Eight {
   T value[kColumns];
 };
 
-/// Up to eight elements from `row` on; `count` of them exist. Unrolled, so that they stay in
-/// registers.
-template <int kPack, class T>
-__device__ Eight<T> load(const T* row, int count) {
-  Eight<T> result{};
+/// Up to eight elements from `row` on, widened; `count` of them exist. A load has 16 bytes at most.
+/// Unrolled, so that they stay in registers.
+template <int kMostPack, class S>
+__device__ Eight<compute_type<S>> load(const S* row, int count) {
+  constexpr int kPack = kMostPack < kWide<S> ? kMostPack : kWide<S>;
+  Eight<compute_type<S>> result{};
 #pragma unroll
   for (int c = 0; c < kColumns; c += kPack) {
     if (c >= count) continue;
-    const Pack<T, kPack> values = pack_at<kPack>(row + c);
+    const Pack<S, kPack> values = pack_at<kPack>(row + c);
 #pragma unroll
-    for (int p = 0; p < kPack; ++p) result.value[c + p] = values.value[p];
+    for (int p = 0; p < kPack; ++p) result.value[c + p] = widen(values.value[p]);
   }
   return result;
 }
 
-template <int kPack, class T>
-__device__ void store(const Eight<T>& values, T* row, int count) {
+template <int kPack, class S>
+__device__ void store(const Eight<compute_type<S>>& values, S* row, int count) {
 #pragma unroll
   for (int c = 0; c < kColumns; c += kPack) {
     if (c >= count) continue;
-    Pack<T, kPack> part;
+    Pack<S, kPack> part;
 #pragma unroll
-    for (int p = 0; p < kPack; ++p) part.value[p] = values.value[c + p];
+    for (int p = 0; p < kPack; ++p) part.value[p] = narrow<S>(values.value[c + p]);
     pack_at<kPack>(row + c) = part;
   }
 }
@@ -76,9 +77,11 @@ struct Extent {
   }
 };
 
-template <class T, int kPack>
-__global__ void bias_activation_dropout_kernel(Rows<T> values, Extent extent, const T* bias,
-                                               Activation activation, Mask mask) {
+template <class S, int kPack>
+__global__ void bias_activation_dropout_kernel(Rows<S> values, Extent extent,
+                                               const compute_type<S>* bias, Activation activation,
+                                               Mask mask) {
+  using T = compute_type<S>;
   const std::int64_t i = row_of_thread();
   if (i >= extent.rows) return;
   const T scale = static_cast<T>(mask.scale);
@@ -104,10 +107,11 @@ __device__ T derivative(T y, T scale, Activation activation) {
   return T{1};
 }
 
-template <class T, int kPack>
-__global__ void activation_dropout_backward_kernel(Rows<T> gradient, Rows<const T> output,
+template <class S, int kPack>
+__global__ void activation_dropout_backward_kernel(Rows<S> gradient, Rows<const S> output,
                                                    Extent extent, Activation activation,
                                                    Mask mask) {
+  using T = compute_type<S>;
   const std::int64_t i = row_of_thread();
   if (i >= extent.rows) return;
   const T scale = static_cast<T>(mask.scale);
@@ -139,16 +143,17 @@ std::int64_t groups_of(std::int64_t cols) { return (cols + kColumns - 1) / kColu
 
 void bias_activation_dropout(const BiasActivationDropoutArgs& args, const Queue& queue) {
   const MatrixView& values = args.values;
+  GSPLIT_CHECK(args.bias.rows == 0 || args.bias.dtype == compute_dtype(values.dtype));
   if (values.rows == 0 || values.cols == 0) return;
-  dispatch_compute(values.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_rows(values.dtype, [&](auto zero) {
+    using S = decltype(zero);
     const ConstMatrixView bias = args.bias.rows > 0 ? args.bias : ConstMatrixView(values);
-    dispatch_width<T>({values, bias}, [&](auto pack) {
+    dispatch_width<S>({values, bias}, [&](auto pack) {
       const RowLaunch launch = over_rows(values.rows, groups_of(values.cols));
-      bias_activation_dropout_kernel<T, decltype(pack)::value>
+      bias_activation_dropout_kernel<S, decltype(pack)::value>
           <<<launch.grid, launch.block, 0, queue.raw()>>>(
-              rows_of<T>(values), Extent{values.rows, values.cols},
-              args.bias.rows > 0 ? args.bias.row<T>(0) : nullptr, args.activation,
+              rows_of<S>(values), Extent{values.rows, values.cols},
+              args.bias.rows > 0 ? args.bias.row<compute_type<S>>(0) : nullptr, args.activation,
               mask_of(args.dropout, args.nodes));
       check_launch("bias_activation_dropout_kernel");
     });
@@ -157,14 +162,15 @@ void bias_activation_dropout(const BiasActivationDropoutArgs& args, const Queue&
 
 void activation_dropout_backward(const ActivationDropoutBackwardArgs& args, const Queue& queue) {
   const MatrixView& gradient = args.gradient;
+  GSPLIT_CHECK(args.output.dtype == gradient.dtype);
   if (gradient.rows == 0 || gradient.cols == 0) return;
-  dispatch_compute(gradient.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    dispatch_width<T>({gradient, args.output}, [&](auto pack) {
+  dispatch_rows(gradient.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    dispatch_width<S>({gradient, args.output}, [&](auto pack) {
       const RowLaunch launch = over_rows(gradient.rows, groups_of(gradient.cols));
-      activation_dropout_backward_kernel<T, decltype(pack)::value>
+      activation_dropout_backward_kernel<S, decltype(pack)::value>
           <<<launch.grid, launch.block, 0, queue.raw()>>>(
-              rows_of<T>(gradient), rows_of<T>(args.output), Extent{gradient.rows, gradient.cols},
+              rows_of<S>(gradient), rows_of<S>(args.output), Extent{gradient.rows, gradient.cols},
               args.activation, mask_of(args.dropout, args.nodes));
       check_launch("activation_dropout_backward_kernel");
     });

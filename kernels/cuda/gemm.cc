@@ -51,10 +51,22 @@ void multiply(const Product& p, const double* a, const double* b, double* c,
         "a matrix product");
 }
 
+cudaDataType type_of(DType dtype) { return dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F; }
+
+/// Of bf16: sums are fp32, c is bf16 or fp32.
+void multiply_bf16(const Product& p, const GemmArgs& args, cublasHandle_t cublas) {
+  const float alpha = 1, beta = p.accumulate ? 1 : 0;
+  check(cublasGemmEx(cublas, p.b_operation, p.a_operation, p.n, p.m, p.k, &alpha, args.b.data,
+                     CUDA_R_16BF, p.ldb, args.a.data, CUDA_R_16BF, p.lda, &beta, args.c.data,
+                     type_of(args.c.dtype), p.ldc, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+        "a matrix product of bf16");
+}
+
 }  // namespace
 
 void gemm(const GemmArgs& args, cublasHandle_t cublas, const Queue& queue) {
-  GSPLIT_CHECK(args.a.dtype == args.c.dtype && args.b.dtype == args.c.dtype);
+  GSPLIT_CHECK(args.a.dtype == args.b.dtype);
+  GSPLIT_CHECK(args.c.dtype == args.a.dtype || args.c.dtype == compute_dtype(args.a.dtype));
   const Product product = product_of(args);
   if (product.m == 0 || product.n == 0) return;
   if (product.k == 0) {
@@ -64,6 +76,7 @@ void gemm(const GemmArgs& args, cublasHandle_t cublas, const Queue& queue) {
     return queue.memory.fill_zero(args.c.data, bytes, queue.stream);
   }
   check(cublasSetStream(cublas, queue.raw()), "setting the stream");
+  if (args.a.dtype == DType::kBF16) return multiply_bf16(product, args, cublas);
   dispatch_compute(args.c.dtype, [&](auto zero) {
     using T = decltype(zero);
     multiply(product, args.a.row<T>(0), args.b.row<T>(0), args.c.row<T>(0), cublas);

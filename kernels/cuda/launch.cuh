@@ -2,6 +2,7 @@
 // rows of a matrix, reductions inside a warp.
 #pragma once
 
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <algorithm>
@@ -37,21 +38,27 @@ __device__ inline const Pack<T, Size>& pack_at(const T* address) {
 template <class T>
 inline constexpr int kWide = 16 / static_cast<int>(sizeof(T));
 
-/// Whether every row of the matrix can be read in packs of 16 bytes.
-template <class T>
-bool is_wide(const ConstMatrixView& matrix) {
-  return matrix.cols % kWide<T> == 0 && matrix.stride % kWide<T> == 0 &&
-         reinterpret_cast<std::uintptr_t>(matrix.data) % 16 == 0;
+/// Whether every row of the matrix can be read in packs of `size` elements, by loads of 16 bytes
+/// where a pack has more.
+inline bool has_packs(const ConstMatrixView& matrix, int size) {
+  const std::size_t bytes = std::min<std::size_t>(16, size * size_of(matrix.dtype));
+  return matrix.cols % size == 0 && matrix.stride % size == 0 &&
+         reinterpret_cast<std::uintptr_t>(matrix.data) % bytes == 0;
 }
 
-/// Calls body(std::integral_constant<int, S>) with the elements a pack can have in all `matrices`.
+/// Calls body(std::integral_constant<int, S>) with the elements a pack of T can have in all
+/// `matrices`. Elements of bf16 come in packs of 8 bytes too: what has packs in fp32 has them then.
 template <class T, class Body>
 void dispatch_width(std::initializer_list<ConstMatrixView> matrices, Body&& body) {
-  if (std::all_of(matrices.begin(), matrices.end(), is_wide<T>)) {
-    body(std::integral_constant<int, kWide<T>>{});
-  } else {
-    body(std::integral_constant<int, 1>{});
+  const auto all_have = [&](int size) {
+    return std::all_of(matrices.begin(), matrices.end(),
+                       [&](const ConstMatrixView& matrix) { return has_packs(matrix, size); });
+  };
+  if (all_have(kWide<T>)) return body(std::integral_constant<int, kWide<T>>{});
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (all_have(kWide<float>)) return body(std::integral_constant<int, kWide<float>>{});
   }
+  body(std::integral_constant<int, 1>{});
 }
 
 /// A launch whose threads stand in groups, one group a row, the threads of a group along the row:
@@ -87,6 +94,16 @@ __device__ inline float widen(Half x) { return __half2float(__ushort_as_half(x.b
 __device__ inline float widen(BFloat16 x) { return __uint_as_float(unsigned{x.bits} << 16); }
 __device__ inline float widen(float x) { return x; }
 __device__ inline double widen(double x) { return x; }
+
+/// What arithmetic gives, as an element of T: bf16 is rounded, once.
+template <class T, class Computed>
+__device__ T narrow(Computed x) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return {__bfloat16_as_ushort(__float2bfloat16_rn(static_cast<float>(x)))};
+  } else {
+    return static_cast<T>(x);
+  }
+}
 
 template <class T>
 const T* data_or_null(std::span<const T> values) {

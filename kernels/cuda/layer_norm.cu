@@ -5,67 +5,76 @@
 namespace gsplit::cuda {
 namespace {
 
-template <class T>
+template <class S>
 struct Forward {
-  Rows<T> values;
+  using T = compute_type<S>;
+  Rows<S> values;
   const T* bias;
   const T* weight;
   const T* shift;
-  Rows<T> normalized;
+  Rows<S> normalized;
   Rows<T> inverse_sigma;
   std::int64_t rows;
   std::int64_t cols;
   T epsilon;
 };
 
-template <class T>
-__global__ void layer_norm_kernel(Forward<T> op) {
+/// x, the row with its bias, is computed from what is stored at each of three passes: a rounded x
+/// would be rounded twice.
+template <class S>
+__global__ void layer_norm_kernel(Forward<S> op) {
+  using T = compute_type<S>;
   const std::int64_t i = row_of_thread();
   if (i >= op.rows) return;
-  T* const row = op.values.row(i);
-  T* const normalized = op.normalized.row(i);
+  S* const row = op.values.row(i);
+  S* const normalized = op.normalized.row(i);
+  const auto x = [&](std::int64_t c) { return widen(row[c]) + op.bias[c]; };
   const T size = static_cast<T>(op.cols);
   T sum{0}, squares{0};
-  for (std::int64_t c = threadIdx.x; c < op.cols; c += kWarp) sum += row[c] += op.bias[c];
+  for (std::int64_t c = threadIdx.x; c < op.cols; c += kWarp) sum += x(c);
   const T mean = warp_sum(sum) / size;
   for (std::int64_t c = threadIdx.x; c < op.cols; c += kWarp) {
-    squares += (row[c] - mean) * (row[c] - mean);
+    squares += (x(c) - mean) * (x(c) - mean);
   }
   const T inverse = T{1} / sqrt(warp_sum(squares) / size + op.epsilon);
   if (threadIdx.x == 0) *op.inverse_sigma.row(i) = inverse;
   for (std::int64_t c = threadIdx.x; c < op.cols; c += kWarp) {
-    normalized[c] = (row[c] - mean) * inverse;
-    row[c] = normalized[c] * op.weight[c] + op.shift[c];
+    const T n = (x(c) - mean) * inverse;
+    normalized[c] = narrow<S>(n);
+    row[c] = narrow<S>(n * op.weight[c] + op.shift[c]);
   }
 }
 
-template <class T>
+template <class S>
 struct Backward {
-  Rows<T> gradient;
-  Rows<const T> normalized;
+  using T = compute_type<S>;
+  Rows<S> gradient;
+  Rows<const S> normalized;
   Rows<const T> inverse_sigma;
   const T* weight;
   std::int64_t rows;
   std::int64_t cols;
 };
 
-template <class T>
-__global__ void layer_norm_backward_kernel(Backward<T> op) {
+template <class S>
+__global__ void layer_norm_backward_kernel(Backward<S> op) {
+  using T = compute_type<S>;
   const std::int64_t i = row_of_thread();
   if (i >= op.rows) return;
-  T* const gradient = op.gradient.row(i);
-  const T* const normalized = op.normalized.row(i);
+  S* const gradient = op.gradient.row(i);
+  const S* const normalized = op.normalized.row(i);
   T sum{0}, products{0};
   for (std::int64_t c = threadIdx.x; c < op.cols; c += kWarp) {
-    const T weighted = gradient[c] * op.weight[c];
+    const T weighted = widen(gradient[c]) * op.weight[c];
     sum += weighted;
-    products += weighted * normalized[c];
+    products += weighted * widen(normalized[c]);
   }
   const T mean = warp_sum(sum) / static_cast<T>(op.cols);
   const T projection = warp_sum(products) / static_cast<T>(op.cols);
   const T inverse = *op.inverse_sigma.row(i);
   for (std::int64_t c = threadIdx.x; c < op.cols; c += kWarp) {
-    gradient[c] = inverse * (gradient[c] * op.weight[c] - mean - normalized[c] * projection);
+    const T weighted = widen(gradient[c]) * op.weight[c];
+    gradient[c] = narrow<S>(inverse * (weighted - mean - widen(normalized[c]) * projection));
   }
 }
 
@@ -73,16 +82,19 @@ __global__ void layer_norm_backward_kernel(Backward<T> op) {
 
 void layer_norm(const LayerNormArgs& args, const Queue& queue) {
   const MatrixView& values = args.values;
+  GSPLIT_CHECK(args.normalized.dtype == values.dtype);
+  GSPLIT_CHECK(args.weight.dtype == compute_dtype(values.dtype));
   if (values.rows == 0 || values.cols == 0) return;
-  dispatch_compute(values.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_rows(values.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = compute_type<S>;
     const RowLaunch launch = over_rows(values.rows, kWarp);
-    layer_norm_kernel<T><<<launch.grid, launch.block, 0, queue.raw()>>>(
-        {.values = rows_of<T>(values),
+    layer_norm_kernel<S><<<launch.grid, launch.block, 0, queue.raw()>>>(
+        {.values = rows_of<S>(values),
          .bias = args.bias.row<T>(0),
          .weight = args.weight.row<T>(0),
          .shift = args.shift.row<T>(0),
-         .normalized = rows_of<T>(args.normalized),
+         .normalized = rows_of<S>(args.normalized),
          .inverse_sigma = rows_of<T>(args.inverse_sigma),
          .rows = values.rows,
          .cols = values.cols,
@@ -93,21 +105,23 @@ void layer_norm(const LayerNormArgs& args, const Queue& queue) {
 
 void layer_norm_backward(const LayerNormBackwardArgs& args, const Queue& queue) {
   const MatrixView& gradient = args.gradient;
-  dispatch_compute(gradient.dtype, [&](auto zero) {
-    using T = decltype(zero);
+  GSPLIT_CHECK(args.normalized.dtype == gradient.dtype);
+  dispatch_rows(gradient.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    using T = compute_type<S>;
     // Before the rows of the gradient are overwritten.
     const ConstMatrixView upstream = gradient;
-    ColumnSums<T> sums{
-        rows_of<T>(upstream), {}, gradient.rows, gradient.cols, args.shift_gradient.row<T>(0)};
+    ColumnSums<S> sums{
+        rows_of<S>(upstream), {}, gradient.rows, gradient.cols, args.shift_gradient.row<T>(0)};
     sum_columns(sums, queue);
-    sums.factor = rows_of<T>(args.normalized);
+    sums.factor = rows_of<S>(args.normalized);
     sums.output = args.weight_gradient.row<T>(0);
     sum_columns(sums, queue);
     if (gradient.rows == 0 || gradient.cols == 0) return;
     const RowLaunch launch = over_rows(gradient.rows, kWarp);
-    layer_norm_backward_kernel<T><<<launch.grid, launch.block, 0, queue.raw()>>>(
-        {.gradient = rows_of<T>(gradient),
-         .normalized = rows_of<T>(args.normalized),
+    layer_norm_backward_kernel<S><<<launch.grid, launch.block, 0, queue.raw()>>>(
+        {.gradient = rows_of<S>(gradient),
+         .normalized = rows_of<S>(args.normalized),
          .inverse_sigma = rows_of<T>(args.inverse_sigma),
          .weight = args.weight.row<T>(0),
          .rows = gradient.rows,

@@ -40,18 +40,18 @@ struct DeviceSums {
 };
 
 /// Sums of `matrix`'s columns: with `factor`, of the products of the two's elements.
-/// output: (1, cols).
-template <class T>
+/// output: (1, cols), computed.
+template <class S>
 struct ColumnSums {
-  Rows<const T> matrix;
-  Rows<const T> factor;  ///< data null: 1
+  Rows<const S> matrix;
+  Rows<const S> factor;  ///< data null: 1
   std::int64_t rows = 0;
   std::int64_t cols = 0;
-  T* output = nullptr;
+  compute_type<S>* output = nullptr;
 };
 
-/// Defined in sum_rows.cu for float and double.
-template <class T>
-void sum_columns(const ColumnSums<T>& sums, const Queue& queue);
+/// Defined in sum_rows.cu for the types of rows.
+template <class S>
+void sum_columns(const ColumnSums<S>& sums, const Queue& queue);
 
 }  // namespace gsplit::cuda

@@ -1,13 +1,11 @@
 // Rows by index: gather_rows, add_rows, scale_rows and add; convert_rows. Bound by memory: each
 // element is read once and written once, in packs of 16 bytes where rows allow.
-#include <cuda_bf16.h>
-
 #include "kernels/cuda/launch.cuh"
 
 namespace gsplit::cuda {
 namespace {
 
-/// destination[i] = source[rows[i]], or source[i] without rows; added where kAdd says so.
+/// Which row of the source goes to which of the destination.
 struct RowCopy {
   const RowIndex* from = nullptr;  ///< (count) row of the source; null: i
   const RowIndex* to = nullptr;    ///< (count) row of the destination; null: i
@@ -19,34 +17,36 @@ __device__ std::int64_t picked(const RowIndex* rows, std::int64_t i) {
   return rows == nullptr ? i : std::int64_t{rows[i]};
 }
 
-template <class To, class From>
-__device__ To converted(From x) {
-  if constexpr (std::is_same_v<To, BFloat16>) {
-    return {__bfloat16_as_ushort(__float2bfloat16_rn(static_cast<float>(x)))};
-  } else {
-    return static_cast<To>(x);
-  }
-}
-
-template <class From, class To, int kPack, bool kAdd>
+/// destination[to[i]] = source[from[i]]
+template <class From, class To, int kPack>
 __global__ void copy_rows(RowCopy copy, Rows<const From> source, Rows<To> destination) {
   const std::int64_t i = row_of_thread();
   if (i >= copy.count) return;
   const From* const from = source.row(picked(copy.from, i));
   To* const to = destination.row(picked(copy.to, i));
   for (std::int64_t c = threadIdx.x * kPack; c < copy.cols; c += blockDim.x * kPack) {
-    const Pack<From, kPack> values = pack_at<kPack>(from + c);
-    Pack<To, kPack> result;
-    if constexpr (kAdd) result = pack_at<kPack>(to + c);
-    for (int p = 0; p < kPack; ++p) {
-      const To value = converted<To>(widen(values.value[p]));
-      if constexpr (kAdd) {
-        result.value[p] = result.value[p] + value;
-      } else {
-        result.value[p] = value;
-      }
+    if constexpr (std::is_same_v<From, To>) {
+      pack_at<kPack>(to + c) = pack_at<kPack>(from + c);
+    } else {
+      to[c] = narrow<To>(widen(from[c]));
     }
-    pack_at<kPack>(to + c) = result;
+  }
+}
+
+/// destination[to[i]] += source[i]
+template <class T, int kPack>
+__global__ void add_rows_kernel(RowCopy copy, Rows<const T> source, Rows<T> destination) {
+  const std::int64_t i = row_of_thread();
+  if (i >= copy.count) return;
+  const T* const from = source.row(i);
+  T* const to = destination.row(picked(copy.to, i));
+  for (std::int64_t c = threadIdx.x * kPack; c < copy.cols; c += blockDim.x * kPack) {
+    const Pack<T, kPack> values = pack_at<kPack>(from + c);
+    Pack<T, kPack> sum = pack_at<kPack>(to + c);
+    for (int p = 0; p < kPack; ++p) {
+      sum.value[p] = narrow<T>(widen(sum.value[p]) + widen(values.value[p]));
+    }
+    pack_at<kPack>(to + c) = sum;
   }
 }
 
@@ -56,28 +56,60 @@ __global__ void scale_rows_kernel(Rows<T> matrix, std::int64_t rows, std::int64_
   const std::int64_t i = row_of_thread();
   if (i >= rows) return;
   T* const row = matrix.row(i);
-  const T factor = static_cast<T>(factors[i]);
+  const auto factor = static_cast<compute_type<T>>(factors[i]);
   for (std::int64_t c = threadIdx.x * kPack; c < cols; c += blockDim.x * kPack) {
     Pack<T, kPack> values = pack_at<kPack>(row + c);
-    for (int p = 0; p < kPack; ++p) values.value[p] *= factor;
+    for (int p = 0; p < kPack; ++p) {
+      values.value[p] = narrow<T>(widen(values.value[p]) * factor);
+    }
     pack_at<kPack>(row + c) = values;
   }
 }
 
-template <class From, class To, int kPack, bool kAdd>
+template <class From, class To, int kPack = 1>
 void launch_copy(const RowCopy& copy, const ConstMatrixView& source, const MatrixView& destination,
                  const Queue& queue) {
   const RowLaunch launch = over_rows(copy.count, copy.cols / kPack);
-  copy_rows<From, To, kPack, kAdd><<<launch.grid, launch.block, 0, queue.raw()>>>(
+  copy_rows<From, To, kPack><<<launch.grid, launch.block, 0, queue.raw()>>>(
       copy, rows_of<From>(source), rows_of<To>(destination));
   check_launch("copy_rows");
 }
 
-template <class T, bool kAdd>
-void copy_same_type(const RowCopy& copy, const ConstMatrixView& source,
-                    const MatrixView& destination, const Queue& queue) {
-  dispatch_width<T>({source, destination}, [&](auto pack) {
-    launch_copy<T, T, decltype(pack)::value, kAdd>(copy, source, destination, queue);
+/// The same bytes as words of four.
+template <class View>
+View as_words(const View& matrix) {
+  const auto bytes = static_cast<std::int64_t>(size_of(matrix.dtype));
+  return {matrix.data, DType::kF32, matrix.rows, matrix.cols * bytes / 4,
+          matrix.stride * bytes / 4};
+}
+
+/// Of one dtype: what it is does not matter, so that one kernel is for all that consist of words.
+void copy_bytes(RowCopy copy, const ConstMatrixView& source, const MatrixView& destination,
+                const Queue& queue) {
+  if (source.dtype == DType::kBF16 && !(has_packs(source, 2) && has_packs(destination, 2))) {
+    return launch_copy<BFloat16, BFloat16>(copy, source, destination, queue);
+  }
+  const ConstMatrixView from = as_words(source);
+  const MatrixView to = as_words(destination);
+  copy.cols = to.cols;
+  dispatch_width<float>({from, to}, [&](auto pack) {
+    launch_copy<float, float, decltype(pack)::value>(copy, from, to, queue);
+  });
+}
+
+void add_to_rows(const RowCopy& copy, const ConstMatrixView& source, const MatrixView& destination,
+                 const Queue& queue) {
+  GSPLIT_CHECK(source.dtype == destination.dtype);
+  if (source.rows == 0 || source.cols == 0) return;
+  dispatch_rows(source.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    dispatch_width<T>({source, destination}, [&](auto pack) {
+      constexpr int kPack = decltype(pack)::value;
+      const RowLaunch launch = over_rows(copy.count, copy.cols / kPack);
+      add_rows_kernel<T, kPack><<<launch.grid, launch.block, 0, queue.raw()>>>(
+          copy, rows_of<T>(source), rows_of<T>(destination));
+      check_launch("add_rows_kernel");
+    });
   });
 }
 
@@ -88,14 +120,13 @@ void gather_rows(const GatherRowsArgs& args, const Queue& queue) {
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   if (args.rows.empty() || args.source.cols == 0) return;
   const RowCopy copy{args.rows.data(), nullptr, args.destination.rows, args.destination.cols};
+  if (args.source.dtype == args.destination.dtype) {
+    return copy_bytes(copy, args.source, args.destination, queue);
+  }
   dispatch_storage(args.source.dtype, [&](auto from) {
-    dispatch_compute(args.destination.dtype, [&](auto to) {
-      using From = decltype(from);
-      using To = decltype(to);
-      if constexpr (std::is_same_v<From, To>) {
-        copy_same_type<To, false>(copy, args.source, args.destination, queue);
-      } else {
-        launch_copy<From, To, 1, false>(copy, args.source, args.destination, queue);
+    dispatch_rows(args.destination.dtype, [&](auto to) {
+      if constexpr (!std::is_same_v<decltype(from), decltype(to)>) {
+        launch_copy<decltype(from), decltype(to)>(copy, args.source, args.destination, queue);
       }
     });
   });
@@ -108,41 +139,34 @@ void convert_rows(const ConvertRowsArgs& args, const Queue& queue) {
   const RowCopy copy{nullptr, nullptr, args.source.rows, args.source.cols};
   if (args.source.dtype == DType::kBF16) {
     dispatch_compute(args.destination.dtype, [&](auto to) {
-      launch_copy<BFloat16, decltype(to), 1, false>(copy, args.source, args.destination, queue);
+      launch_copy<BFloat16, decltype(to)>(copy, args.source, args.destination, queue);
     });
   } else {
     GSPLIT_CHECK(args.destination.dtype == DType::kBF16);
     dispatch_compute(args.source.dtype, [&](auto from) {
-      launch_copy<decltype(from), BFloat16, 1, false>(copy, args.source, args.destination, queue);
+      launch_copy<decltype(from), BFloat16>(copy, args.source, args.destination, queue);
     });
   }
 }
 
 void add_rows(const AddRowsArgs& args, const Queue& queue) {
-  GSPLIT_CHECK(args.source.dtype == args.destination.dtype);
   GSPLIT_CHECK(args.source.rows == static_cast<std::int64_t>(args.rows.size()));
-  if (args.rows.empty() || args.source.cols == 0) return;
   const RowCopy copy{nullptr, args.rows.data(), args.source.rows, args.source.cols};
-  dispatch_compute(args.source.dtype, [&](auto zero) {
-    copy_same_type<decltype(zero), true>(copy, args.source, args.destination, queue);
-  });
+  add_to_rows(copy, args.source, args.destination, queue);
 }
 
 void add(const AddArgs& args, const Queue& queue) {
   GSPLIT_CHECK(args.source.rows == args.destination.rows);
   GSPLIT_CHECK(args.source.cols == args.destination.cols);
-  if (args.source.rows == 0 || args.source.cols == 0) return;
   const RowCopy copy{nullptr, nullptr, args.source.rows, args.source.cols};
-  dispatch_compute(args.destination.dtype, [&](auto zero) {
-    copy_same_type<decltype(zero), true>(copy, args.source, args.destination, queue);
-  });
+  add_to_rows(copy, args.source, args.destination, queue);
 }
 
 void scale_rows(const ScaleRowsArgs& args, const Queue& queue) {
   const MatrixView& matrix = args.matrix;
   GSPLIT_CHECK(matrix.rows == static_cast<std::int64_t>(args.factors.size()));
   if (matrix.rows == 0 || matrix.cols == 0) return;
-  dispatch_compute(matrix.dtype, [&](auto zero) {
+  dispatch_rows(matrix.dtype, [&](auto zero) {
     using T = decltype(zero);
     dispatch_width<T>({matrix}, [&](auto pack) {
       constexpr int kPack = decltype(pack)::value;

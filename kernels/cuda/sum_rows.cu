@@ -9,8 +9,9 @@ namespace {
 constexpr std::int64_t kChunk = 256;  // rows per partial sum
 
 /// Block (x, y): chunk x, columns [32 y, 32 y + 32). Its eight warps take every eighth row.
-template <class T>
-__global__ void chunk_sums(ColumnSums<T> sums, T* partial) {
+template <class S>
+__global__ void chunk_sums(ColumnSums<S> sums, compute_type<S>* partial) {
+  using T = compute_type<S>;
   __shared__ T warps[kWarpsPerBlock][kWarp];
   const int lane = threadIdx.x, warp = threadIdx.y;
   const std::int64_t column = std::int64_t{blockIdx.y} * kWarp + lane;
@@ -19,8 +20,8 @@ __global__ void chunk_sums(ColumnSums<T> sums, T* partial) {
   T sum{0};
   if (column < sums.cols) {
     for (std::int64_t i = begin + warp; i < end; i += kWarpsPerBlock) {
-      const T value = sums.matrix.row(i)[column];
-      sum += sums.factor.data == nullptr ? value : value * sums.factor.row(i)[column];
+      const T value = widen(sums.matrix.row(i)[column]);
+      sum += sums.factor.data == nullptr ? value : value * widen(sums.factor.row(i)[column]);
     }
   }
   warps[warp][lane] = sum;
@@ -41,15 +42,16 @@ __global__ void add_chunks(const T* partial, std::int64_t chunks, std::int64_t c
 
 }  // namespace
 
-template <class T>
-void sum_columns(const ColumnSums<T>& sums, const Queue& queue) {
+template <class S>
+void sum_columns(const ColumnSums<S>& sums, const Queue& queue) {
+  using T = compute_type<S>;
   if (sums.cols == 0) return;
   const std::int64_t chunks = (sums.rows + kChunk - 1) / kChunk;
   Buffer<T> partial(queue.memory, static_cast<std::size_t>(chunks * sums.cols));
   if (chunks > 0) {
     const dim3 grid(static_cast<unsigned>(chunks),
                     static_cast<unsigned>((sums.cols + kWarp - 1) / kWarp));
-    chunk_sums<T><<<grid, dim3(kWarp, kWarpsPerBlock), 0, queue.raw()>>>(sums, partial.data());
+    chunk_sums<S><<<grid, dim3(kWarp, kWarpsPerBlock), 0, queue.raw()>>>(sums, partial.data());
     check_launch("chunk_sums");
   }
   add_chunks<T><<<blocks_for(sums.cols), kBlock, 0, queue.raw()>>>(partial.data(), chunks,
@@ -57,19 +59,20 @@ void sum_columns(const ColumnSums<T>& sums, const Queue& queue) {
   check_launch("add_chunks");
 }
 
+template void sum_columns(const ColumnSums<BFloat16>& sums, const Queue& queue);
 template void sum_columns(const ColumnSums<float>& sums, const Queue& queue);
 template void sum_columns(const ColumnSums<double>& sums, const Queue& queue);
 
 void sum_rows(const SumRowsArgs& args, const Queue& queue) {
   GSPLIT_CHECK(args.sum.rows == 1 && args.sum.cols == args.matrix.cols);
-  GSPLIT_CHECK(args.sum.dtype == args.matrix.dtype);
-  dispatch_compute(args.matrix.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    sum_columns<T>({.matrix = rows_of<T>(args.matrix),
+  GSPLIT_CHECK(args.sum.dtype == compute_dtype(args.matrix.dtype));
+  dispatch_rows(args.matrix.dtype, [&](auto zero) {
+    using S = decltype(zero);
+    sum_columns<S>({.matrix = rows_of<S>(args.matrix),
                     .factor = {},
                     .rows = args.matrix.rows,
                     .cols = args.matrix.cols,
-                    .output = args.sum.row<T>(0)},
+                    .output = args.sum.row<compute_type<S>>(0)},
                    queue);
   });
 }

@@ -128,8 +128,10 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
              "half of the available memory");
   add_choice(app, "--edge-weights", config.edge_weights, {"auto", "none"},
              "auto: sage and gcn use those of the dataset where it has some; none: all weigh 1");
-  add_choice(app, "--precision", flags.precision, {"fp32", "fp64"},
-             "arithmetic; fp64 is the CPU reference");
+  add_choice(
+      app, "--precision", flags.precision, {"fp32", "bf16", "fp64"},
+      "of a step's rows and products; bf16: stored in half the bytes, summed in fp32, weights "
+      "in fp32; fp64 is the reference; bf16 and fp64 are of the CPU");
 }
 
 void add_loop_flags(CLI::App& app, TrainFlags& flags) {

@@ -70,13 +70,14 @@ class Conv {
   /// (1, out) added to the output by the caller.
   virtual ParameterId bias() const = 0;
 
-  /// Writes `output` (num_destinations, out), before the bias. `sources`: (num_sources, in) with
-  /// the own rows filled in; moved into `state`.
+  /// Writes `output` (num_destinations, out), before the bias; of the sources' dtype or, of the
+  /// last layer, of the weights'. `sources`: (num_sources, in) with the own rows filled in; moved
+  /// into `state`.
   virtual void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                        Context& context) = 0;
   /// Writes the gradients of its weights and, where `source_gradient` is not null, a matrix whose
   /// first num_own rows are the gradients of the own source rows. `output_gradient`:
-  /// (num_destinations, out).
+  /// (num_destinations, out), of the sources' dtype.
   virtual void backward(const LayerBatch& batch, const ConvState& state,
                         ConstMatrixView output_gradient, Matrix* source_gradient,
                         Context& context) = 0;
@@ -113,6 +114,17 @@ std::unique_ptr<Conv> make_gin_conv(ParameterSet& parameters, const std::string&
 /// in-neighbours and the node itself.
 std::unique_ptr<Conv> make_gat_conv(ParameterSet& parameters, const std::string& prefix,
                                     const ConvOptions& options);
+
+/// `values` in the dtype `rows`: themselves, or a copy that is rounded to bf16 or widened from it.
+class Operand {
+ public:
+  Operand(ConstMatrixView values, DType rows, Context& context);
+  ConstMatrixView view() const { return view_; }
+
+ private:
+  Matrix copy_;
+  ConstMatrixView view_;
+};
 
 /// The kinds of products that all convolutions are made of.
 /// output = input * weight^T, or += with `accumulate`. weight: (out, in).

@@ -37,7 +37,7 @@ class GatConv final : public Conv {
     state.order = choose_order(options_.order, linear_part(batch.training), block, context);
     state.sources = std::move(sources);
     state.saved.clear();
-    Matrix heads(context.memory(), output.dtype, block.num_destinations,
+    Matrix heads(context.memory(), state.sources.dtype(), block.num_destinations,
                  options_.concat_heads ? 0 : values_width());
     const MatrixView attended = options_.concat_heads ? output : heads.view();
     if (state.order == Order::kTransform) {
@@ -90,7 +90,8 @@ class GatConv final : public Conv {
                             Context& context) {
     const Block& block = batch.block();
     Matrix values(context.memory(), attended.dtype, block.num_sources(), values_width());
-    apply_linear(state.sources.view().slice(0, block.num_own), parameters_.value(weight_),
+    apply_linear(state.sources.view().slice(0, block.num_own),
+                 parameters_.operand(weight_, values.dtype()),
                  values.view().slice(0, block.num_own), false, context);
     pull_rows(batch.sampled, values.view(), context);
     state.saved.push_back(dots(values.view(), source_vector_, context));
@@ -117,12 +118,12 @@ class GatConv final : public Conv {
                            parameters_.gradient(weight_), context);
     if (source_gradient == nullptr) return;
     *source_gradient = Matrix(context.memory(), gradient.dtype, block.num_own, options_.in);
-    linear_input_gradient(own_gradient, parameters_.value(weight_), source_gradient->view(), false,
-                          context);
+    linear_input_gradient(own_gradient, parameters_.operand(weight_, gradient.dtype),
+                          source_gradient->view(), false, context);
   }
 
   Matrix dots(ConstMatrixView values, ParameterId vector, Context& context) {
-    Matrix result(context.memory(), values.dtype, values.rows, options_.heads);
+    Matrix result(context.memory(), parameters_.dtype(), values.rows, options_.heads);
     context.backend.sparse().head_dots({values, by_head(parameters_.value(vector)), result.view()},
                                        context.stream);
     return result;
@@ -162,7 +163,8 @@ class GatConv final : public Conv {
                 options_.heads * options_.in);
     attend(batch, sources, state, sums.view(), context);
     for (int h = 0; h < options_.heads; ++h) {
-      apply_linear(sum_of(h, sums.view()), weight_of(h), value_of(h, attended), false, context);
+      apply_linear(sum_of(h, sums.view()), weight_of(h, sums.dtype()), value_of(h, attended), false,
+                   context);
     }
     state.saved.push_back(std::move(sums));
   }
@@ -177,7 +179,8 @@ class GatConv final : public Conv {
       const ConstMatrixView of_head = value_of(h, gradient);
       linear_weight_gradient(of_head, sum_of(h, state.saved[kSums].view()), weight_gradient_of(h),
                              context);
-      linear_input_gradient(of_head, weight_of(h), sum_of(h, sums_gradient.view()), false, context);
+      linear_input_gradient(of_head, weight_of(h, gradient.dtype), sum_of(h, sums_gradient.view()),
+                            false, context);
     }
     Matrix rows_gradient(context.memory(), gradient.dtype,
                          source_gradient == nullptr ? 0 : block.num_sources(), options_.in);
@@ -199,15 +202,17 @@ class GatConv final : public Conv {
     const MatrixView vectors = by_head(parameters_.value(vector));
     Matrix weights(context.memory(), vectors.dtype, options_.heads, options_.in);
     for (int h = 0; h < options_.heads; ++h) {
-      linear_input_gradient(vectors.slice(h, 1), weight_of(h), weights.view().slice(h, 1), false,
-                            context);
+      linear_input_gradient(vectors.slice(h, 1), weight_of(h, vectors.dtype),
+                            weights.view().slice(h, 1), false, context);
     }
     return weights;
   }
 
   Matrix logits(ConstMatrixView rows, ParameterId vector, Context& context) {
-    Matrix result(context.memory(), rows.dtype, rows.rows, options_.heads);
-    apply_linear(rows, logit_weights(vector, context).view(), result.view(), false, context);
+    Matrix result(context.memory(), parameters_.dtype(), rows.rows, options_.heads);
+    const Matrix weights = logit_weights(vector, context);
+    apply_linear(rows, Operand(weights.view(), rows.dtype, context).view(), result.view(), false,
+                 context);
     return result;
   }
 
@@ -218,8 +223,9 @@ class GatConv final : public Conv {
                        MatrixView rows_gradient, Context& context) {
     const MatrixView vectors = by_head(parameters_.value(vector));
     const MatrixView vectors_gradient = by_head(parameters_.gradient(vector));
-    Matrix of_weights(context.memory(), rows.dtype, options_.heads, options_.in);
-    linear_weight_gradient(logits_gradient, rows, of_weights.view(), context);
+    const Operand of_logits(logits_gradient, rows.dtype, context);
+    Matrix of_weights(context.memory(), vectors.dtype, options_.heads, options_.in);
+    linear_weight_gradient(of_logits.view(), rows, of_weights.view(), context);
     for (int h = 0; h < options_.heads; ++h) {
       const ConstMatrixView of_head = std::as_const(of_weights).view().slice(h, 1);
       context.backend.dense().gemm({.a = vectors.slice(h, 1),
@@ -228,14 +234,18 @@ class GatConv final : public Conv {
                                     .transpose_a = true,
                                     .accumulate = true},
                                    context.stream);
-      apply_linear(of_head, weight_of(h), vectors_gradient.slice(h, 1), false, context);
+      apply_linear(of_head, weight_of(h, vectors.dtype), vectors_gradient.slice(h, 1), false,
+                   context);
     }
     if (rows_gradient.rows == 0) return;
-    linear_input_gradient(logits_gradient, logit_weights(vector, context).view(), rows_gradient,
-                          true, context);
+    const Matrix weights = logit_weights(vector, context);
+    linear_input_gradient(of_logits.view(), Operand(weights.view(), rows.dtype, context).view(),
+                          rows_gradient, true, context);
   }
 
-  MatrixView weight_of(int head) { return parameters_.value(weight_).slice(head * width_, width_); }
+  ConstMatrixView weight_of(int head, DType rows) {
+    return parameters_.operand(weight_, rows).slice(head * width_, width_);
+  }
   MatrixView weight_gradient_of(int head) {
     return parameters_.gradient(weight_).slice(head * width_, width_);
   }
@@ -268,7 +278,8 @@ class GatConv final : public Conv {
   /// Sums `values` into `output` and keeps the softmax. REQUIRES: the logits are in `state`.
   void attend(const LayerBatch& batch, ConstMatrixView values, ConvState& state, MatrixView output,
               Context& context) {
-    state.saved.emplace_back(context.memory(), output.dtype, output.rows, 2 * options_.heads);
+    state.saved.emplace_back(context.memory(), parameters_.dtype(), output.rows,
+                             2 * options_.heads);
     context.backend.sparse().attention(
         {attention_of(batch, values, state), output, state.saved[kSoftmax].view()}, context.stream);
   }
@@ -279,8 +290,8 @@ class GatConv final : public Conv {
                                     MatrixView values_gradient, Context& context) {
     const Block& block = batch.block();
     LogitGradients logits{
-        Matrix(context.memory(), gradient.dtype, block.num_sources(), options_.heads),
-        Matrix(context.memory(), gradient.dtype, block.num_destinations, options_.heads)};
+        Matrix(context.memory(), parameters_.dtype(), block.num_sources(), options_.heads),
+        Matrix(context.memory(), parameters_.dtype(), block.num_destinations, options_.heads)};
     context.backend.sparse().attention_backward(
         {.attention = attention_of(batch, values, state),
          .softmax = state.saved[kSoftmax].view(),

@@ -62,15 +62,17 @@ class GcnConv final : public Conv {
     const Normalization normalization(batch, scales_, context);
     context.backend.sparse().scale_rows(
         {sources.view().slice(0, batch.block().num_own), normalization.rows()}, context.stream);
-    sum_.forward(batch, normalization.options(), std::move(sources), parameters_.value(weight_),
-                 output, state, context);
+    const ConstMatrixView weight = parameters_.operand(weight_, sources.dtype());
+    sum_.forward(batch, normalization.options(), std::move(sources), weight, output, state,
+                 context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
                 Matrix* source_gradient, Context& context) override {
     const Normalization normalization(batch, scales_, context);
-    sum_.backward(batch, normalization.options(), state, parameters_.value(weight_),
-                  output_gradient, parameters_.gradient(weight_), source_gradient, context);
+    sum_.backward(batch, normalization.options(), state,
+                  parameters_.operand(weight_, output_gradient.dtype), output_gradient,
+                  parameters_.gradient(weight_), source_gradient, context);
     if (source_gradient == nullptr) return;
     context.backend.sparse().scale_rows(
         {source_gradient->view().slice(0, batch.block().num_own), normalization.rows()},

@@ -27,20 +27,22 @@ class GinConv final : public Conv {
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
     const Block& block = batch.block();
+    const DType rows = sources.dtype();
     pull_rows(batch.sampled, sources.view(), context);
-    Matrix aggregated(context.memory(), sources.dtype(), block.num_destinations, in_);
+    Matrix aggregated(context.memory(), rows, block.num_destinations, in_);
     const std::vector<double> one(block.num_destinations, 1.0);
     const DeviceArray<double> ones = context.to_device(one);
     context.backend.sparse().aggregate({block.indptr.span(), block.columns.span(), sources.view(),
                                         aggregated.view(), sum_with_self(ones)},
                                        context.stream);
-    Matrix hidden(context.memory(), sources.dtype(), block.num_destinations, out_);
-    apply_linear(aggregated.view(), parameters_.value(weight0_), hidden.view(), false, context);
+    Matrix hidden(context.memory(), rows, block.num_destinations, out_);
+    apply_linear(aggregated.view(), parameters_.operand(weight0_, rows), hidden.view(), false,
+                 context);
     context.backend.dense().bias_activation_dropout({.values = hidden.view(),
                                                      .bias = parameters_.value(bias0_),
                                                      .activation = Activation::kRelu},
                                                     context.stream);
-    apply_linear(hidden.view(), parameters_.value(weight1_), output, false, context);
+    apply_linear(hidden.view(), parameters_.operand(weight1_, rows), output, false, context);
     state.sources = std::move(sources);
     state.saved.clear();
     state.saved.push_back(std::move(aggregated));
@@ -52,10 +54,11 @@ class GinConv final : public Conv {
     const Block& block = batch.block();
     const Matrix& aggregated = state.saved[0];
     const Matrix& hidden = state.saved[1];
+    const DType rows = output_gradient.dtype;
     linear_weight_gradient(output_gradient, hidden.view(), parameters_.gradient(weight1_), context);
-    Matrix hidden_gradient(context.memory(), output_gradient.dtype, block.num_destinations, out_);
-    linear_input_gradient(output_gradient, parameters_.value(weight1_), hidden_gradient.view(),
-                          false, context);
+    Matrix hidden_gradient(context.memory(), rows, block.num_destinations, out_);
+    linear_input_gradient(output_gradient, parameters_.operand(weight1_, rows),
+                          hidden_gradient.view(), false, context);
     context.backend.dense().activation_dropout_backward({.gradient = hidden_gradient.view(),
                                                          .output = hidden.view(),
                                                          .activation = Activation::kRelu},
@@ -66,11 +69,10 @@ class GinConv final : public Conv {
                                      context.stream);
     if (source_gradient == nullptr) return;
 
-    Matrix aggregated_gradient(context.memory(), output_gradient.dtype, block.num_destinations,
-                               in_);
-    linear_input_gradient(hidden_gradient.view(), parameters_.value(weight0_),
+    Matrix aggregated_gradient(context.memory(), rows, block.num_destinations, in_);
+    linear_input_gradient(hidden_gradient.view(), parameters_.operand(weight0_, rows),
                           aggregated_gradient.view(), false, context);
-    *source_gradient = Matrix(context.memory(), output_gradient.dtype, block.num_sources(), in_);
+    *source_gradient = Matrix(context.memory(), rows, block.num_sources(), in_);
     const std::vector<double> one(block.num_destinations, 1.0);
     const DeviceArray<double> ones = context.to_device(one);
     context.backend.sparse().aggregate_backward(

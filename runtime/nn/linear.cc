@@ -2,6 +2,13 @@
 
 namespace gsplit {
 
+Operand::Operand(ConstMatrixView values, DType rows, Context& context) : view_(values) {
+  if (values.dtype == rows) return;
+  copy_ = Matrix(context.memory(), rows, values.rows, values.cols);
+  context.backend.sparse().convert_rows({values, copy_.view()}, context.stream);
+  view_ = copy_.view();
+}
+
 void apply_linear(ConstMatrixView input, ConstMatrixView weight, MatrixView output, bool accumulate,
                   Context& context) {
   context.backend.dense().gemm(

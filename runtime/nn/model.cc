@@ -87,7 +87,7 @@ void Model::finish_layer(std::size_t layer, const LayerBatch& batch, const Matri
   ConstMatrixView bias = parameters_.value(convs_[layer]->bias());
   if (has_norm(layer)) {
     state = {Matrix(context.memory(), output.dtype, output.rows, output.cols),
-             Matrix(context.memory(), output.dtype, output.rows, 1)};
+             Matrix(context.memory(), parameters_.dtype(), output.rows, 1)};
     dense.layer_norm({.values = output,
                       .bias = bias,
                       .weight = parameters_.value(norms_[layer].weight),
@@ -111,13 +111,16 @@ Matrix Model::forward(const ModelBatch& batch, Matrix input, ForwardState& state
                       Context& context) {
   state.convs.resize(convs_.size());
   state.norms.resize(convs_.size());
+  const DType rows_type = input.dtype();
+  if (rows_type == DType::kBF16) parameters_.round_operands();
   for (std::size_t l = 0; l < convs_.size(); ++l) {
     // A layer's output rows are the next layer's own source rows: it writes there, room for
     // received rows follows.
     const LayerBatch layer = layer_batch(batch, l);
     const RowIndex own = layer.block().num_destinations;
     const RowIndex rows = is_last(l) ? own : batch.sample.layers[l + 1].block.num_sources();
-    Matrix next(context.memory(), options_.dtype, rows, convs_[l]->out_width());
+    Matrix next(context.memory(), is_last(l) ? parameters_.dtype() : rows_type, rows,
+                convs_[l]->out_width());
     const MatrixView output = next.view().slice(0, own);
     const Matrix residual = copy_residual(l, layer.block(), input, context);
     convs_[l]->forward(layer, std::move(input), output, state.convs[l], context);
@@ -144,6 +147,11 @@ void Model::backward(const ModelBatch& batch, Matrix logits_gradient, const Forw
                      Context& context) {
   DenseOps& dense = context.backend.dense();
   Matrix gradient = std::move(logits_gradient);
+  if (const DType rows = state.convs.front().sources.dtype(); rows != gradient.dtype()) {
+    Matrix rounded(context.memory(), rows, gradient.rows(), gradient.cols());
+    context.backend.sparse().convert_rows({gradient.view(), rounded.view()}, context.stream);
+    gradient = std::move(rounded);
+  }
   for (std::size_t l = convs_.size(); l-- > 0;) {
     const LayerBatch layer = layer_batch(batch, l);
     const RowIndex own = layer.block().num_destinations;

@@ -26,7 +26,7 @@ struct ModelOptions {
   bool layer_norm = false;     ///< of every hidden layer's output, before its activation
   bool residual =
       false;  ///< adds a hidden layer's input to that output, where the widths are equal
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;  ///< of a training step's rows; weights are of compute_dtype()
   std::uint64_t seed = 0;
 };
 
@@ -63,11 +63,11 @@ class Model {
   /// Whether the sampler must build the inverse of the input layer's block too.
   bool needs_input_inverse() const { return convs_.front()->needs_inverse(); }
 
-  /// Logits of the batch's seeds, (seeds, out). `input`: (num_sources of layer 0, in), own rows
-  /// filled in.
+  /// Logits of the batch's seeds, (seeds, out), of the weights' dtype. `input`: (num_sources of
+  /// layer 0, in), own rows filled in; hidden rows are of its dtype.
   Matrix forward(const ModelBatch& batch, Matrix input, ForwardState& state, Context& context);
   /// Gradients of this worker's share of the loss into parameters().gradients(). `logits_gradient`:
-  /// (seeds, out).
+  /// (seeds, out), of the weights' dtype.
   void backward(const ModelBatch& batch, Matrix logits_gradient, const ForwardState& state,
                 Context& context);
 

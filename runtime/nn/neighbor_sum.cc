@@ -74,16 +74,20 @@ void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coeff
                              block, context);
   state.sources = std::move(sources);
   state.saved.clear();
+  const DType rows = state.sources.dtype();
   if (state.order == Order::kTransform) {
-    Matrix values(context.memory(), output.dtype, block.num_sources(), options_.out);
+    Matrix values(context.memory(), rows, block.num_sources(), options_.out);
     apply_linear(state.sources.view().slice(0, block.num_own), weight,
                  values.view().slice(0, block.num_own), false, context);
     pull_rows(batch.sampled, values.view(), context);
-    aggregate(block, coefficients, values.view(), output, context);
+    if (output.dtype == rows) return aggregate(block, coefficients, values.view(), output, context);
+    Matrix sums(context.memory(), rows, output.rows, output.cols);
+    aggregate(block, coefficients, values.view(), sums.view(), context);
+    context.backend.sparse().convert_rows({sums.view(), output}, context.stream);
     return;
   }
   pull_rows(batch.sampled, state.sources.view(), context);
-  Matrix sums(context.memory(), output.dtype, block.num_destinations, options_.in);
+  Matrix sums(context.memory(), rows, block.num_destinations, options_.in);
   aggregate(block, coefficients, state.sources.view(), sums.view(), context);
   apply_linear(sums.view(), weight, output, false, context);
   state.saved.push_back(std::move(sums));

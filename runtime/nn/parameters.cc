@@ -31,8 +31,9 @@ ParameterId ParameterSet::add(std::string name, std::vector<std::int64_t> shape,
   return {list_.size() - 1};
 }
 
-void ParameterSet::allocate(Backend& backend, DType dtype, std::uint64_t seed, Stream& stream) {
-  memory_ = &backend.memory();
+void ParameterSet::allocate(Backend& backend, DType rows, std::uint64_t seed, Stream& stream) {
+  const DType dtype = compute_dtype(rows);
+  backend_ = &backend;
   stream_ = &stream;
   const auto bytes = static_cast<std::size_t>(padded_size_) * size_of(dtype);
   std::vector<std::byte> initial(bytes);
@@ -45,16 +46,25 @@ void ParameterSet::allocate(Backend& backend, DType dtype, std::uint64_t seed, S
   });
   values_ = Matrix(backend.memory(), dtype, 1, padded_size_);
   gradients_ = Matrix(backend.memory(), dtype, 1, padded_size_);
-  memory_->fill_zero(gradients_.data(), bytes, stream);
+  if (rows == DType::kBF16) rounded_ = Matrix(backend.memory(), rows, 1, padded_size_);
+  backend.memory().fill_zero(gradients_.data(), bytes, stream);
   write(initial, values_.view());
 }
 
+ConstMatrixView ParameterSet::operand(ParameterId id, DType rows) {
+  return part_of(rows == DType::kBF16 ? rounded_.view() : values_.view(), id);
+}
+
+void ParameterSet::round_operands() {
+  backend_->sparse().convert_rows({values_.view(), rounded_.view()}, *stream_);
+}
+
 std::vector<std::byte> ParameterSet::read(ConstMatrixView flat) const {
-  return download(flat, *memory_, *stream_);
+  return download(flat, backend_->memory(), *stream_);
 }
 
 void ParameterSet::write(std::span<const std::byte> host, MatrixView flat) const {
-  upload(host, flat, *memory_, *stream_);
+  upload(host, flat, backend_->memory(), *stream_);
 }
 
 std::int64_t ParameterSet::num_elements() const {

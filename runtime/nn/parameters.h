@@ -42,9 +42,10 @@ class ParameterSet {
                   double init_center = 0);
   /// Allocates values and gradients (zeroed) and draws the initial values: element e of tensor
   /// number i is word e % 4 of the Philox block of (seed, Purpose::kInit, layer i, who e / 4);
-  /// equal on every worker and in every precision up to rounding. Backend and stream must outlive
+  /// equal on every worker and in every precision up to rounding. Values and gradients are of
+  /// compute_dtype(rows), `rows` being the dtype of a step's rows. Backend and stream must outlive
   /// the set.
-  void allocate(Backend& backend, DType dtype, std::uint64_t seed, Stream& stream);
+  void allocate(Backend& backend, DType rows, std::uint64_t seed, Stream& stream);
 
   const std::vector<Parameter>& list() const { return list_; }
   DType dtype() const { return values_.dtype(); }
@@ -52,6 +53,10 @@ class ParameterSet {
   std::int64_t num_elements() const;
 
   MatrixView value(ParameterId id) { return part_of(values_.view(), id); }
+  /// For a product with rows of `rows`: the value, or for bf16 what round_operands() left.
+  ConstMatrixView operand(ParameterId id, DType rows);
+  /// Rounds all values to bf16. REQUIRES: allocated for rows of bf16.
+  void round_operands();
   MatrixView gradient(ParameterId id) { return part_of(gradients_.view(), id); }
   MatrixView values() { return values_.view(); }        ///< (1, n), padding included
   MatrixView gradients() { return gradients_.view(); }  ///< (1, n)
@@ -63,11 +68,12 @@ class ParameterSet {
 
  private:
   std::vector<Parameter> list_;
-  Memory* memory_ = nullptr;  // as given to allocate()
+  Backend* backend_ = nullptr;  // as given to allocate()
   Stream* stream_ = nullptr;
   std::int64_t padded_size_ = 0;
   Matrix values_;
   Matrix gradients_;
+  Matrix rounded_;  // as values_; without rows where a step's rows are not bf16
 };
 
 }  // namespace gsplit

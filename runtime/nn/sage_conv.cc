@@ -23,19 +23,22 @@ class SageConv final : public Conv {
 
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
-    sum_.forward(batch, {}, std::move(sources), parameters_.value(neighbor_weight_), output, state,
+    const DType rows = sources.dtype();
+    sum_.forward(batch, {}, std::move(sources), parameters_.operand(neighbor_weight_, rows), output,
+                 state, context);
+    apply_linear(own_rows(batch, state), parameters_.operand(own_weight_, rows), output, true,
                  context);
-    apply_linear(own_rows(batch, state), parameters_.value(own_weight_), output, true, context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
                 Matrix* source_gradient, Context& context) override {
-    sum_.backward(batch, {}, state, parameters_.value(neighbor_weight_), output_gradient,
+    const DType rows = output_gradient.dtype;
+    sum_.backward(batch, {}, state, parameters_.operand(neighbor_weight_, rows), output_gradient,
                   parameters_.gradient(neighbor_weight_), source_gradient, context);
     linear_weight_gradient(output_gradient, own_rows(batch, state),
                            parameters_.gradient(own_weight_), context);
     if (source_gradient == nullptr) return;
-    linear_input_gradient(output_gradient, parameters_.value(own_weight_),
+    linear_input_gradient(output_gradient, parameters_.operand(own_weight_, rows),
                           source_gradient->view().slice(0, batch.block().num_destinations), true,
                           context);
   }

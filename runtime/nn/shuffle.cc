@@ -48,7 +48,7 @@ void exchange_as_bf16(const RowExchange& rows, Context& context) {
 void exchange_rows(const RowExchange& rows, Context& context) {
   const PhaseScope phase(context.progress, Phase::kExchange);
   const Stopwatch watch(context.shuffle.seconds);
-  if (context.bf16_wire) {
+  if (context.bf16_wire && rows.from.dtype != DType::kBF16) {
     exchange_as_bf16(rows, context);
   } else {
     exchange_as_they_are(rows, context);

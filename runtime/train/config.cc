@@ -54,7 +54,8 @@ std::string format_fanout(const std::vector<std::int32_t>& fanout) {
 DType parse_precision(const std::string& name) {
   if (name == "fp64") return DType::kF64;
   if (name == "fp32") return DType::kF32;
-  throw UsageError("--precision " + name + " is unknown", "choose fp32 or fp64");
+  if (name == "bf16") return DType::kBF16;
+  throw UsageError("--precision " + name + " is unknown", "choose fp32, bf16 or fp64");
 }
 
 TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {

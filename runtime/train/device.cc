@@ -55,6 +55,9 @@ std::string why_not_cuda(const TrainConfig& config, int local_workers) {
   if (config.device == kCpu) return "";
   if (config.model == "gat") return "--model gat computes on the CPU only";
   if (config.precision == DType::kF64) return "--precision fp64 is of the CPU";
+  if (config.precision == DType::kBF16 && config.spmm != kOwn) {
+    return "--precision bf16 is aggregated by --spmm own only";
+  }
   if (config.route == "push" || config.route == "mixed") {
     return "--route " + config.route + " is of the CPU";
   }

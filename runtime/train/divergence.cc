@@ -10,7 +10,9 @@ namespace gsplit {
 std::uint32_t first_bad_layer(const ForwardState& state, const MiniBatch& batch,
                               ConstMatrixView logits, Context& context) {
   const auto is_bad = [&](ConstMatrixView rows) {
-    return !std::isfinite(context.backend.optimizer().squared_norm(rows, context.stream));
+    const Operand computed(rows, logits.dtype, context);
+    return !std::isfinite(
+        context.backend.optimizer().squared_norm(computed.view(), context.stream));
   };
   // A layer writes its outputs where the next one reads its own rows.
   for (std::size_t l = 1; l < batch.layers.size(); ++l) {

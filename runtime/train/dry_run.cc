@@ -74,11 +74,15 @@ DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shar
   Model& model = trainer.model();
   const OptimizerState& state = trainer.optimizer_state();
   estimate_.shard_bytes = directory_bytes(shard_directory(partition.directory(), shard.part()));
-  estimate_.weight_bytes = 2 * matrix_bytes(1, model.parameters().values().cols, config.precision) +
-                           state.first_moment.bytes() + state.second_moment.bytes();
+  const std::int64_t weights = model.parameters().values().cols;
+  const std::int64_t rounded = config.precision == DType::kBF16 ? weights : 0;
+  estimate_.weight_bytes = 2 * matrix_bytes(1, weights, model.parameters().dtype()) +
+                           matrix_bytes(1, rounded, config.precision) + state.first_moment.bytes() +
+                           state.second_moment.bytes();
   estimate_.sampler_bytes = trainer.sampler().data().bytes();
   if (config.eval_fanout.empty()) {
-    estimate_.evaluation_bytes = evaluation_bytes(model, shard.num_nodes(), config.precision);
+    estimate_.evaluation_bytes =
+        evaluation_bytes(model, shard.num_nodes(), model.parameters().dtype());
   }
 }
 

@@ -139,7 +139,7 @@ Matrix Evaluator::logits(std::span<const LocalId> nodes, const Matrix& embedding
 
 Matrix Evaluator::infer_layer(std::size_t layer, const Matrix& input,
                               std::span<const LocalId> nodes, Memory& memory) {
-  Matrix output(memory, model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
+  Matrix output(memory, model_.parameters().dtype(), static_cast<std::int64_t>(nodes.size()),
                 model_.conv(layer).out_width());
   for_pieces(nodes, chunk_ends(nodes, shard_.topology()), output.view(), context_,
              [&](std::span<const LocalId> piece, MatrixView rows) {
@@ -155,7 +155,7 @@ void Evaluator::infer_chunk(std::size_t layer, const Matrix& input, std::span<co
       sampler_.sample(nodes, {.fanouts = {kFullFanout}, .for_backward = false}, context_.stream);
   const DeviceBatch on_device(batch, context_.memory(), context_.stream);
   const SampledLayer& sampled = on_device.get().layers.front();
-  Matrix sources(context_.memory(), model_.options().dtype, sampled.block.num_sources(),
+  Matrix sources(context_.memory(), model_.parameters().dtype(), sampled.block.num_sources(),
                  layer == 0 ? input_.width() : input.cols());
   const MatrixView own = sources.view().slice(0, sampled.block.num_own);
   if (layer == 0) {
@@ -177,8 +177,8 @@ void Evaluator::infer_chunk(std::size_t layer, const Matrix& input, std::span<co
 
 Matrix Evaluator::sampled_logits(std::span<const LocalId> nodes) {
   const PhaseScope phase(context_.progress, Phase::kEvaluation);
-  Matrix output(context_.memory(), model_.options().dtype, static_cast<std::int64_t>(nodes.size()),
-                model_.options().out_width);
+  Matrix output(context_.memory(), model_.parameters().dtype(),
+                static_cast<std::int64_t>(nodes.size()), model_.options().out_width);
   std::vector<std::size_t> ends;
   for (std::size_t begin = 0; begin < nodes.size(); begin += kSampledNodesPerBatch) {
     ends.push_back(std::min(begin + kSampledNodesPerBatch, nodes.size()));
@@ -200,7 +200,7 @@ void Evaluator::sampled_batch(std::span<const LocalId> nodes, MatrixView output)
                       context_.stream);
   const DeviceBatch on_device(batch, context_.memory(), context_.stream);
   const Block& block = batch.layers.front().block;
-  Matrix input(context_.memory(), model_.options().dtype, block.num_sources(), input_.width());
+  Matrix input(context_.memory(), model_.parameters().dtype(), block.num_sources(), input_.width());
   input_.load(batch.nodes.span(), input.view().slice(0, block.num_own));
   const std::vector<OriginalId> host_ids = original_ids_of(batch, shard_);
   const DeviceArray<OriginalId> ids = context_.to_device(host_ids);

@@ -35,6 +35,12 @@ void InputRows::find_smallest() {
 }
 
 void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
+  if (normalize_ && rows.dtype == DType::kBF16) {
+    Matrix exact(context_.memory(), compute_dtype(rows.dtype), rows.rows, rows.cols);
+    load(nodes, exact.view());
+    context_.backend.sparse().convert_rows({exact.view(), rows}, context_.stream);
+    return;
+  }
   if (context_.memory().host_accessible()) {
     gather(nodes, rows);
   } else {

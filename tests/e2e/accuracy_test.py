@@ -45,6 +45,12 @@ class Accuracy(harness.Scratch):
         for workers in (1, 4):
             self.assertGreaterEqual(self.mean(dataset, *GCN, workers=workers, seeds=5), 80.0)
 
+    def test_cora_gcn_in_bf16(self):
+        dataset = self.data("cora")
+        exact, rounded = (self.mean(dataset, *GCN, "--precision", precision, workers=2, seeds=5)
+                          for precision in ("fp32", "bf16"))
+        self.assertAlmostEqual(rounded, exact, delta=0.5)
+
     def test_cora_gat(self):
         self.assertGreaterEqual(self.mean(self.data("cora"), *GAT, "--eval-every", 2, workers=2, seeds=3), 80.0)
 

@@ -41,6 +41,21 @@ class Curves(OnDevice):
                     cuda = self.curve("--device", "cuda", "--workers", workers, *flags)
                     np.testing.assert_allclose(cuda, cpu, rtol=1e-4, err_msg=f"{flags} {workers}")
 
+    def test_in_bf16_agree_with_the_cpu(self):
+        for model in ("sage", "gcn", "gin"):
+            for extra in ([], ["--norm", "layer", "--residual", *DROPOUT]):
+                flags = ["--model", model, "--precision", "bf16", "--route", "pull", "--workers", 2, *extra]
+                cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
+                # Both round each row once, so that they differ where sums in another order meet a boundary.
+                np.testing.assert_allclose(cuda, cpu, rtol=2e-3, err_msg=f"{flags}")
+        fp32 = self.curve("--device", "cuda", "--workers", 2, "--model", "gin", "--norm", "layer", "--residual", *DROPOUT)
+        self.assertNotEqual(cuda, fp32)
+
+    def test_agree_in_data_parallelism(self):
+        flags = ["--mode", "data", "--workers", 2, *DROPOUT]
+        cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
+        np.testing.assert_allclose(cuda, cpu, rtol=1e-4)
+
     def test_by_cusparse_agree_with_the_own_kernel(self):
         for model in ("sage", "gcn", "gin"):
             own, cusparse = (self.curve("--device", "cuda", "--workers", 2, "--model", model, *DROPOUT, "--spmm", spmm)
@@ -92,6 +107,8 @@ class Refusals(OnDevice):
     def test_name_the_reason(self):
         self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat"))
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64"))
+        self.assertIn("push", self.refused("--device", "cuda", "--route", "push"))
+        self.assertRegex(self.refused("--device", "cuda", "--precision", "bf16", "--spmm", "cusparse"), "bf16 .*--spmm own")
         self.assertRegex(self.refused("--device", "cpu", "--spmm", "cusparse"), "--spmm cusparse .*--spmm own")
         self.assertRegex(self.refused("--precision", "fp64", "--spmm", "cusparse"), "--spmm cusparse .*fp64")
         self.assertRegex(self.refused("--device", "cpu", "--matmul", "tf32"), "--matmul tf32 .*--matmul fp32")
@@ -100,7 +117,7 @@ class Refusals(OnDevice):
         self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat", ranks=2))
 
     def test_auto_takes_the_cpu_then(self):
-        for flags in (["--model", "gat"], ["--precision", "fp64"]):
+        for flags in (["--model", "gat"], ["--precision", "fp64"], ["--route", "mixed"]):
             run_dir = self.train(self.dataset, *SMALL, "--max-steps", 1, "--eval-every", 0, "--workers", 1, *flags)
             self.assertIn("cpu", harness.events(run_dir, "run_start")[0]["device"])
             self.assertIn("device: cpu", (run_dir / "config.yaml").read_text(encoding="utf-8"))

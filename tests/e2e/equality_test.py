@@ -263,6 +263,61 @@ class Wire(harness.Scratch):
         self.assertEqual(harness.losses(self.run_with("bf16", "--max-steps", 10, ranks=3)), reference)
 
 
+class Precision(harness.Scratch):
+    """--precision bf16 rounds the rows of training steps and nothing else."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.dataset = cls.generate("graph")
+
+    def run_in(self, precision, *arguments, ranks=None):
+        # Routes are chosen by bytes, so another precision may choose others.
+        return self.train(self.dataset, *SMALL, "--precision", precision, "--route", "pull", *arguments, ranks=ranks)
+
+    def test_halves_what_is_sent_and_stays_near(self):
+        for model in MODELS:
+            fixed = ["--model", model, "--max-steps", 10, "--eval-every", 0, "--workers", 3, *DROPOUT]
+            exact, rounded = (self.run_in(precision, *fixed) for precision in ("fp32", "bf16"))
+            self.assertIn("precision: bf16\n", (rounded / "config.yaml").read_text(encoding="utf-8"))
+            for ours, theirs in zip(harness.events(rounded, "step"), harness.events(exact, "step"), strict=True):
+                self.assertEqual(2 * ours["shuffle_bytes"], theirs["shuffle_bytes"])
+                for field in ("shuffle_bytes_pull", "edges", "input_rows", "allreduce_bytes"):
+                    self.assertEqual(ours[field], theirs[field], field)
+                self.assertNotEqual(ours["loss"], theirs["loss"])
+                self.assertAlmostEqual(ours["loss"], theirs["loss"], delta=0.02 * theirs["loss"])
+
+    def test_every_part_of_a_model_takes_it(self):
+        for model in MODELS:
+            for order in ("aggregate", "transform"):
+                fixed = ["--model", model, "--order", order, "--max-steps", 5, "--workers", 2, "--norm", "layer", "--residual",
+                         "--normalize-features", "row", "--input-dropout", 0.1, "--clip-norm", 1]
+                exact, rounded = (harness.losses(self.run_in(precision, *fixed)) for precision in ("fp32", "bf16"))
+                for ours, theirs in zip(rounded, exact, strict=True):
+                    self.assertAlmostEqual(ours, theirs, delta=0.03 * theirs)
+
+    def test_evaluation_is_that_of_fp32(self):
+        weights = self.run_in("bf16", "--epochs", 1)
+        stored = (weights / "checkpoints" / "final" / "model.safetensors").read_bytes()
+        self.assertNotIn(b'"BF16"', stored)
+        scores = []
+        for precision in ("fp32", "bf16"):
+            run_dir = self.run_in(precision, "--init-from", weights, "--lr", 0, "--max-steps", 1, "--workers", 2)
+            end = harness.events(run_dir, "run_end")[0]
+            scores.append((end["best_valid_acc"], end["test_acc"]))
+            self.assertIn("memory", self.must("train", self.dataset, "--run-dir", self.scratch / f"dry-{precision}", *SMALL,
+                                              "--precision", precision, "--workers", 2, "--dry-run").stdout)
+        self.assertEqual(*scores)
+
+    def test_bits_do_not_depend_on_threads_and_transport(self):
+        fixed = ["--max-steps", 10, *DROPOUT]
+        for model in MODELS:
+            reference = harness.losses(self.run_in("bf16", "--model", model, *fixed, "--workers", 3, "--threads", 1))
+            for arguments, ranks in ((["--workers", 3, "--threads", 4], None), ([], 3)):
+                curve = harness.losses(self.run_in("bf16", "--model", model, *fixed, *arguments, ranks=ranks))
+                self.assertEqual(curve, reference)
+
+
 class Routes(harness.Scratch):
     """--route changes what travels, not the answer."""
 

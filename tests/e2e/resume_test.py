@@ -226,7 +226,7 @@ class Rules(Resume):
     def test_flags_that_change_the_run_are_refused_by_name(self):
         run_dir = self.train(self.dataset, *RUN, "--workers", 2, "--epochs", 2)
         for flag, value in (("lr", 0.5), ("seed", 3), ("model", "gcn"), ("hidden", 8), ("batch-size", 32), ("dropout", 0.1),
-                            ("optimizer", "sgd"), ("precision", "fp64"), ("fanout", "4,4"), ("init-from", "elsewhere"),
+                            ("optimizer", "sgd"), ("precision", "fp64"), ("precision", "bf16"), ("fanout", "4,4"), ("init-from", "elsewhere"),
                             ("norm", "none"), ("mode", "data")):
             with self.subTest(flag=flag):
                 self.refused(f"--{flag}", run_dir, "--resume", f"--{flag}", value)

@@ -48,6 +48,26 @@ TEST_P(AggregateConformance, WhatIsEmpty) {
   EXPECT_EQ(aggregate({{0, 0, 2}, {1, 2}}, narrow, options, {}).rows(), 2);
 }
 
+/// In bf16 the sum of ones would stay at 256.
+TEST_P(AggregateConformance, ManySmallTermsAddUp) {
+  const std::size_t count = 1000;
+  const AggregateOptions options{.reduce = Reduce::kSum};
+  Csr to_one{{0, count}, std::vector<RowIndex>(count, 0)};
+  Csr from_one{{}, std::vector<RowIndex>(count, 0)};
+  for (RowIndex i = 0; i <= count; ++i) from_one.indptr.push_back(i);
+  for (std::size_t cols : {7, 20, 40}) {
+    const Rows sum(1, std::vector<double>(cols, count));
+    check(sum, [&](Backend&, Stream&) {
+      const Matrix ones = to_matrix(Rows(1, std::vector<double>(cols, 1)), cols);
+      return aggregate(to_one, ones, options, {});
+    });
+    check(sum, [&](Backend&, Stream&) {
+      const Matrix ones = to_matrix(Rows(count, std::vector<double>(cols, 1)), cols);
+      return aggregate_backward(from_one, 1, ones, options, {});
+    });
+  }
+}
+
 TEST_P(AggregateConformance, EdgeWeightsOfOneChangeNoBit) {
   const Csr csr = random_csr(200, 300, 12, random_);
   const std::vector<float> ones(csr.columns.size(), 1);
@@ -64,7 +84,7 @@ TEST_P(AggregateConformance, EdgeWeightsOfOneChangeNoBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, AggregateConformance, testing::Values(DType::kF32, DType::kF64),
+INSTANTIATE_TEST_SUITE_P(Types, AggregateConformance, testing::ValuesIn(row_types()),
                          [](const auto& info) { return name_of(info.param); });
 
 }  // namespace

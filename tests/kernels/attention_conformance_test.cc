@@ -27,8 +27,8 @@ class AttentionConformance : public Conformance {
   void reshape(const HeadShape& now) {
     shape = now;
     values = random_rows(kSources, (shape.shared ? 1 : shape.heads) * shape.width);
-    source_logits = random_rows(kSources, shape.heads);
-    destination_logits = random_rows(kDestinations, shape.heads);
+    source_logits = random_rows(kSources, shape.heads, computed());
+    destination_logits = random_rows(kDestinations, shape.heads, computed());
     gradient = random_rows(kDestinations, shape.heads * shape.width);
   }
 
@@ -107,10 +107,10 @@ class AttentionConformance : public Conformance {
   };
   Device run_forward(Backend& backend, Stream& stream) const {
     Device device{to_matrix(values, values.front().size()),
-                  to_matrix(source_logits, shape.heads),
-                  to_matrix(destination_logits, shape.heads),
+                  to_matrix(source_logits, shape.heads, computed()),
+                  to_matrix(destination_logits, shape.heads, computed()),
                   Matrix(backend.memory(), dtype(), kDestinations, shape.heads * shape.width),
-                  Matrix(backend.memory(), dtype(), kDestinations, 2 * shape.heads),
+                  Matrix(backend.memory(), computed(), kDestinations, 2 * shape.heads),
                   {}};
     device.attention = {csr.indptr, csr.columns, device.z.view(), device.s.view(), device.d.view(),
                         dropout,    nodes};
@@ -126,8 +126,8 @@ class AttentionConformance : public Conformance {
     const InverseCsr inverse = invert(csr, kSources);
     const Matrix upstream = to_matrix(gradient, shape.heads * shape.width);
     Matrix z(backend.memory(), dtype(), kSources, device.z.cols());
-    Matrix s(backend.memory(), dtype(), kSources, shape.heads);
-    Matrix d(backend.memory(), dtype(), kDestinations, shape.heads);
+    Matrix s(backend.memory(), computed(), kSources, shape.heads);
+    Matrix d(backend.memory(), computed(), kDestinations, shape.heads);
     backend.sparse().attention_backward(
         {device.attention, device.softmax.view(), upstream.view(), inverse.indptr.span(),
          inverse.destinations.span(), inverse.edges.span(), z.view(), s.view(), d.view()},
@@ -148,7 +148,9 @@ class AttentionConformance : public Conformance {
   }
 
   /// Differences are good to about 1e-9.
-  double tolerance() const override { return dtype() == DType::kF64 ? 2e-8 : 2e-5; }
+  double tolerance(DType of) const override {
+    return of == DType::kF64 ? 2e-8 : Conformance::tolerance(of);
+  }
 
   void check_gradient(Gradient which, const Rows& expected) {
     check(expected,
@@ -195,17 +197,19 @@ TEST_P(AttentionConformance, HeadDotsAndTheirGradients) {
     }
   }
   check(logits, [&](Backend& backend, Stream& stream) {
-    const Matrix z = to_matrix(values, kHeads * kWidth), v = to_matrix(vector, kWidth);
-    Matrix result(backend.memory(), dtype(), kSources, kHeads);
+    const Matrix z = to_matrix(values, kHeads * kWidth);
+    const Matrix v = to_matrix(vector, kWidth, computed());
+    Matrix result(backend.memory(), computed(), kSources, kHeads);
     backend.sparse().head_dots({z.view(), v.view(), result.view()}, stream);
     return result;
   });
   for (bool of_vector : {false, true}) {
     check(of_vector ? vector_gradient : values_gradient, [&](Backend& backend, Stream& stream) {
       const Matrix z = to_matrix(values, kHeads * kWidth);
-      const Matrix v = to_matrix(vector, kWidth), g = to_matrix(upstream, kHeads);
+      const Matrix v = to_matrix(vector, kWidth, computed());
+      const Matrix g = to_matrix(upstream, kHeads, computed());
       Matrix z_gradient = to_matrix(start, kHeads * kWidth);
-      Matrix v_gradient = to_matrix(zeros(kHeads, kWidth), kWidth);
+      Matrix v_gradient = to_matrix(zeros(kHeads, kWidth), kWidth, computed());
       backend.sparse().head_dots_backward(
           {z.view(), v.view(), g.view(), z_gradient.view(), v_gradient.view()}, stream);
       return of_vector ? std::move(v_gradient) : std::move(z_gradient);
@@ -223,12 +227,14 @@ TEST_P(AttentionConformance, MeanHeadsAndTheirGradient) {
     for (std::size_t c = 0; c < kHeads * kWidth; ++c)
       spread[i][c] = upstream[i][c % kWidth] / kHeads;
   }
-  check(mean, [&](Backend& backend, Stream& stream) {
-    const Matrix z = to_matrix(values, kHeads * kWidth);
-    Matrix result(backend.memory(), dtype(), kSources, kWidth);
-    backend.sparse().mean_heads({z.view(), result.view()}, stream);
-    return result;
-  });
+  for (const DType of : std::set<DType>{dtype(), computed()}) {
+    check(mean, [&](Backend& backend, Stream& stream) {
+      const Matrix z = to_matrix(values, kHeads * kWidth);
+      Matrix result(backend.memory(), of, kSources, kWidth);
+      backend.sparse().mean_heads({z.view(), result.view()}, stream);
+      return result;
+    });
+  }
   check(spread, [&](Backend& backend, Stream& stream) {
     const Matrix g = to_matrix(upstream, kWidth);
     Matrix result(backend.memory(), dtype(), kDestinations, kHeads * kWidth);
@@ -237,7 +243,7 @@ TEST_P(AttentionConformance, MeanHeadsAndTheirGradient) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, AttentionConformance, testing::Values(DType::kF32, DType::kF64),
+INSTANTIATE_TEST_SUITE_P(Types, AttentionConformance, testing::ValuesIn(row_types()),
                          [](const auto& info) { return name_of(info.param); });
 
 }  // namespace

@@ -1,5 +1,6 @@
-// The conformance suite's fixture: runs an op on the devices of tests/kernels/devices.h, in fp32
-// and fp64, and holds the results against a plain double-precision reference.
+// The conformance suite's fixture: runs an op on the devices of tests/kernels/devices.h, in fp32,
+// fp64 and bf16, and holds the results against a plain double-precision reference of the same
+// inputs.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -77,26 +78,48 @@ class Conformance : public testing::TestWithParam<DType> {
   }
 
   DType dtype() const { return GetParam(); }
-  virtual double tolerance() const { return dtype() == DType::kF64 ? 1e-12 : 2e-5; }
+  /// Of weights, logits and sums beside rows of dtype().
+  DType computed() const { return compute_dtype(dtype()); }
+  /// Of a result of type `of`. One rounding to bf16 is half of its.
+  virtual double tolerance(DType of) const {
+    if (of == DType::kBF16) return 0x1p-8;
+    return of == DType::kF64 ? 1e-12 : 2e-5;
+  }
+  /// What a row of `of` holds for x.
+  static double rounded(double x, DType of) {
+    double result = 0;
+    dispatch_rows(of, [&](auto type) {
+      result = widened(narrowed<decltype(type)>(static_cast<compute_type<decltype(type)>>(x)));
+    });
+    return result;
+  }
 
-  Rows random_rows(std::size_t rows, std::size_t cols) {
+  Rows random_rows(std::size_t rows, std::size_t cols) { return random_rows(rows, cols, dtype()); }
+  /// Values that `of` and fp32 hold exactly, so that only arithmetic differs.
+  Rows random_rows(std::size_t rows, std::size_t cols, DType of) {
     std::uniform_real_distribution<double> uniform(-1, 1);
     Rows values(rows, std::vector<double>(cols));
     for (auto& row : values) {
-      // Values that both precisions hold exactly, so that only arithmetic differs.
-      for (double& x : row) x = static_cast<float>(uniform(random_));
+      for (double& x : row) {
+        x = rounded(uniform(random_), of == DType::kBF16 ? of : DType::kF32);
+      }
     }
     return values;
   }
 
   Matrix to_matrix(const Rows& values, std::size_t cols) const {
-    Matrix matrix(memory(), dtype(), static_cast<std::int64_t>(values.size()),
+    return to_matrix(values, cols, dtype());
+  }
+  Matrix to_matrix(const Rows& values, std::size_t cols, DType as) const {
+    Matrix matrix(memory(), as, static_cast<std::int64_t>(values.size()),
                   static_cast<std::int64_t>(cols));
-    dispatch_compute(dtype(), [&](auto type) {
+    dispatch_rows(as, [&](auto type) {
       using T = decltype(type);
       std::vector<T> host;
       for (const std::vector<double>& row : values) {
-        for (std::size_t c = 0; c < cols; ++c) host.push_back(static_cast<T>(row[c]));
+        for (std::size_t c = 0; c < cols; ++c) {
+          host.push_back(narrowed<T>(static_cast<compute_type<T>>(row[c])));
+        }
       }
       upload(std::as_bytes(std::span(host)), matrix.view(), memory(), stream());
     });
@@ -106,22 +129,21 @@ class Conformance : public testing::TestWithParam<DType> {
   Rows to_rows(ConstMatrixView view) const {
     const std::vector<std::byte> host = download(view, memory(), stream());
     Rows values(static_cast<std::size_t>(view.rows));
-    dispatch_compute(view.dtype, [&](auto type) {
-      const auto* row = reinterpret_cast<const decltype(type)*>(host.data());
+    dispatch_rows(view.dtype, [&](auto type) {
+      const auto* at = reinterpret_cast<const decltype(type)*>(host.data());
       for (std::vector<double>& to : values) {
-        to.assign(row, row + view.cols);
-        row += view.cols;
+        for (std::int64_t c = 0; c < view.cols; ++c) to.push_back(widened(*at++));
       }
     });
     return values;
   }
 
-  void expect_near(const Rows& actual, const Rows& expected, double magnitude) const {
+  void expect_near(const Rows& actual, const Rows& expected, double magnitude, DType of) const {
     ASSERT_EQ(actual.size(), expected.size());
     for (std::size_t i = 0; i < actual.size(); ++i) {
       for (std::size_t c = 0; c < actual[i].size(); ++c) {
         ASSERT_NEAR(actual[i][c], expected[i][c],
-                    tolerance() * (magnitude + std::abs(expected[i][c])))
+                    tolerance(of) * (magnitude + std::abs(expected[i][c])))
             << "row " << i << " column " << c;
       }
     }
@@ -136,7 +158,7 @@ class Conformance : public testing::TestWithParam<DType> {
       device_ = &device;
       const Matrix result = op(backend(), stream());
       const Rows rows = to_rows(result.view());
-      expect_near(rows, expected, magnitude);
+      expect_near(rows, expected, magnitude, result.dtype());
       if (first.empty()) first = rows;
       EXPECT_EQ(rows, first) << "differs on " << device.name();
     }
@@ -163,7 +185,7 @@ class Conformance : public testing::TestWithParam<DType> {
         rows.push_back(static_cast<RowIndex>(random_() % count));
         expected.emplace_back(cols);
         for (std::size_t c = 0; c < cols; ++c) {
-          expected.back()[c] = meaning[(rows.back() * cols + c) % stored.size()];
+          expected.back()[c] = rounded(meaning[(rows.back() * cols + c) % stored.size()], dtype());
         }
       }
       check(expected, [&](Backend& backend, Stream& stream) {
@@ -173,7 +195,7 @@ class Conformance : public testing::TestWithParam<DType> {
             from.span().data(), dtype_of<T>::value, static_cast<std::int64_t>(count),
             static_cast<std::int64_t>(cols), static_cast<std::int64_t>(cols)};
         backend.sparse().gather_rows({source, to_device(rows).span(), to.view()}, stream);
-        EXPECT_EQ(to_rows(to.view()), expected) << "widening is exact";
+        EXPECT_EQ(to_rows(to.view()), expected) << "exact where it is wider";
         return to;
       });
     }

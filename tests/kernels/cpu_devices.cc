@@ -8,6 +8,8 @@ std::vector<Device> make_devices() {
   return devices;
 }
 
+std::vector<DType> row_types() { return {DType::kF32, DType::kF64, DType::kBF16}; }
+
 std::string why_no_devices() { return ""; }
 
 }  // namespace gsplit::test

@@ -31,6 +31,9 @@ class Device {
 /// Backends whose results must be equal to the bit, at least one: made afresh for each call.
 std::vector<Device> make_devices();
 
+/// The dtypes of rows that the ops on rows take there.
+std::vector<DType> row_types();
+
 /// Why there are no devices on this machine; empty where there are.
 std::string why_no_devices();
 

@@ -95,6 +95,11 @@ class Mutants(unittest.TestCase):
                     "      const RowIndex e = begin + first + k, column", tests="*Aggregate*",
                     says="exceeds tolerance")
 
+    def test_sums_that_are_rounded_at_each_edge(self):
+        self.caught("aggregate.cuh", "sum.value[p] += weight * widen(values.value[p]);",
+                    "sum.value[p] = widen(narrow<S>(sum.value[p] + weight * widen(values.value[p])));", source="aggregate.cu",
+                    tests="*ManySmallTermsAddUp/bf16", says="exceeds tolerance")
+
     def test_a_result_read_before_it_is_there(self):
         self.caught("memory.cc", "    stream.synchronize();\n    std::memcpy(destination", "    std::memcpy(destination",
                     tests="*SumRows*", says="FAILED", GPU_ON_CPU_LAZY="1")

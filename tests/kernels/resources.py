@@ -92,22 +92,24 @@ def plain(signature):
 # layer as the fanouts suggest.
 ROWS = (267104, 98259, 13997, 1024)
 EDGES = (490000, 139600, 15217)
-WIDTH = (100 * 4, 256 * 4, 256 * 4)  # bytes of a row that layer l aggregates
+WIDTH = (100 * 4, 256 * 4, 256 * 4)  # bytes of a row that layer l aggregates, in fp32
 PARAMETERS = 2 * 100 * 256 + 2 * 256 * 256 + 2 * 256 * 47 + 256 + 256 + 47
 HIDDEN = (ROWS[1] + ROWS[2]) * 256 * 4
 
 
-def forward(layer):
-    """A source row and a column number an edge, offsets, the rows written."""
-    return EDGES[layer] * (WIDTH[layer] + 4) + ROWS[layer + 1] * (WIDTH[layer] + 4)
+def forward(layer, share=1):
+    """A source row and a column number an edge, offsets, the rows written. share: of fp32's bytes."""
+    width = int(WIDTH[layer] * share)
+    return EDGES[layer] * (width + 4) + ROWS[layer + 1] * (width + 4)
 
 
-def backward(layer):
+def backward(layer, share=1):
     """A row of the gradient, a column number and a scale an edge, offsets, the rows written."""
-    return EDGES[layer] * (WIDTH[layer] + 8) + ROWS[layer] * (WIDTH[layer] + 4)
+    width = int(WIDTH[layer] * share)
+    return EDGES[layer] * (width + 8) + ROWS[layer] * (width + 4)
 
 
-# The instantiation that a step in fp32 launches: what of the step, its bytes, what limits it.
+# The instantiation that a step in fp32 launches, then those in bf16: what of the step, its bytes, what limits it.
 STEP = (
     ("weighted_sum<float, 4, 32, 1>", "aggregation of input rows", forward(0),
      "scattered rows of 400 bytes; latency, with 4 rows in flight a group"),
@@ -123,7 +125,7 @@ STEP = (
     ("layer_norm_backward_kernel<float>", "`--norm layer`", 3 * HIDDEN, "memory"),
     ("chunk_sums<float>", "gradients of biases", HIDDEN, "memory"),
     ("add_chunks<float>", "the same, from chunks of 256 rows", HIDDEN // 256, "launch"),
-    ("copy_rows<float, float, 4, true>", "`--residual`: two read, one written", 3 * HIDDEN, "memory"),
+    ("add_rows_kernel<float, 4>", "`--residual`: two read, one written", 3 * HIDDEN, "memory"),
     ("scale_rows_kernel<float, 4>", "GCN: input rows read and written", 2 * ROWS[0] * WIDTH[0], "memory"),
     ("cross_entropy_kernel<float>", "47 logits a seed read, gradients written", 2 * ROWS[3] * 47 * 4,
      "latency: exp in double precision; the host waits for the sum"),
@@ -132,6 +134,17 @@ STEP = (
     ("sgd_kernel<float>", "the same with momentum", 5 * 4 * PARAMETERS, "launch"),
     ("scale_kernel<float>", "`--clip-norm`", 2 * 4 * PARAMETERS, "launch"),
     ("chunk_squares<float>", "`--clip-norm`", 4 * PARAMETERS, "latency: the host waits"),
+    ("weighted_sum<BFloat16, 4, 32, 1>", "aggregation of input rows", forward(0, 0.5), "scattered rows of 200 bytes; latency, as in fp32"),
+    ("weighted_sum<BFloat16, 8, 32, 1>", "aggregation of hidden rows and its gradient",
+     forward(1, 0.5) + forward(2, 0.5) + backward(1, 0.5) + backward(2, 0.5), "scattered rows of 512 bytes"),
+    ("bias_activation_dropout_kernel<BFloat16, 8>", "hidden rows read and written", HIDDEN, "memory; Philox beside it"),
+    ("activation_dropout_backward_kernel<BFloat16, 8>", "gradient and output read, gradient written", 3 * HIDDEN // 2, "memory"),
+    ("layer_norm_kernel<BFloat16>", "`--norm layer`: read, written twice", 3 * HIDDEN // 2, "memory"),
+    ("layer_norm_backward_kernel<BFloat16>", "`--norm layer`", 3 * HIDDEN // 2, "memory"),
+    ("chunk_sums<BFloat16>", "gradients of biases", HIDDEN // 2, "memory, 64 bytes a warp"),
+    ("copy_rows<float, BFloat16, 1>", "weights rounded after the optimizer's step", 6 * PARAMETERS, "launch"),
+    ("add_rows_kernel<BFloat16, 8>", "`--residual`: two read, one written", 3 * HIDDEN // 2, "memory"),
+    ("scale_rows_kernel<BFloat16, 4>", "GCN: input rows read and written", ROWS[0] * WIDTH[0], "memory"),
 )
 H100, H200 = 0.9 * 3.35e12, 0.9 * 4.8e12  # bytes a second
 

@@ -51,9 +51,10 @@ inline Values to_values(ConstMatrixView view, Memory& memory, Stream& stream) {
 }
 
 inline void assign(MatrixView view, const Values& values, Memory& memory, Stream& stream) {
-  dispatch_compute(view.dtype, [&](auto type) {
+  dispatch_rows(view.dtype, [&](auto type) {
     using T = decltype(type);
-    const std::vector<T> host(values.begin(), values.end());
+    std::vector<T> host;
+    for (const double x : values) host.push_back(narrowed<T>(static_cast<compute_type<T>>(x)));
     upload(std::as_bytes(std::span(host)), view, memory, stream);
   });
 }
