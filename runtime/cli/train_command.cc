@@ -211,8 +211,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   add_choice(app, "--route", config.route, {"auto", "pull", "push", "project", "mixed"},
              "what travels from the owner of rows to who sums them: pull: rows; push: partial "
              "sums; mixed: as few of both as possible; project: rows that the owner has multiplied "
-             "by the weights; auto: of each layer of each batch what takes fewest bytes, of pull, "
-             "push and mixed; gat and --device cuda: pull");
+             "by the weights; auto: of each layer of each batch what takes fewer bytes, of pull "
+             "and mixed; gat and --device cuda: pull");
   add_choice(app, "--order", config.order, {"auto", "aggregate", "transform"},
              "what sage, gcn and gat do first: sum the rows of neighbours, or multiply them by the "
              "weights; auto: of each layer of each batch what costs less");

@@ -103,6 +103,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("partition", config.partition);
     read("precision", precision);
     read("wire", config.wire);
+    config.route = "pull";  // of runs from before there were others
     read("route", config.route);
     read("order", config.order);
     read("spmm", config.spmm);
