@@ -5,10 +5,12 @@
 //
 //   spmm [DESTINATIONS]      of the layer with fanout 15; others in proportion; 1024
 //
-// One JSON object a line: medians of passes of 20 calls each, and the bytes that must be moved,
-// counted (docs/performance.md), per second of them; ratio: time of cuSPARSE / own time. Before
-// anything is timed the results of both are compared with each other and with the CPU's. Under
-// tests/gpu_on_cpu/gpu-on-cpu times would mean nothing: it compares and prints counts.
+// One JSON object a line, the first that of a large copy inside the GPU's memory, the bandwidth to
+// hold the others against (bytes read and written); then, of each shape, medians of passes of 20
+// calls each, and the bytes that must be moved, counted (docs/performance.md), per second of them;
+// ratio: time of cuSPARSE / own time. Before anything is timed the results of both are compared
+// with each other and with the CPU's. Under tests/gpu_on_cpu/gpu-on-cpu times would mean nothing:
+// it compares and prints counts.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -63,6 +65,22 @@ std::vector<float> random_rows(std::size_t rows, std::size_t width) {
   return values;
 }
 
+/// Of a call that queues work on the stream: the median over passes.
+template <class Call>
+double median_seconds(Stream& stream, Call call) {
+  std::vector<double> seconds;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    stream.synchronize();
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kCalls; ++i) call();
+    stream.synchronize();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    seconds.push_back(took.count() / kCalls);
+  }
+  std::nth_element(seconds.begin(), seconds.begin() + kPasses / 2, seconds.end());
+  return seconds[kPasses / 2];
+}
+
 /// A backend, and on it one block with its rows and what comes of them.
 class Bench {
  public:
@@ -104,18 +122,8 @@ class Bench {
     const auto* const values = reinterpret_cast<const float*>(bytes.data());
     return {values, values + bytes.size() / sizeof(float)};
   }
-  double median_seconds(bool forward) {
-    std::vector<double> seconds;
-    for (int pass = 0; pass < kPasses; ++pass) {
-      stream_->synchronize();
-      const auto start = std::chrono::steady_clock::now();
-      for (int call = 0; call < kCalls; ++call) run(forward);
-      stream_->synchronize();
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-      seconds.push_back(took.count() / kCalls);
-    }
-    std::nth_element(seconds.begin(), seconds.begin() + kPasses / 2, seconds.end());
-    return seconds[kPasses / 2];
+  double seconds(bool forward) {
+    return median_seconds(*stream_, [&] { run(forward); });
   }
   std::string device() const { return backend_->describe(); }
 
@@ -173,7 +181,7 @@ void measure(const Shape& shape, std::size_t width, bool timed, const DeviceModu
         forward ? "forward" : "backward", own.device().c_str(), shape.fanout, width,
         shape.destinations, shape.sources, block.columns.size(), bytes);
     if (timed) {
-      const double ours = own.median_seconds(forward), theirs = cusparse.median_seconds(forward);
+      const double ours = own.seconds(forward), theirs = cusparse.seconds(forward);
       std::printf(
           ", \"own_us\": %.2f, \"own_gb_s\": %.1f, \"cusparse_us\": %.2f, "
           "\"cusparse_gb_s\": %.1f, \"ratio\": %.3f",
@@ -182,6 +190,23 @@ void measure(const Shape& shape, std::size_t width, bool timed, const DeviceModu
     std::printf("}\n");
     std::fflush(stdout);
   }
+}
+
+/// A copy of `bytes` from the GPU's memory to the GPU's memory.
+void measure_copy(std::size_t bytes, bool timed, const DeviceModule& module) {
+  const auto backend = module.make_backend({.device = 0});
+  Memory& memory = backend->memory();
+  const auto stream = memory.create_stream();
+  Buffer<std::byte> from(memory, bytes), to(memory, bytes);
+  memory.fill_zero(from.data(), bytes, *stream);
+  const double seconds =
+      median_seconds(*stream, [&] { memory.copy(to.data(), from.data(), bytes, *stream); });
+  std::printf("{\"what\": \"copy\", \"device\": \"%s\", \"bytes\": %zu",
+              backend->describe().c_str(), 2 * bytes);
+  if (timed)
+    std::printf(", \"us\": %.2f, \"gb_s\": %.1f", seconds * 1e6,
+                2e-9 * static_cast<double>(bytes) / seconds);
+  std::printf("}\n");
 }
 
 int run(std::size_t destinations) {
@@ -195,6 +220,7 @@ int run(std::size_t destinations) {
   }
   const bool timed = report.devices[0].name.find("gpu-on-cpu") == std::string::npos;
   if (!timed) std::fprintf(stderr, "spmm: times of gpu-on-cpu mean nothing; counts only\n");
+  measure_copy(timed ? std::size_t{1} << 30 : 1 << 10, timed, *opened.module);
   // Rows of the three lower levels of a step: 1,024 <- 13,997 <- 98,259.
   const std::size_t middle = destinations * 13997 / 1024, lower = destinations * 98259 / 1024;
   for (const Shape& shape : {Shape{10, middle, lower}, Shape{15, destinations, middle}}) {

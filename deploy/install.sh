@@ -6,7 +6,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-tools=(ca-certificates git python3 python3-numpy g++ make cmake ninja-build pkg-config ccache clang-format)
+tools=(ca-certificates git python3 python3-numpy g++ make cmake ninja-build pkg-config ccache clang-format patchelf)
 libraries=(
   libopenmpi-dev openmpi-bin
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev
