@@ -43,45 +43,42 @@ __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t 
   }
 }
 
+/// A group of kLanes has one of the `tiles` into which the columns of an output row are cut.
 template <class S, int kPack, int kLanes, int kChunks>
-__global__ void weighted_sum(WeightedSum<S> op) {
+__global__ void weighted_sum(WeightedSum<S> op, std::int64_t tiles) {
   using T = compute_type<S>;
-  const std::int64_t i = index_of_thread() / kLanes;
+  const std::int64_t group = index_of_thread() / kLanes;
+  const std::int64_t i = tiles == 1 ? group : group / tiles;
   if (i >= op.rows) return;
-  const std::int64_t first = threadIdx.x % kLanes * kPack;
+  const std::int64_t first =
+      ((group - i * tiles) * kLanes * kChunks + threadIdx.x % kLanes) * kPack;
+  Pack<T, kPack> sum[kChunks] = {};
+  sum_list<S, T, kPack, kLanes, kChunks>(op, i, first, sum);
   const T scale = op.scale_of(i), self = op.self_scale_of(i);
-  for (std::int64_t c = first; c < op.cols; c += kLanes * kPack * kChunks) {
-    Pack<T, kPack> sum[kChunks] = {};
-    sum_list<S, T, kPack, kLanes, kChunks>(op, i, c, sum);
 #pragma unroll
-    for (int chunk = 0; chunk < kChunks; ++chunk) {
-      const std::int64_t at = c + chunk * kLanes * kPack;
-      if (at >= op.cols) continue;
-      for (int p = 0; p < kPack; ++p) sum[chunk].value[p] *= scale;
-      if (self != T{0}) add_scaled(self, pack_at<kPack>(op.source.row(i) + at), sum[chunk]);
-      Pack<S, kPack> result;
-      for (int p = 0; p < kPack; ++p) result.value[p] = narrow<S>(sum[chunk].value[p]);
-      pack_at<kPack>(op.output.row(i) + at) = result;
-    }
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    const std::int64_t at = first + chunk * kLanes * kPack;
+    if (at >= op.cols) continue;
+    for (int p = 0; p < kPack; ++p) sum[chunk].value[p] *= scale;
+    if (self != T{0}) add_scaled(self, pack_at<kPack>(op.source.row(i) + at), sum[chunk]);
+    Pack<S, kPack> result;
+    for (int p = 0; p < kPack; ++p) result.value[p] = narrow<S>(sum[chunk].value[p]);
+    pack_at<kPack>(op.output.row(i) + at) = result;
   }
 }
 
-/// What a destination's sum is multiplied by.
 template <class T>
-__global__ void destination_scales(const RowIndex* indptr, std::int64_t rows, bool mean,
-                                   const double* row_scale, T* scales) {
+__global__ void destination_scales(Scale scale, std::int64_t rows, T* scales) {
   const std::int64_t i = index_of_thread();
-  if (i >= rows) return;
-  double scale = row_scale == nullptr ? 1.0 : row_scale[i];
-  const RowIndex length = indptr[i + 1] - indptr[i];
-  if (mean && length > 1) scale /= length;
-  scales[i] = static_cast<T>(scale);
+  if (i < rows) scales[i] = scale.of<T>(i);
 }
 
 template <class S, int kPack, int kLanes, int kChunks>
 void launch(const WeightedSum<S>& op, const Queue& queue) {
+  constexpr std::int64_t kTile = kPack * kLanes * kChunks;
+  const std::int64_t tiles = (op.cols + kTile - 1) / kTile;
   weighted_sum<S, kPack, kLanes, kChunks>
-      <<<blocks_for(op.rows * kLanes), kBlock, 0, queue.raw()>>>(op);
+      <<<blocks_for(op.rows * tiles * kLanes), kBlock, 0, queue.raw()>>>(op, tiles);
   check_launch("weighted_sum");
 }
 
@@ -91,9 +88,13 @@ void launch(const WeightedSum<S>& op, const Queue& queue) {
 template <class S, int kPack>
 void launch_by_width(const WeightedSum<S>& op, const Queue& queue) {
   constexpr bool kSingle = std::is_same_v<S, float>, kSmall = std::is_same_v<S, BFloat16>;
+  constexpr bool kIsWide = kPack == kWide<S>;
   [[maybe_unused]] const std::int64_t packs = op.cols / kPack;
-  if constexpr (kSingle || (kSmall && kPack == kWide<S>)) {
+  if constexpr (kSingle || (kSmall && kIsWide)) {
     if (packs <= 8) return launch<S, kPack, 8, 1>(op, queue);
+  }
+  if constexpr ((kSingle || kSmall) && kIsWide) {
+    if (packs <= 16) return launch<S, kPack, 16, 1>(op, queue);
   }
   if constexpr (kSingle) {
     if (packs > 32) return launch<S, kPack, 32, 2>(op, queue);
@@ -105,6 +106,12 @@ template <class S>
 void sum(const WeightedSum<S>& op, const ConstMatrixView& source, const MatrixView& output,
          const Queue& queue) {
   if (op.rows == 0 || op.cols == 0) return;
+  if constexpr (std::is_same_v<S, float>) {
+    // Rows of 602 columns, say, which begin at multiples of 8 bytes.
+    constexpr int kHalf = kWide<S> / 2;
+    const auto have = [&](int pack) { return has_packs(source, pack) && has_packs(output, pack); };
+    if (have(kHalf) && !have(kWide<S>)) return launch_by_width<S, kHalf>(op, queue);
+  }
   dispatch_width<S>({source, output},
                     [&](auto pack) { launch_by_width<S, decltype(pack)::value>(op, queue); });
 }
@@ -118,9 +125,8 @@ Buffer<T> scales_of(std::span<const RowIndex> indptr, const AggregateOptions& op
   Buffer<T> scales(queue.memory, indptr.size() - 1);
   const auto rows = static_cast<std::int64_t>(scales.size());
   if (rows == 0) return scales;
-  destination_scales<T><<<blocks_for(rows), kBlock, 0, queue.raw()>>>(
-      indptr.data(), rows, options.reduce == Reduce::kMean, data_or_null(options.row_scale),
-      scales.data());
+  destination_scales<T><<<blocks_for(rows), kBlock, 0, queue.raw()>>>(scale_of(indptr, options),
+                                                                      rows, scales.data());
   check_launch("destination_scales");
   return scales;
 }
@@ -130,9 +136,7 @@ template Buffer<double> scales_of(std::span<const RowIndex>, const AggregateOpti
 
 void aggregate(const AggregateArgs& args, const Queue& queue) {
   dispatch_rows(args.source.dtype, [&](auto zero) {
-    using S = decltype(zero);
-    const auto scales = scales_of<compute_type<S>>(args.indptr, args.options, queue);
-    sum(forward_sum<S>(args, scales), args.source, args.destination, queue);
+    sum(forward_sum<decltype(zero)>(args), args.source, args.destination, queue);
   });
 }
 

@@ -5,6 +5,28 @@
 
 namespace gsplit::cuda {
 
+/// What the sum of a destination is multiplied by: a factor of its own, and where the mean is asked
+/// for one over its list's length.
+struct Scale {
+  const RowIndex* indptr;   ///< (destinations + 1)
+  const double* row_scale;  ///< null: 1
+  bool mean;
+
+  template <class T>
+  __device__ T of(std::int64_t i) const {
+    double scale = row_scale == nullptr ? 1.0 : row_scale[i];
+    if (mean) {
+      const RowIndex length = indptr[i + 1] - indptr[i];
+      if (length > 1) scale /= length;
+    }
+    return static_cast<T>(scale);
+  }
+};
+
+inline Scale scale_of(std::span<const RowIndex> indptr, const AggregateOptions& options) {
+  return {indptr.data(), data_or_null(options.row_scale), options.reduce == Reduce::kMean};
+}
+
 /// output[i] = scale[i] * sum over e in row i of w_e * source[columns[e]] + self_scale[i] *
 /// source[i], w_e being the product of the weights that are given. Of rows of S; sums and weights
 /// are computed.
@@ -20,7 +42,7 @@ struct WeightedSum {
   const float* edge_weights;     ///< null: 1
   const RowIndex* edge_numbers;  ///< of edge_weights; null: e
   const T* source_weights;       ///< by source row; null: 1
-  const T* scale;                ///< by output row; null: 1
+  Scale scale;                   ///< of an output row
   const double* self_scale;      ///< null: 0
   std::int64_t self_scales;      ///< rows that have one
   bool skip_loops;
@@ -33,7 +55,7 @@ struct WeightedSum {
     }
     return weight;
   }
-  __device__ T scale_of(std::int64_t i) const { return scale == nullptr ? T{1} : scale[i]; }
+  __device__ T scale_of(std::int64_t i) const { return scale.template of<T>(i); }
   __device__ T self_scale_of(std::int64_t i) const {
     return self_scale != nullptr && i < self_scales ? static_cast<T>(self_scale[i]) : T{0};
   }
@@ -44,16 +66,15 @@ __device__ void add_scaled(T weight, const Pack<S, kPack>& values, Pack<T, kPack
   for (int p = 0; p < kPack; ++p) sum.value[p] += weight * widen(values.value[p]);
 }
 
-/// What each destination's sum is multiplied by: (destinations), or empty where all are 1. Defined
-/// in aggregate.cu for float and double.
+/// The scales of all destinations, for the backward pass, which reads them by edge; empty where all
+/// are 1. Defined in aggregate.cu for float and double.
 template <class T>
 Buffer<T> scales_of(std::span<const RowIndex> indptr, const AggregateOptions& options,
                     const Queue& queue);
 
-/// `scales`: of scales_of(); must stay alive until the sum has been queued. Both check their
-/// arguments.
+/// Checks the arguments.
 template <class S>
-WeightedSum<S> forward_sum(const AggregateArgs& args, const Buffer<compute_type<S>>& scales) {
+WeightedSum<S> forward_sum(const AggregateArgs& args) {
   GSPLIT_CHECK(args.destination.rows + 1 == static_cast<std::int64_t>(args.indptr.size()));
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
@@ -67,12 +88,13 @@ WeightedSum<S> forward_sum(const AggregateArgs& args, const Buffer<compute_type<
           .edge_weights = data_or_null(args.edge_weights),
           .edge_numbers = nullptr,
           .source_weights = nullptr,
-          .scale = scales.data(),
+          .scale = scale_of(args.indptr, args.options),
           .self_scale = data_or_null(args.options.self_scale),
           .self_scales = static_cast<std::int64_t>(args.options.self_scale.size()),
           .skip_loops = args.options.skip_loops};
 }
 
+/// `scales`: of scales_of(); must stay alive until the sum has been queued. Checks the arguments.
 template <class S>
 WeightedSum<S> backward_sum(const AggregateBackwardArgs& args,
                             const Buffer<compute_type<S>>& scales) {
@@ -90,7 +112,7 @@ WeightedSum<S> backward_sum(const AggregateBackwardArgs& args,
           .edge_weights = data_or_null(args.edge_weights),
           .edge_numbers = data_or_null(args.inverse_edges),
           .source_weights = scales.data(),
-          .scale = nullptr,
+          .scale = {},
           .self_scale = data_or_null(args.options.self_scale),
           .self_scales = static_cast<std::int64_t>(args.options.self_scale.size()),
           .skip_loops = args.options.skip_loops};

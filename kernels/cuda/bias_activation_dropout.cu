@@ -85,7 +85,7 @@ __global__ void bias_activation_dropout_kernel(Rows<S> values, Extent extent,
   const std::int64_t i = row_of_thread();
   if (i >= extent.rows) return;
   const T scale = static_cast<T>(mask.scale);
-  for (std::int64_t c = threadIdx.x * kColumns; c < extent.cols; c += blockDim.x * kColumns) {
+  for (std::int64_t c = first_column<kColumns>(); c < extent.cols; c += column_step<kColumns>()) {
     const int count = extent.columns_from(c);
     Eight<T> x = load<kPack>(values.row(i) + c, count);
     if (bias != nullptr) {
@@ -116,7 +116,7 @@ __global__ void activation_dropout_backward_kernel(Rows<S> gradient, Rows<const 
   if (i >= extent.rows) return;
   const T scale = static_cast<T>(mask.scale);
   const bool draws = mask.threshold > 0 && activation != Activation::kRelu;
-  for (std::int64_t c = threadIdx.x * kColumns; c < extent.cols; c += blockDim.x * kColumns) {
+  for (std::int64_t c = first_column<kColumns>(); c < extent.cols; c += column_step<kColumns>()) {
     const int count = extent.columns_from(c);
     Eight<T> g = load<kPack>(gradient.row(i) + c, count);
     if (activation != Activation::kNone) {

@@ -62,7 +62,8 @@ void dispatch_width(std::initializer_list<ConstMatrixView> matrices, Body&& body
 }
 
 /// A launch whose threads stand in groups, one group a row, the threads of a group along the row:
-/// threadIdx.x in the row, blockIdx.x * blockDim.y + threadIdx.y the row.
+/// blockIdx.x * blockDim.y + threadIdx.y is the row; first_column() and column_step() say which of
+/// its columns. A long row has several groups (blockIdx.y), so that one row alone fills a GPU too.
 struct RowLaunch {
   dim3 grid;
   dim3 block;
@@ -73,7 +74,21 @@ inline RowLaunch over_rows(std::int64_t rows, std::int64_t items) {
   const auto width = static_cast<unsigned>(
       std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(items, 1, kWarp))));
   const unsigned height = kBlock / width;
-  return {dim3(static_cast<unsigned>((rows + height - 1) / height)), dim3(width, height)};
+  constexpr std::int64_t kItemsOfThread = 8, kMostGroups = 65535;
+  const std::int64_t groups =
+      std::clamp<std::int64_t>(items / (width * kItemsOfThread), 1, kMostGroups);
+  return {dim3(static_cast<unsigned>((rows + height - 1) / height), static_cast<unsigned>(groups)),
+          dim3(width, height)};
+}
+
+/// Where a thread's packs of `Pack` columns begin, and how far they are apart.
+template <int Pack>
+__device__ std::int64_t first_column() {
+  return (std::int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * Pack;
+}
+template <int Pack>
+__device__ std::int64_t column_step() {
+  return std::int64_t{gridDim.y} * blockDim.x * Pack;
 }
 
 inline __device__ std::int64_t row_of_thread() {

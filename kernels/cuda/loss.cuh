@@ -7,7 +7,7 @@
 
 namespace gsplit::cuda {
 
-inline constexpr std::int64_t kLossChunk = 64;  // rows a block
+inline constexpr std::int64_t kLossChunk = kWarpsPerBlock;  // rows a block
 
 /// Sums add_row(row) -> DeviceSums, which every lane of a warp calls and lane 0 answers, over the
 /// block's chunk of rows. REQUIRES: blocks of kBlock threads, one a chunk.

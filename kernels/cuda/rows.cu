@@ -24,7 +24,7 @@ __global__ void copy_rows(RowCopy copy, Rows<const From> source, Rows<To> destin
   if (i >= copy.count) return;
   const From* const from = source.row(picked(copy.from, i));
   To* const to = destination.row(picked(copy.to, i));
-  for (std::int64_t c = threadIdx.x * kPack; c < copy.cols; c += blockDim.x * kPack) {
+  for (std::int64_t c = first_column<kPack>(); c < copy.cols; c += column_step<kPack>()) {
     if constexpr (std::is_same_v<From, To>) {
       pack_at<kPack>(to + c) = pack_at<kPack>(from + c);
     } else {
@@ -40,7 +40,7 @@ __global__ void add_rows_kernel(RowCopy copy, Rows<const T> source, Rows<T> dest
   if (i >= copy.count) return;
   const T* const from = source.row(i);
   T* const to = destination.row(picked(copy.to, i));
-  for (std::int64_t c = threadIdx.x * kPack; c < copy.cols; c += blockDim.x * kPack) {
+  for (std::int64_t c = first_column<kPack>(); c < copy.cols; c += column_step<kPack>()) {
     const Pack<T, kPack> values = pack_at<kPack>(from + c);
     Pack<T, kPack> sum = pack_at<kPack>(to + c);
     for (int p = 0; p < kPack; ++p) {
@@ -57,7 +57,7 @@ __global__ void scale_rows_kernel(Rows<T> matrix, std::int64_t rows, std::int64_
   if (i >= rows) return;
   T* const row = matrix.row(i);
   const auto factor = static_cast<compute_type<T>>(factors[i]);
-  for (std::int64_t c = threadIdx.x * kPack; c < cols; c += blockDim.x * kPack) {
+  for (std::int64_t c = first_column<kPack>(); c < cols; c += column_step<kPack>()) {
     Pack<T, kPack> values = pack_at<kPack>(row + c);
     for (int p = 0; p < kPack; ++p) {
       values.value[p] = narrow<T>(widen(values.value[p]) * factor);

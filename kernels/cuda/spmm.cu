@@ -34,7 +34,7 @@ __global__ void add_own_rows(WeightedSum<T> op) {
   if (i >= op.rows) return;
   const T self = op.self_scale_of(i);
   if (self == T{0}) return;
-  for (std::int64_t c = threadIdx.x * kPack; c < op.cols; c += blockDim.x * kPack) {
+  for (std::int64_t c = first_column<kPack>(); c < op.cols; c += column_step<kPack>()) {
     add_scaled(self, pack_at<kPack>(op.source.row(i) + c), pack_at<kPack>(op.output.row(i) + c));
   }
 }
@@ -86,9 +86,11 @@ void add_own(const WeightedSum<T>& op, const ConstMatrixView& source, const Matr
 }
 
 /// cuSPARSE is asked for what it is made for: a matrix with elements, numbered by signed integers.
-bool is_for_cusparse(std::size_t edges, const ConstMatrixView& source) {
-  constexpr auto kMost = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
-  return edges > 0 && edges <= kMost && source.cols > 0;
+/// It refuses one with more elements than places, as a block of parallel edges may be.
+bool is_for_cusparse(std::size_t edges, const ConstMatrixView& source, std::int64_t rows) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  const auto count = static_cast<std::int64_t>(edges);
+  return count > 0 && count <= kMost && count <= rows * source.rows && source.cols > 0;
 }
 
 template <class T>
@@ -102,18 +104,20 @@ void sum(const WeightedSum<T>& op, std::size_t edges, const ConstMatrixView& sou
 }  // namespace
 
 void spmm(const AggregateArgs& args, Cusparse& cusparse, const Queue& queue) {
-  if (!is_for_cusparse(args.columns.size(), args.source)) return aggregate(args, queue);
+  if (!is_for_cusparse(args.columns.size(), args.source, args.destination.rows)) {
+    return aggregate(args, queue);
+  }
   dispatch_compute(args.source.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const Buffer<T> scales = scales_of<T>(args.indptr, args.options, queue);
-    sum(forward_sum<T>(args, scales), args.columns.size(), args.source, args.destination, cusparse,
-        queue);
+    sum(forward_sum<decltype(zero)>(args), args.columns.size(), args.source, args.destination,
+        cusparse, queue);
   });
 }
 
 void spmm_backward(const AggregateBackwardArgs& args, Cusparse& cusparse, const Queue& queue) {
   const std::size_t edges = args.inverse_destinations.size();
-  if (!is_for_cusparse(edges, args.destination_gradient)) return aggregate_backward(args, queue);
+  if (!is_for_cusparse(edges, args.destination_gradient, args.source_gradient.rows)) {
+    return aggregate_backward(args, queue);
+  }
   dispatch_compute(args.source_gradient.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Buffer<T> scales = scales_of<T>(args.indptr, args.options, queue);

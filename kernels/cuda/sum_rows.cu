@@ -1,24 +1,30 @@
 // Sums over rows, for the gradients of biases and of layer normalisation. First each block sums a
-// chunk of rows, then a second kernel adds the chunks up in order. Bound by memory: the matrix is
-// read once, 128 bytes a warp.
+// chunk of rows, then a second kernel adds the chunks up in order: few, since it waits for one
+// after the other. Bound by memory: the matrix is read once, 128 bytes a warp.
 #include "kernels/cuda/reduce.cuh"
 
 namespace gsplit::cuda {
 namespace {
 
-constexpr std::int64_t kChunk = 256;  // rows per partial sum
+constexpr std::int64_t kLeastRows = 256, kMostChunks = 64;
+
+/// Rows of a partial sum.
+std::int64_t chunk_of(std::int64_t rows) {
+  return std::max(kLeastRows, (rows + kMostChunks - 1) / kMostChunks);
+}
 
 /// Block (x, y): chunk x, columns [32 y, 32 y + 32). Its eight warps take every eighth row.
 template <class S>
-__global__ void chunk_sums(ColumnSums<S> sums, compute_type<S>* partial) {
+__global__ void chunk_sums(ColumnSums<S> sums, std::int64_t chunk, compute_type<S>* partial) {
   using T = compute_type<S>;
   __shared__ T warps[kWarpsPerBlock][kWarp];
   const int lane = threadIdx.x, warp = threadIdx.y;
   const std::int64_t column = std::int64_t{blockIdx.y} * kWarp + lane;
-  const std::int64_t begin = blockIdx.x * kChunk;
-  const std::int64_t end = min(begin + kChunk, sums.rows);
+  const std::int64_t begin = blockIdx.x * chunk;
+  const std::int64_t end = min(begin + chunk, sums.rows);
   T sum{0};
   if (column < sums.cols) {
+#pragma unroll 4
     for (std::int64_t i = begin + warp; i < end; i += kWarpsPerBlock) {
       const T value = widen(sums.matrix.row(i)[column]);
       sum += sums.factor.data == nullptr ? value : value * widen(sums.factor.row(i)[column]);
@@ -36,6 +42,7 @@ __global__ void add_chunks(const T* partial, std::int64_t chunks, std::int64_t c
   const std::int64_t column = index_of_thread();
   if (column >= cols) return;
   T sum{0};
+#pragma unroll 8
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * cols + column];
   output[column] = sum;
 }
@@ -46,12 +53,13 @@ template <class S>
 void sum_columns(const ColumnSums<S>& sums, const Queue& queue) {
   using T = compute_type<S>;
   if (sums.cols == 0) return;
-  const std::int64_t chunks = (sums.rows + kChunk - 1) / kChunk;
+  const std::int64_t chunk = chunk_of(sums.rows), chunks = (sums.rows + chunk - 1) / chunk;
   Buffer<T> partial(queue.memory, static_cast<std::size_t>(chunks * sums.cols));
   if (chunks > 0) {
     const dim3 grid(static_cast<unsigned>(chunks),
                     static_cast<unsigned>((sums.cols + kWarp - 1) / kWarp));
-    chunk_sums<S><<<grid, dim3(kWarp, kWarpsPerBlock), 0, queue.raw()>>>(sums, partial.data());
+    chunk_sums<S>
+        <<<grid, dim3(kWarp, kWarpsPerBlock), 0, queue.raw()>>>(sums, chunk, partial.data());
     check_launch("chunk_sums");
   }
   add_chunks<T><<<blocks_for(sums.cols), kBlock, 0, queue.raw()>>>(partial.data(), chunks,

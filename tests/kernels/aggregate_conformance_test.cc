@@ -14,8 +14,9 @@ TEST_P(AggregateConformance, AggregateAndItsGradient) {
     row_scale.push_back(1.0 / (1 + i % 7));
     self_scale.push_back(i % 5 - 2);
   }
-  // Widths that kernels treat in different ways: alone, in packs of 16 bytes, in several tiles.
-  for (std::size_t cols : {1, 7, 21, 32, 45, 100, 200, 303}) {
+  // Widths that kernels treat in different ways: alone, in packs of 8 and 16 bytes, in several
+  // tiles.
+  for (std::size_t cols : {1, 7, 10, 21, 32, 45, 60, 90, 100, 200, 303, 602}) {
     for (const AggregateOptions& options :
          {AggregateOptions{.reduce = Reduce::kSum}, AggregateOptions{.reduce = Reduce::kMean},
           AggregateOptions{Reduce::kSum, row_scale, self_scale, true},
