@@ -11,13 +11,14 @@
 namespace gsplit {
 
 /// The variate of a node as a source, of 32 bits.
-inline std::uint32_t labor_variate(const DrawKey& key, OriginalId source) {
+GSPLIT_HOST_DEVICE inline std::uint32_t labor_variate(const DrawKey& key, OriginalId source) {
   return draw(key, value(source), 0).word[0];
 }
 
 /// Whether an edge from a source of this variate is kept by a destination of in-degree `degree`;
 /// always where fanout >= degree. REQUIRES: fanout > 0.
-constexpr bool labor_keeps(std::uint32_t variate, std::int32_t fanout, std::uint32_t degree) {
+GSPLIT_HOST_DEVICE constexpr bool labor_keeps(std::uint32_t variate, std::int32_t fanout,
+                                              std::uint32_t degree) {
   return std::uint64_t{variate} * degree < static_cast<std::uint64_t>(fanout) << 32;
 }
 

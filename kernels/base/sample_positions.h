@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/base/bisect.h"
 #include "kernels/base/philox.h"
 
 namespace gsplit {
@@ -17,16 +18,17 @@ namespace gsplit {
 inline constexpr std::uint32_t kFloydListLimit = 32;
 
 /// How many of `degree` neighbours `fanout` draws; a negative fanout takes all.
-constexpr std::uint32_t sample_size(std::uint32_t degree, std::int32_t fanout) {
+GSPLIT_HOST_DEVICE constexpr std::uint32_t sample_size(std::uint32_t degree, std::int32_t fanout) {
   return fanout < 0 ? degree : std::min(degree, static_cast<std::uint32_t>(fanout));
 }
 
 /// The draws of one node, four Philox words at a time.
 class NodeDraws {
  public:
-  NodeDraws(const DrawKey& key, OriginalId node) : key_(key), node_(value(node)) {}
+  GSPLIT_HOST_DEVICE NodeDraws(const DrawKey& key, OriginalId node)
+      : key_(key), node_(value(node)) {}
   /// Draw number i. REQUIRES: called for i = 0, 1, 2, ... in order.
-  std::uint32_t operator()(std::uint32_t i) {
+  GSPLIT_HOST_DEVICE std::uint32_t operator()(std::uint32_t i) {
     if (i % 4 == 0) block_ = draw(key_, node_, i / 4);
     return block_.word[i % 4];
   }
@@ -39,16 +41,17 @@ class NodeDraws {
 
 /// Adds `position` to the ascending list out[0..size) unless it is there; returns whether it was
 /// added.
-inline bool insert_sorted(std::uint32_t* out, std::uint32_t size, std::uint32_t position) {
-  std::uint32_t* const place = std::lower_bound(out, out + size, position);
-  if (place != out + size && *place == position) return false;
-  std::copy_backward(place, out + size, out + size + 1);
-  *place = position;
+GSPLIT_HOST_DEVICE inline bool insert_sorted(std::uint32_t* out, std::uint32_t size,
+                                             std::uint32_t position) {
+  const std::uint32_t place = count_up_to(out, size, position);
+  if (place > 0 && out[place - 1] == position) return false;
+  for (std::uint32_t free = size; free > place; --free) out[free] = out[free - 1];
+  out[place] = position;
   return true;
 }
 
-inline void floyd_by_list(std::uint32_t degree, std::uint32_t count, NodeDraws& draws,
-                          std::uint32_t* out) {
+GSPLIT_HOST_DEVICE inline void floyd_by_list(std::uint32_t degree, std::uint32_t count,
+                                             NodeDraws& draws, std::uint32_t* out) {
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint32_t newest = degree - count + i;  // positions [0, newest] are in play
     // `newest` is larger than all before it, hence the last of the list.

@@ -39,20 +39,22 @@ inline std::uint32_t accumulate_weights(std::span<const float> weights,
 /// A row's integer weights by their running sums.
 class WeightedRow {
  public:
-  explicit WeightedRow(std::span<const std::uint32_t> sums) : sums_(sums) {}
+  GSPLIT_HOST_DEVICE explicit WeightedRow(std::span<const std::uint32_t> sums) : sums_(sums) {}
 
-  std::uint32_t total() const { return sums_.empty() ? 0 : sums_.back(); }
-  std::uint32_t begin(std::uint32_t position) const {
+  GSPLIT_HOST_DEVICE std::uint32_t total() const { return sums_.empty() ? 0 : sums_.back(); }
+  GSPLIT_HOST_DEVICE std::uint32_t begin(std::uint32_t position) const {
     return position == 0 ? 0 : sums_[position - 1];
   }
-  std::uint32_t weight(std::uint32_t position) const { return sums_[position] - begin(position); }
+  GSPLIT_HOST_DEVICE std::uint32_t weight(std::uint32_t position) const {
+    return sums_[position] - begin(position);
+  }
   /// Whose unit it is. REQUIRES: unit < total().
-  std::uint32_t holder(std::uint32_t unit) const {
-    return static_cast<std::uint32_t>(std::upper_bound(sums_.begin(), sums_.end(), unit) -
-                                      sums_.begin());
+  GSPLIT_HOST_DEVICE std::uint32_t holder(std::uint32_t unit) const {
+    return count_up_to(sums_.data(), static_cast<std::uint32_t>(sums_.size()), unit);
   }
   /// Unit number `unit` of those that do not belong to `drawn`, ascending positions.
-  std::uint32_t unit_left(std::uint32_t unit, std::span<const std::uint32_t> drawn) const {
+  GSPLIT_HOST_DEVICE std::uint32_t unit_left(std::uint32_t unit,
+                                             std::span<const std::uint32_t> drawn) const {
     for (const std::uint32_t position : drawn) {
       if (unit < begin(position)) break;
       unit += weight(position);
@@ -67,9 +69,10 @@ class WeightedRow {
 /// Writes `count` distinct positions of positive weight, ascending, to out; all of them where
 /// count == positive. REQUIRES: count <= positive, the number of positive weights; out has room
 /// for count.
-inline void weighted_positions(std::span<const std::uint32_t> sums, std::uint32_t positive,
-                               std::uint32_t count, const DrawKey& key, OriginalId node,
-                               std::uint32_t* out) {
+GSPLIT_HOST_DEVICE inline void weighted_positions(std::span<const std::uint32_t> sums,
+                                                  std::uint32_t positive, std::uint32_t count,
+                                                  const DrawKey& key, OriginalId node,
+                                                  std::uint32_t* out) {
   const WeightedRow row(sums);
   if (count == positive) {
     for (std::uint32_t i = 0; count > 0; ++i) {

@@ -5,7 +5,9 @@
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cusparse.h"
+#include "kernels/cuda/id_set.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/sampling.h"
 
 namespace gsplit::cuda {
 namespace {
@@ -16,21 +18,28 @@ namespace {
                       " on a GPU is not there; this is a defect of gsplit");
 }
 
-/// Samples are drawn on the host so far.
-class NoSampling final : public SamplingOps {
+class CudaSampling final : public SamplingOps {
  public:
-  std::unique_ptr<IdSet> make_id_set(std::uint64_t) override { absent("a set of ids"); }
-  std::unique_ptr<PositionTable> make_position_table(std::size_t) override {
-    absent("a table of positions");
+  explicit CudaSampling(CudaMemory& memory) : memory_(memory) {}
+  std::unique_ptr<IdSet> make_id_set(std::uint64_t universe) override {
+    return cuda::make_id_set(universe, memory_);
   }
-  SampledNeighbors sample_neighbors(const SampleNeighborsArgs&, Stream&) override {
-    absent("sampling");
+  std::unique_ptr<PositionTable> make_position_table(std::size_t nodes) override {
+    return cuda::make_position_table(nodes, memory_);
   }
-  void relabel(const RelabelArgs&, std::span<RowIndex>, Stream&) override { absent("relabelling"); }
-  InverseCsr invert(std::span<const RowIndex>, std::span<const RowIndex>, std::size_t,
-                    Stream&) override {
-    absent("inverting");
+  SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream& stream) override {
+    return cuda::sample_neighbors(args, {memory_, stream});
   }
+  void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream& stream) override {
+    cuda::relabel(args, columns, {memory_, stream});
+  }
+  InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
+                    std::size_t num_columns, Stream& stream) override {
+    return cuda::invert(indptr, columns, num_columns, {memory_, stream});
+  }
+
+ private:
+  CudaMemory& memory_;
 };
 
 class CudaSparse : public SparseOps {
@@ -159,6 +168,7 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(const DeviceOptions& options)
       : device_(options.device),
         memory_(options.device, pinned_),
+        sampling_(memory_),
         sparse_(make_sparse(options.spmm, memory_)),
         dense_(memory_, options.matmul),
         optimizer_(memory_) {}
@@ -178,7 +188,7 @@ class CudaBackend final : public Backend {
   int device_;
   PinnedMemory pinned_;
   CudaMemory memory_;
-  NoSampling sampling_;
+  CudaSampling sampling_;
   std::unique_ptr<SparseOps> sparse_;
   CudaDense dense_;
   CudaOptimizer optimizer_;
