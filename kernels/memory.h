@@ -49,6 +49,8 @@ class Memory {
   /// must not change before the stream has passed.
   virtual void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) = 0;
   virtual void fill_zero(void* destination, std::size_t bytes, Stream& stream) = 0;
+  /// Bytes that can be allocated at present, about.
+  virtual std::size_t available() const = 0;
   /// True where device memory can be read and written by the host in place.
   virtual bool host_accessible() const = 0;
 };

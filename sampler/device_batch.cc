@@ -3,15 +3,16 @@
 namespace gsplit {
 namespace {
 
-/// Where the copies go.
+/// Where the copies go, and whose memory carries them out.
 struct Target {
-  Memory& memory;
+  Memory& home;
+  Memory& device;
   Stream& stream;
 
   template <class T>
   Buffer<T> copy(const Buffer<T>& from) const {
-    Buffer<T> to(memory, from.size());
-    memory.copy(to.data(), from.data(), from.size() * sizeof(T), stream);
+    Buffer<T> to(home, from.size());
+    device.copy(to.data(), from.data(), from.size() * sizeof(T), stream);
     return to;
   }
 };
@@ -43,17 +44,26 @@ ShufflePlan copy_plan(const ShufflePlan& plan, const Target& target) {
                    target.copy(plan.sums.weights), copy_inverse(plan.sums.inverse, target)}};
 }
 
+MiniBatch copy_batch(const MiniBatch& batch, const Target& target) {
+  MiniBatch copy;
+  for (const SampledLayer& layer : batch.layers) {
+    copy.layers.push_back({copy_block(layer.block, target), copy_plan(layer.plan, target)});
+  }
+  copy.nodes = target.copy(batch.nodes);
+  copy.plan_bytes = batch.plan_bytes;
+  return copy;
+}
+
 }  // namespace
 
 DeviceBatch::DeviceBatch(const MiniBatch& batch, Memory& memory, Stream& stream) : batch_(batch) {
-  if (memory.host_accessible()) return;
-  const Target target{memory, stream};
-  copy_.emplace();
-  for (const SampledLayer& layer : batch.layers) {
-    copy_->layers.push_back({copy_block(layer.block, target), copy_plan(layer.plan, target)});
-  }
-  copy_->nodes = target.copy(batch.nodes);
-  copy_->plan_bytes = batch.plan_bytes;
+  if (!memory.host_accessible()) copy_ = copy_batch(batch, {memory, memory, stream});
+}
+
+MiniBatch to_host(const MiniBatch& batch, Memory& device, Memory& pinned, Stream& stream) {
+  MiniBatch copy = copy_batch(batch, {pinned, device, stream});
+  stream.synchronize();
+  return copy;
 }
 
 }  // namespace gsplit

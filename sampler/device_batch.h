@@ -1,5 +1,4 @@
-// A mini-batch in reach of the device that computes on it. Sampling happens where its backend is,
-// at present always on the host; training reads blocks and plans on the device.
+// A mini-batch in reach of whoever reads it: the device that computes on it, or the host.
 #pragma once
 
 #include <optional>
@@ -10,8 +9,8 @@ namespace gsplit {
 
 class DeviceBatch {
  public:
-  /// Copies the arrays of `batch` into `memory`, or refers to them where the host's memory is the
-  /// device's. `batch` must outlive this object.
+  /// Copies the arrays of `batch`, which the host has, into `memory`, or refers to them where the
+  /// host's memory is the device's. `batch` must outlive this object.
   DeviceBatch(const MiniBatch& batch, Memory& memory, Stream& stream);
 
   const MiniBatch& get() const { return copy_ ? *copy_ : batch_; }
@@ -20,5 +19,8 @@ class DeviceBatch {
   const MiniBatch& batch_;
   std::optional<MiniBatch> copy_;
 };
+
+/// A batch of `device` memory for the host, in `pinned`; complete on return.
+MiniBatch to_host(const MiniBatch& batch, Memory& device, Memory& pinned, Stream& stream);
 
 }  // namespace gsplit

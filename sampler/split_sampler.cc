@@ -47,13 +47,13 @@ struct SplitSampler::Requests {
 };
 
 SplitSampler::SplitSampler(const TopologyView& topology, std::vector<std::uint64_t> bounds,
-                           Backend& backend, Communicator& communicator, SamplerData data)
+                           Backend& backend, Communicator& communicator, const SamplerView& data)
     : topology_(topology),
       owners_(ranges_of(bounds)),
       own_(owners_.at(static_cast<std::size_t>(communicator.rank()))),
       backend_(backend),
       communicator_(communicator),
-      data_(std::move(data)),
+      data_(data),
       needed_(backend.sampling().make_id_set(bounds.back())),
       joining_(backend.sampling().make_id_set(own_.size())),
       positions_(backend.sampling().make_position_table(own_.size())) {
@@ -65,7 +65,7 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
                                Stream& stream) {
   MiniBatch batch;
   batch.nodes = concatenate(seeds, {}, backend_.memory(), stream);
-  positions_->assign(seeds, 0, stream);
+  positions_->assign(batch.nodes.span(), 0, stream);
   batch.layers.resize(options.fanouts.size());
   const SamplerView data = data_of(options.sampler);
   for (std::size_t l = options.fanouts.size(); l-- > 0;) {
@@ -84,8 +84,8 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
 
 SamplerView SplitSampler::data_of(Sampler sampler) const {
   if (sampler == Sampler::kUniform) return {};
-  GSPLIT_CHECK(data_.view().sampler == sampler);
-  return data_.view();
+  GSPLIT_CHECK(data_.sampler == sampler);
+  return data_;
 }
 
 SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws,
@@ -95,7 +95,7 @@ SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsA
   block.num_destinations = static_cast<RowIndex>(batch.nodes.size());
   SampledNeighbors drawn = backend_.sampling().sample_neighbors(draws, stream);
   const Wanted wanted = find_wanted(drawn, stream);
-  Requests requests = exchange_requests(wanted, batch);
+  Requests requests = exchange_requests(wanted, batch, stream);
   extend_frontier(wanted, requests, batch, stream);
 
   block.num_own = static_cast<RowIndex>(batch.nodes.size());
@@ -144,7 +144,8 @@ SplitSampler::Wanted SplitSampler::find_wanted(const SampledNeighbors& drawn, St
   return wanted;
 }
 
-SplitSampler::Requests SplitSampler::exchange_requests(const Wanted& wanted, MiniBatch& batch) {
+SplitSampler::Requests SplitSampler::exchange_requests(const Wanted& wanted, MiniBatch& batch,
+                                                       Stream& stream) {
   Requests requests;
   requests.counts.assign(owners_.size(), 0);
   if (owners_.size() == 1) return requests;
@@ -152,12 +153,27 @@ SplitSampler::Requests SplitSampler::exchange_requests(const Wanted& wanted, Min
   const std::vector<std::uint64_t> received = communicator_.exchange_counts(sent);
   requests.counts.assign(received.begin(), received.end());
   requests.nodes = Buffer<LocalId>(backend_.memory(), sum(requests.counts));
-  communicator_.exchange(
-      {std::as_bytes(wanted.remote.span()), in_bytes(wanted.remote_counts, sizeof(LocalId)),
-       std::as_writable_bytes(requests.nodes.span()), in_bytes(requests.counts, sizeof(LocalId))});
+  exchange_ids(wanted, requests, stream);
   batch.plan_bytes +=
       wanted.remote.size() * sizeof(LocalId) + (owners_.size() - 1) * sizeof(std::uint64_t);
   return requests;
+}
+
+/// By way of the host where the ids are elsewhere.
+void SplitSampler::exchange_ids(const Wanted& wanted, Requests& requests, Stream& stream) {
+  const auto exchange = [&](std::span<const LocalId> sent, std::span<LocalId> received) {
+    communicator_.exchange({std::as_bytes(sent), in_bytes(wanted.remote_counts, sizeof(LocalId)),
+                            std::as_writable_bytes(received),
+                            in_bytes(requests.counts, sizeof(LocalId))});
+  };
+  Memory& memory = backend_.memory();
+  if (memory.host_accessible()) return exchange(wanted.remote.span(), requests.nodes.span());
+  Buffer<LocalId> sent(backend_.pinned(), wanted.remote.size());
+  Buffer<LocalId> received(backend_.pinned(), requests.nodes.size());
+  memory.copy(sent.data(), wanted.remote.data(), sent.span().size_bytes(), stream);
+  stream.synchronize();
+  exchange(std::as_const(sent).span(), received.span());
+  memory.copy(requests.nodes.data(), received.data(), received.span().size_bytes(), stream);
 }
 
 void SplitSampler::extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,

@@ -13,7 +13,6 @@
 #include "kernels/backend.h"
 #include "sampler/block.h"
 #include "sampler/routes.h"
-#include "sampler/sampler_data.h"
 
 namespace gsplit {
 
@@ -34,23 +33,23 @@ struct SampleOptions {
 class SplitSampler {
  public:
   /// `bounds`: (workers + 1), worker p owns [bounds[p], bounds[p + 1]); `topology`: the own
-  /// range's; `data`: of the sampler to draw with, if it is not uniform. Backend, communicator and
-  /// the spans must outlive the sampler.
+  /// range's; `data`: of the sampler to draw with, if it is not uniform; both in reach of the
+  /// backend's device. Backend, communicator and the spans must outlive the sampler.
   SplitSampler(const TopologyView& topology, std::vector<std::uint64_t> bounds, Backend& backend,
-               Communicator& communicator, SamplerData data = {});
+               Communicator& communicator, const SamplerView& data = {});
 
   /// The sample of the global mini-batch whose seeds of this worker are `seeds` (distinct, may be
-  /// empty).
+  /// empty; in host memory). It lies in the backend's memory, where only Route::kPull is there if
+  /// the host cannot read it.
   MiniBatch sample(std::span<const LocalId> seeds, const SampleOptions& options, Stream& stream);
-
-  const SamplerData& data() const { return data_; }
 
  private:
   struct Wanted;
   struct Requests;
 
   Wanted find_wanted(const SampledNeighbors& drawn, Stream& stream);
-  Requests exchange_requests(const Wanted& wanted, MiniBatch& batch);
+  Requests exchange_requests(const Wanted& wanted, MiniBatch& batch, Stream& stream);
+  void exchange_ids(const Wanted& wanted, Requests& requests, Stream& stream);
   void extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
                        Stream& stream);
   SampledLayer sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws, Stream& stream);
@@ -62,7 +61,7 @@ class SplitSampler {
   GlobalRange own_;
   Backend& backend_;
   Communicator& communicator_;
-  SamplerData data_;
+  SamplerView data_;
   std::unique_ptr<IdSet> needed_;             // over all nodes
   std::unique_ptr<IdSet> joining_;            // over own nodes
   std::unique_ptr<PositionTable> positions_;  // over own nodes

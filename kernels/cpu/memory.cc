@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/base/available_memory.h"
 #include "kernels/base/size_class.h"
 #include "kernels/cpu/ops.h"
 
@@ -63,6 +64,7 @@ class HostMemory final : public Memory {
     if (bytes > 0) std::memset(destination, 0, bytes);
   }
 
+  std::size_t available() const override { return available_memory(); }
   bool host_accessible() const override { return true; }
 
  private:

@@ -1,10 +1,12 @@
 #include "kernels/cuda/memory.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <string>
 #include <thread>
 
+#include "kernels/base/available_memory.h"
 #include "kernels/base/size_class.h"
 #include "kernels/cuda/check.h"
 
@@ -12,6 +14,7 @@ namespace gsplit::cuda {
 namespace {
 
 constexpr std::chrono::microseconds kPollPause{20};
+constexpr std::size_t kStagedAtOnce = std::size_t{32} << 20;
 
 /// Host memory that CUDA does not know.
 bool is_ordinary(const void* address) {
@@ -109,6 +112,8 @@ void PinnedMemory::fill_zero(void* destination, std::size_t bytes, Stream&) {
   if (bytes > 0) std::memset(destination, 0, bytes);
 }
 
+std::size_t PinnedMemory::available() const { return available_memory(); }
+
 void PinnedMemory::mark_use(const void* address, cudaStream_t stream) {
   const auto* const byte = static_cast<const std::byte*>(address);
   auto place = blocks_.upper_bound(byte);
@@ -177,9 +182,8 @@ void CudaMemory::copy(void* destination, const void* source, std::size_t bytes, 
   if (bytes == 0) return;
   make_current();
   if (is_ordinary(source)) {
-    Buffer<std::byte> staged(pinned_, bytes);
-    std::memcpy(staged.data(), source, bytes);
-    queue_copy(destination, staged.data(), bytes, stream);
+    stage(static_cast<std::byte*>(destination), static_cast<const std::byte*>(source), bytes,
+          stream);
   } else if (is_ordinary(destination)) {
     Buffer<std::byte> staged(pinned_, bytes);
     queue_copy(staged.data(), source, bytes, stream);
@@ -190,12 +194,30 @@ void CudaMemory::copy(void* destination, const void* source, std::size_t bytes, 
   }
 }
 
+/// Piece by piece: page-locked memory is kept once it has been had.
+void CudaMemory::stage(std::byte* destination, const std::byte* source, std::size_t bytes,
+                       Stream& stream) {
+  for (std::size_t at = 0; at < bytes; at += kStagedAtOnce) {
+    const std::size_t piece = std::min(kStagedAtOnce, bytes - at);
+    Buffer<std::byte> staged(pinned_, piece);
+    std::memcpy(staged.data(), source + at, piece);
+    queue_copy(destination + at, staged.data(), piece, stream);
+  }
+}
+
 void CudaMemory::queue_copy(void* destination, const void* source, std::size_t bytes,
                             Stream& stream) {
   check(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDefault, raw(stream)),
         "copying to or from the GPU");
   pinned_.mark_use(source, raw(stream));
   pinned_.mark_use(destination, raw(stream));
+}
+
+std::size_t CudaMemory::available() const {
+  make_current();
+  std::size_t free_bytes = 0, total_bytes = 0;
+  check(cudaMemGetInfo(&free_bytes, &total_bytes), "asking for the GPU's memory");
+  return free_bytes;
 }
 
 void CudaMemory::fill_zero(void* destination, std::size_t bytes, Stream& stream) {

@@ -69,6 +69,7 @@ class PinnedMemory final : public Memory {
   std::unique_ptr<Event> create_event() override;
   void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override;
   void fill_zero(void* destination, std::size_t bytes, Stream& stream) override;
+  std::size_t available() const override;
   bool host_accessible() const override { return true; }
 
   /// A copy to or from `address` has been queued on `stream`. Nothing where the address is not in
@@ -100,6 +101,7 @@ class CudaMemory final : public Memory {
   std::unique_ptr<Event> create_event() override;
   void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override;
   void fill_zero(void* destination, std::size_t bytes, Stream& stream) override;
+  std::size_t available() const override;
   bool host_accessible() const override { return false; }
 
   /// Makes this memory's GPU the one that calls of this thread mean. Each entry to the backend does
@@ -117,6 +119,8 @@ class CudaMemory final : public Memory {
 
  private:
   void give_back_free_blocks();
+  /// From host memory that CUDA does not know.
+  void stage(std::byte* destination, const std::byte* source, std::size_t bytes, Stream& stream);
   /// Between this memory and itself or page-locked memory.
   void queue_copy(void* destination, const void* source, std::size_t bytes, Stream& stream);
 

@@ -220,6 +220,14 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
              "who aggregates on GPUs: gsplit's own kernel, or cuSPARSE to compare it with");
   add_choice(app, "--matmul", config.matmul, {"fp32", "tf32"},
              "matrix products on GPUs: in fp32, or by tensor cores from elements rounded to TF32");
+  add_choice(app, "--gpu-graph", config.gpu_graph, {"auto", "device", "pinned", "host"},
+             "where GPUs read the graph: in their memory, in page-locked host memory over the bus, "
+             "or not at all: then the host samples; auto: the first that has room");
+  add_choice(app, "--gpu-features", config.gpu_features, {"auto", "device", "pinned", "host"},
+             "the same of the features; host: the host gathers rows");
+  app.add_option("--gpu-data", config.gpu_data,
+                 "share of free memory that auto fills with graph and features")
+      ->check(CLI::Range(0.0, 0.95));
   app.add_option("--workers", config.workers,
                  "rank threads of one process; 0: one per GPU, or per NUMA node on the CPU")
       ->check(CLI::Range(0, 1024));

@@ -108,6 +108,9 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("order", config.order);
     read("spmm", config.spmm);
     read("matmul", config.matmul);
+    read("gpu-graph", config.gpu_graph);
+    read("gpu-features", config.gpu_features);
+    read("gpu-data", config.gpu_data);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
     read("checkpoint-minutes", config.checkpoint_minutes);
@@ -176,6 +179,9 @@ std::string to_yaml(const TrainConfig& config) {
   entry("order", config.order);
   entry("spmm", config.spmm);
   entry("matmul", config.matmul);
+  entry("gpu-graph", config.gpu_graph);
+  entry("gpu-features", config.gpu_features);
+  entry("gpu-data", config.gpu_data);
   entry("workers", config.workers);
   entry("threads", config.threads);
   entry("eval-every", config.eval_every);

@@ -68,8 +68,12 @@ struct TrainConfig {
   std::string route = "auto";
   /// auto, aggregate or transform: what a convolution does first
   std::string order = "auto";
-  std::string spmm = "own";                  ///< who aggregates on GPUs: own or cusparse
-  std::string matmul = "fp32";               ///< of products on GPUs: fp32 or tf32
+  std::string spmm = "own";     ///< who aggregates on GPUs: own or cusparse
+  std::string matmul = "fp32";  ///< of products on GPUs: fp32 or tf32
+  /// auto, device, pinned or host: where GPUs read the graph and the features from
+  std::string gpu_graph = "auto";
+  std::string gpu_features = "auto";
+  double gpu_data = 0.5;                     ///< share of free memory that auto fills with them
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
   std::uint32_t eval_every = 1;              ///< epochs; 0: only once at the end

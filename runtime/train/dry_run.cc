@@ -79,7 +79,7 @@ DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shar
   estimate_.weight_bytes = 2 * matrix_bytes(1, weights, model.parameters().dtype()) +
                            matrix_bytes(1, rounded, config.precision) + state.first_moment.bytes() +
                            state.second_moment.bytes();
-  estimate_.sampler_bytes = trainer.sampler().data().bytes();
+  estimate_.sampler_bytes = trainer.sampler_data().bytes();
   if (config.eval_fanout.empty()) {
     estimate_.evaluation_bytes =
         evaluation_bytes(model, shard.num_nodes(), model.parameters().dtype());

@@ -48,7 +48,10 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "checkpoint-every-steps",
                                 "checkpoint-minutes",
                                 "read-ahead",
-                                "spmm"};
+                                "spmm",
+                                "gpu-graph",
+                                "gpu-features",
+                                "gpu-data"};
   return differences(to_yaml(before), to_yaml(now), may_change);
 }
 

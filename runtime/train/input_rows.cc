@@ -1,6 +1,7 @@
 #include "runtime/train/input_rows.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/base/available_memory.h"
 #include "runtime/nn/conv.h"
@@ -20,9 +21,14 @@ bool reads_ahead(const std::string& flag, ConstMatrixView features, int workers)
 
 }  // namespace
 
-InputRows::InputRows(const TrainConfig& config, const Shard& shard, Context& context)
-    : shard_(shard), context_(context), normalize_(config.normalize_features == "row") {
+InputRows::InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixView on_device,
+                     Context& context)
+    : shard_(shard),
+      on_device_(on_device),
+      context_(context),
+      normalize_(config.normalize_features == "row") {
   if (normalize_) find_smallest();
+  if (this->on_device()) return;
   if (reads_ahead(config.read_ahead, shard.features(), context.owners.size())) {
     read_ahead_.emplace(shard.features());
   }
@@ -34,21 +40,43 @@ void InputRows::find_smallest() {
   smallest_ = *std::min_element(all.begin(), all.end());
 }
 
-void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
+template <class Gather>
+void InputRows::fill(MatrixView rows, Gather gather) {
   if (normalize_ && rows.dtype == DType::kBF16) {
     Matrix exact(context_.memory(), compute_dtype(rows.dtype), rows.rows, rows.cols);
-    load(nodes, exact.view());
+    fill(exact.view(), gather);
     context_.backend.sparse().convert_rows({exact.view(), rows}, context_.stream);
     return;
   }
-  if (context_.memory().host_accessible()) {
-    gather(nodes, rows);
-  } else {
-    Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
-    gather(nodes, staged.view());
-    context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
-  }
+  gather(rows);
   if (normalize_) context_.backend.dense().normalize_rows({rows, smallest_}, context_.stream);
+}
+
+void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
+  if (!on_device()) {
+    return fill(rows, [&](MatrixView to) { gather_by_host(nodes, to); });
+  }
+  const DeviceArray<LocalId> there(nodes, context_.memory(), context_.stream);
+  load_for_device(there.span(), rows);
+}
+
+void InputRows::load_for_device(std::span<const LocalId> nodes, MatrixView rows) {
+  if (on_device()) {
+    return fill(rows, [&](MatrixView to) {
+      context_.backend.sparse().gather_rows({on_device_, as_rows(nodes), to}, context_.stream);
+    });
+  }
+  Buffer<LocalId> here(context_.backend.pinned(), nodes.size());
+  context_.memory().copy(here.data(), nodes.data(), nodes.size_bytes(), context_.stream);
+  context_.stream.synchronize();
+  load(std::as_const(here).span(), rows);
+}
+
+void InputRows::gather_by_host(std::span<const LocalId> nodes, MatrixView rows) {
+  if (context_.memory().host_accessible()) return gather(nodes, rows);
+  Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
+  gather(nodes, staged.view());
+  context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
 }
 
 void InputRows::gather(std::span<const LocalId> nodes, MatrixView rows) {

@@ -37,6 +37,7 @@ class LayerMemory final : public Memory {
   void fill_zero(void* destination, std::size_t bytes, Stream& stream) override {
     base_.fill_zero(destination, bytes, stream);
   }
+  std::size_t available() const override { return base_.available(); }
   bool host_accessible() const override { return base_.host_accessible(); }
 
   /// How many of its blocks lie in files now.

@@ -35,8 +35,8 @@ TopologyView topology_of(const TrainConfig& config, const Shard& shard) {
   return topology;
 }
 
-SamplerData sampler_data(const TrainConfig& config, const Shard& shard,
-                         std::span<const std::uint64_t> bounds, Context& context) {
+SamplerData make_sampler_data(const TrainConfig& config, const Shard& shard,
+                              std::span<const std::uint64_t> bounds, Context& context) {
   return {sampler_from_name(config.sampler), shard.topology(), bounds, context.owners};
 }
 
@@ -70,12 +70,10 @@ std::vector<std::uint64_t> row_bytes(const TrainConfig& config, Model& model) {
   return bytes;
 }
 
-/// Whose row is row i of the batch.
-std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard) {
-  std::vector<OriginalId> ids;
-  ids.reserve(batch.nodes.size());
-  for (LocalId node : batch.nodes.span()) ids.push_back(shard.original_ids()[value(node)]);
-  return ids;
+DeviceDataOptions device_data_options(const TrainConfig& config) {
+  return {.share = config.gpu_data,
+          .graph = data_place_from_name(config.gpu_graph, "--gpu-graph"),
+          .features = data_place_from_name(config.gpu_features, "--gpu-features")};
 }
 
 }  // namespace
@@ -86,13 +84,21 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard,
     : config_(config),
       shard_(shard),
       context_(context),
+      sampler_data_(make_sampler_data(config, shard, bounds, context)),
       sampler_(topology_of(config, shard), bounds, context.host, context.owners,
-               sampler_data(config, shard, bounds, context)),
-      input_rows_(config, shard, context),
+               sampler_data_.view()),
+      device_data_(device_data_options(config), shard, topology_of(config, shard),
+                   sampler_data_.view(), context),
+      input_rows_(config, shard, device_data_.features(), context),
       scales_(scales_of(config, shard, context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
-      loss_(shard, class_weights(config.class_weights, shard, context), context) {}
+      loss_(shard, class_weights(config.class_weights, shard, context), context) {
+  if (const DeviceTopology* const there = device_data_.topology()) {
+    device_sampler_.emplace(there->topology(), bounds, context.backend, context.owners,
+                            there->data());
+  }
+}
 
 DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
@@ -101,19 +107,24 @@ DrawKey Trainer::draw_key(const StepPlan& plan) const {
 const MiniBatch& Trainer::sample(const StepPlan& plan) { return sample(plan, route_of(config_)); }
 
 const MiniBatch& Trainer::sample_drawn_edges(const StepPlan& plan) {
-  return sample(plan, Route::kPull);
+  sample(plan, Route::kPull);
+  if (samples_on_device()) {
+    batch_ = to_host(batch_, context_.memory(), context_.backend.pinned(), context_.stream);
+  }
+  return batch_;
 }
 
 const MiniBatch& Trainer::sample(const StepPlan& plan, Route route) {
   const PhaseScope phase(context_.progress, Phase::kSampling);
-  batch_ = sampler_.sample(plan.seeds,
-                           {.fanouts = config_.fanouts_from_input(),
-                            .key = draw_key(plan),
-                            .sampler = sampler_from_name(config_.sampler),
-                            .invert_input = model_.needs_input_inverse(),
-                            .route = route,
-                            .row_bytes = row_bytes(config_, model_)},
-                           context_.stream);
+  SplitSampler& sampler = samples_on_device() ? *device_sampler_ : sampler_;
+  batch_ = sampler.sample(plan.seeds,
+                          {.fanouts = config_.fanouts_from_input(),
+                           .key = draw_key(plan),
+                           .sampler = sampler_from_name(config_.sampler),
+                           .invert_input = model_.needs_input_inverse(),
+                           .route = route,
+                           .row_bytes = row_bytes(config_, model_)},
+                          context_.stream);
   return batch_;
 }
 
@@ -126,14 +137,13 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
     const Stopwatch watch(report.sample_s);
     sample(plan);
   }
-  const std::vector<OriginalId> host_ids = original_ids_of(batch_, shard_);
-  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
-  const DeviceBatch batch(batch_, context_.memory(), context_.stream);
+  const MiniBatch& batch = batch_on_device();
+  const Buffer<OriginalId> ids = original_ids();
   Matrix input = load_input(ids.span(), key, report);
   {
     const PhaseScope phase(context_.progress, Phase::kCompute);
     const Stopwatch watch(report.compute_s);
-    const ModelBatch model_batch{batch.get(), ids.span(), key};
+    const ModelBatch model_batch{batch, ids.span(), key};
     ForwardState state;
     const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
@@ -157,13 +167,42 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   return report;
 }
 
+const MiniBatch& Trainer::batch_on_device() {
+  if (samples_on_device()) return batch_;
+  copied_batch_.emplace(batch_, context_.memory(), context_.stream);
+  return copied_batch_->get();
+}
+
+Buffer<OriginalId> Trainer::original_ids() {
+  Buffer<OriginalId> ids(context_.memory(), batch_.nodes.size());
+  if (!samples_on_device()) {
+    std::vector<OriginalId> host;
+    host.reserve(batch_.nodes.size());
+    for (LocalId node : batch_.nodes.span()) host.push_back(shard_.original_ids()[value(node)]);
+    context_.memory().copy(ids.data(), host.data(), ids.span().size_bytes(), context_.stream);
+    return ids;
+  }
+  // An id is as wide as a double, and gathering copies bits.
+  const std::span<const OriginalId> all = device_data_.topology()->topology().original_ids;
+  context_.backend.sparse().gather_rows(
+      {{all.data(), DType::kF64, static_cast<std::int64_t>(all.size()), 1, 1},
+       as_rows(batch_.nodes.span()),
+       {ids.data(), DType::kF64, static_cast<std::int64_t>(ids.size()), 1, 1}},
+      context_.stream);
+  return ids;
+}
+
 Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kLoading);
   const Stopwatch watch(report.load_s);
   const Block& block = batch_.layers.front().block;
   Matrix input(context_.memory(), config_.precision, block.num_sources(), input_rows_.width());
   const MatrixView own = input.view().slice(0, block.num_own);
-  input_rows_.load(batch_.nodes.span(), own);
+  if (samples_on_device()) {
+    input_rows_.load_for_device(batch_.nodes.span(), own);
+  } else {
+    input_rows_.load(batch_.nodes.span(), own);
+  }
   if (config_.input_dropout > 0) {
     // The owner masks its rows before they travel: whoever reads a row reads the same.
     key.purpose = Purpose::kDropout;

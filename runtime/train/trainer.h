@@ -3,17 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "graph/shard.h"
 #include "runtime/control/planner.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/config.h"
+#include "runtime/train/device_data.h"
 #include "runtime/train/input_rows.h"
 #include "runtime/train/optimizer.h"
 #include "runtime/train/step_report.h"
 #include "runtime/train/task_loss.h"
 #include "sampler/device_batch.h"
+#include "sampler/sampler_data.h"
 #include "sampler/split_sampler.h"
 
 namespace gsplit {
@@ -28,18 +31,27 @@ class Trainer {
   /// this worker's report.
   StepReport step(const StepPlan& plan, double learning_rate);
 
-  /// The first part of step() alone: this worker's sample, valid until the next one.
+  /// The first part of step() alone: this worker's sample, valid until the next one; where samples
+  /// are drawn on a GPU its arrays are there.
   const MiniBatch& sample(const StepPlan& plan);
-  /// The same sample with a row for each source, whatever travels in a step.
+  /// The same sample, in host memory, with a row for each source, whatever travels in a step.
   const MiniBatch& sample_drawn_edges(const StepPlan& plan);
 
   Model& model() { return model_; }
+  /// The host's.
   SplitSampler& sampler() { return sampler_; }
+  const SamplerData& sampler_data() const { return sampler_data_; }
+  const DeviceData& device_data() const { return device_data_; }
   InputRows& input_rows() { return input_rows_; }
   OptimizerState& optimizer_state() { return optimizer_.state(); }
 
  private:
+  bool samples_on_device() const { return device_sampler_.has_value(); }
   const MiniBatch& sample(const StepPlan& plan, Route route);
+  /// Where the model computes, as `batch_` gives it or copied there.
+  const MiniBatch& batch_on_device();
+  /// Whose row is row i of the batch, on the device.
+  Buffer<OriginalId> original_ids();
   DrawKey draw_key(const StepPlan& plan) const;
   /// `ids`: in device memory.
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
@@ -53,13 +65,17 @@ class Trainer {
   const TrainConfig& config_;
   const Shard& shard_;
   Context& context_;
+  SamplerData sampler_data_;
   SplitSampler sampler_;
+  DeviceData device_data_;
+  std::optional<SplitSampler> device_sampler_;
   InputRows input_rows_;
   GcnScales scales_;
   Model model_;
   Optimizer optimizer_;
   TaskLoss loss_;
   MiniBatch batch_;
+  std::optional<DeviceBatch> copied_batch_;  // of what the host has drawn
 };
 
 }  // namespace gsplit

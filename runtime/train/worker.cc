@@ -315,6 +315,9 @@ void Worker::build() {
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
                                        *context_);
+  if (leads() && !context_->memory().host_accessible()) {
+    log_.info("GPU data: " + trainer_->device_data().describe());
+  }
   checkpointer_ = std::make_unique<Checkpointer>(config_, trainer_->model().parameters(),
                                                  trainer_->optimizer_state(), *context_);
   restore();

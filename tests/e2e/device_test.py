@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import unittest
 
 import accuracy_test
@@ -24,13 +25,17 @@ class OnDevice(harness.Scratch):
         cls.dataset = cls.generate("graph", nodes=1200, degree=10)
 
 
-class Curves(OnDevice):
-    """Whole runs."""
+class Runs(OnDevice):
+    """Short ones."""
 
     def curve(self, *arguments, ranks=None):
         run_dir = self.train(self.dataset, "--eval-every", 0, "--max-steps", 10, *SMALL, *arguments, ranks=ranks)
         self.assertIn(arguments[arguments.index("--device") + 1], harness.events(run_dir, "run_start")[0]["device"])
         return harness.losses(run_dir)
+
+
+class Curves(Runs):
+    """Whole runs."""
 
     def test_agree_with_the_cpu(self):
         for model in ("sage", "gcn", "gin"):
@@ -75,6 +80,33 @@ class Curves(OnDevice):
             threads = self.curve("--device", "cuda", "--workers", 4, *flags, *DROPOUT)
             processes = self.curve("--device", "cuda", *flags, *DROPOUT, ranks=4)
             self.assertEqual(threads, processes, flags)
+
+
+class Data(Runs):
+    """Where the graph and the features are read from changes nothing."""
+
+    PLACES = [("device", "device"), ("pinned", "pinned"), ("host", "device"), ("device", "host"), ("host", "host")]
+
+    def test_places_change_no_bit(self):
+        flags = ["--device", "cuda", "--workers", 2, "--normalize-features", "row", *DROPOUT]
+        curves = {place: self.curve(*flags, "--gpu-graph", place[0], "--gpu-features", place[1]) for place in self.PLACES}
+        curves["no room"] = self.curve(*flags, "--gpu-data", 0)
+        for place, curve in curves.items():
+            self.assertEqual(curve, curves["host", "host"], place)
+
+    def test_blocks_are_those_of_the_cpu(self):
+        weighted = self.scratch / "weighted"
+        shutil.copytree(self.dataset, weighted)
+        harness.add_edge_weights(weighted, np.random.default_rng(2).uniform(0.1, 3, np.load(weighted / "edges.npy").shape[1]))
+        for sampler in ("uniform", "labor", "weighted"):
+            dumps = []
+            for device in (["--device", "cpu", "--workers", 1], ["--device", "cuda", "--workers", 1],
+                           ["--device", "cuda", "--workers", 3], ["--device", "cuda", "--workers", 2, "--gpu-graph", "pinned"]):
+                self.train(weighted, "--eval-every", 0, "--max-steps", 3, *SMALL, "--sampler", sampler, *device,
+                           "--dump-blocks", self.scratch / "blocks")
+                dumps.append((self.scratch / "blocks").read_bytes())
+            self.assertGreater(len(dumps[0]), 1000)
+            self.assertEqual(dumps, dumps[:1] * len(dumps), sampler)
 
 
 class Cora(OnDevice):

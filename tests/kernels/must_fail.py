@@ -125,6 +125,17 @@ class Mutants(unittest.TestCase):
         self.caught("cusparse.h", "if (found == entries_.end()) return nullptr;", "if (found == entries_.end() || true) return nullptr;",
                     source="cusparse.cc", suite="cuda_cusparse_reuse_test", tests="*KnownSizes*", says="descriptors")
 
+    def test_a_remote_neighbour_counted_behind_own_ones(self):
+        self.caught("id_set.cu", " - (id >= own.end ? own_members : 0)", "", tests="SamplingConformance.Rows*", says="FAILED")
+
+    def test_a_group_of_lanes_that_takes_another_for_itself(self):
+        self.caught("sample_neighbors.cu", "((1u << (threadIdx.x % kWarp)) - 1)", "((1u << lane) - 1)",
+                    tests="SamplingConformance.Neighbors*", says="FAILED")
+
+    def test_a_sort_that_leaves_out_a_bit(self):
+        self.caught("scan.cu", "std::bit_width(bound), queue", "std::bit_width(bound) - 1, queue",
+                    tests="SamplingConformance.Inverses*", says="FAILED")
+
 
 if __name__ == "__main__":
     unittest.main()

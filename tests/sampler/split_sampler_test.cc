@@ -1,6 +1,7 @@
 // Split sampling against a reference that knows nothing of workers: the blocks of any number of
 // workers and any ownership, read back in original ids, are the reference's; and each ShufflePlan
 // moves the rows that its Block names.
+#include "sampler/sampler_data.h"
 #include "sampler/split_sampler.h"
 
 #include <gtest/gtest.h>
@@ -144,9 +145,9 @@ void run_worker(const Renumbered& graph, const std::vector<Id>& seeds, const Sam
   const auto backend = make_cpu_backend(threads);
   const auto stream = backend->memory().create_stream();
   TopologyView topology = part.topology();
-  SamplerData data(options.sampler, topology, graph.bounds, communicator);
+  const SamplerData data(options.sampler, topology, graph.bounds, communicator);
   if (options.sampler == Sampler::kWeighted) topology.edge_weights = {};  // they only steer
-  SplitSampler sampler(topology, graph.bounds, *backend, communicator, std::move(data));
+  SplitSampler sampler(topology, graph.bounds, *backend, communicator, data.view());
   const std::vector<LocalId> own = graph.owned(seeds, rank);
   sampler.sample(own, options, *stream);  // a sampler must be reusable
   collect(sampler.sample(own, options, *stream), part, communicator, collected);
