@@ -11,7 +11,7 @@ namespace {
 constexpr int kInFlight = 4;  // source rows being loaded at once by a group
 
 /// The sum over one row's list, of the columns from `c` on that this lane has: kChunks packs, a
-/// group's width apart.
+/// group's width apart. REQUIRES: c < op.cols, so that the first pack is there in any case.
 template <class S, class T, int kPack, int kLanes, int kChunks>
 __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t c,
                          Pack<T, kPack> (&sum)[kChunks]) {
@@ -28,7 +28,7 @@ __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t 
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         const std::int64_t at = c + chunk * kLanes * kPack;
-        if (at < op.cols) values[k][chunk] = pack_at<kPack>(row + at);
+        if (chunk == 0 || at < op.cols) values[k][chunk] = pack_at<kPack>(row + at);
       }
     }
 #pragma unroll
@@ -37,7 +37,7 @@ __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t 
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         const std::int64_t at = c + chunk * kLanes * kPack;
-        if (at < op.cols) add_scaled(weights[k], values[k][chunk], sum[chunk]);
+        if (chunk == 0 || at < op.cols) add_scaled(weights[k], values[k][chunk], sum[chunk]);
       }
     }
   }
@@ -52,6 +52,7 @@ __global__ void weighted_sum(WeightedSum<S> op, std::int64_t tiles) {
   if (i >= op.rows) return;
   const std::int64_t first =
       ((group - i * tiles) * kLanes * kChunks + threadIdx.x % kLanes) * kPack;
+  if (first >= op.cols) return;
   Pack<T, kPack> sum[kChunks] = {};
   sum_list<S, T, kPack, kLanes, kChunks>(op, i, first, sum);
   const T scale = op.scale_of(i), self = op.self_scale_of(i);

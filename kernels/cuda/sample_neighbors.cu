@@ -1,7 +1,7 @@
 // Drawing neighbours. First how many each destination draws, then a prefix sum, whose total the
 // host learns, then a thread draws the positions of one destination, which go one by one, and
-// groups of lanes read the neighbours there. LABOR looks at every edge of a destination: a group of
-// lanes counts and, after the prefix sum, looks again and keeps.
+// groups of lanes read the neighbours there. LABOR looks at every edge of a destination: a warp
+// counts and, after the prefix sum, looks again and keeps.
 //
 // Bound by latency: scattered reads of 4 or 8 bytes.
 #include <limits>
@@ -15,7 +15,7 @@
 namespace gsplit::cuda {
 namespace {
 
-constexpr int kLanes = 8;  // that walk one destination's edges
+constexpr int kLanes = 8;  // that read one destination's neighbours
 
 /// What kernels read; all arrays are in reach of the device.
 struct Draws {
@@ -121,45 +121,39 @@ __global__ void take_positions(Draws draws, Offsets offsets, const std::uint32_t
   }
 }
 
-/// The lanes of the thread's group.
-__device__ unsigned group_mask() {
-  return ((1u << kLanes) - 1) << (threadIdx.x % kWarp / kLanes * kLanes);
-}
-
 /// Calls body(edge, its number among those that LABOR keeps) of destination i in the lanes that
-/// have one; returns how many are kept. All lanes of a group call it.
+/// have one; returns how many are kept. All lanes of a warp call it.
 template <class Body>
 __device__ std::uint32_t for_kept_edges(const Draws& draws, std::int64_t i, Body body) {
   const std::uint32_t node = draws.node(i), degree = draws.degree(node);
   const std::int64_t begin = draws.indptr[node];
-  const unsigned group = group_mask(), lane = threadIdx.x % kLanes;
+  const unsigned lane = threadIdx.x % kWarp, before = (1u << lane) - 1;
   const bool all = draws.fanout >= static_cast<std::int64_t>(degree);
   std::uint32_t kept = 0;
-  for (std::uint32_t first = 0; first < degree; first += kLanes) {
+  for (std::uint32_t first = 0; first < degree; first += kWarp) {
     const std::int64_t edge = begin + first + lane;
     bool keeps = first + lane < degree;
     if (keeps && !all) {
       const OriginalId source = draws.names[value(draws.neighbor(edge))];
       keeps = labor_keeps(labor_variate(draws.key, source), draws.fanout, degree);
     }
-    const unsigned keepers = __ballot_sync(group, keeps) & group;
-    const unsigned before = keepers & ((1u << (threadIdx.x % kWarp)) - 1);
-    if (keeps) body(edge, kept + static_cast<std::uint32_t>(__popc(before)));
+    const unsigned keepers = __ballot_sync(kAllLanes, keeps);
+    if (keeps) body(edge, kept + static_cast<std::uint32_t>(__popc(keepers & before)));
     kept += static_cast<std::uint32_t>(__popc(keepers));
   }
   return kept;
 }
 
 __global__ void count_kept(Draws draws, std::uint64_t* counts) {
-  const std::int64_t i = index_of_thread() / kLanes;
+  const std::int64_t i = index_of_thread() / kWarp;
   if (i > draws.count) return;
   const std::uint32_t kept =
       i < draws.count ? for_kept_edges(draws, i, [](std::int64_t, std::uint32_t) {}) : 0;
-  if (threadIdx.x % kLanes == 0) counts[i] = kept;
+  if (threadIdx.x % kWarp == 0) counts[i] = kept;
 }
 
 __global__ void take_kept(Draws draws, Offsets offsets, Drawn drawn) {
-  const std::int64_t i = index_of_thread() / kLanes;
+  const std::int64_t i = index_of_thread() / kWarp;
   if (i >= draws.count) return;
   for_kept_edges(draws, i, [&](std::int64_t edge, std::uint32_t number) {
     take(draws, edge, offsets[i] + number, drawn);
@@ -189,12 +183,12 @@ SampledNeighbors make_room(Buffer<std::uint64_t>& offsets, bool weighted, const 
 
 SampledNeighbors sample_by_labor(const Draws& draws, Buffer<std::uint64_t>& offsets,
                                  const Queue& queue) {
-  count_kept<<<blocks_for((draws.count + 1) * kLanes), kBlock, 0, queue.raw()>>>(draws,
-                                                                                 offsets.data());
+  count_kept<<<blocks_for((draws.count + 1) * kWarp), kBlock, 0, queue.raw()>>>(draws,
+                                                                                offsets.data());
   check_launch("count_kept");
   SampledNeighbors result = make_room(offsets, draws.edge_weights != nullptr, queue);
   if (draws.count == 0) return result;
-  take_kept<<<blocks_for(draws.count * kLanes), kBlock, 0, queue.raw()>>>(
+  take_kept<<<blocks_for(draws.count * kWarp), kBlock, 0, queue.raw()>>>(
       draws, offsets.data(), {result.neighbors.data(), result.weights.data()});
   check_launch("take_kept");
   return result;

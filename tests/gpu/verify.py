@@ -154,12 +154,13 @@ class Verification:
                  for extra in ([], DROPOUT, ["--norm", "layer", "--residual", "--optimizer", "sgd", "--clip-norm", "1"])]
         cases += [(model, "fp32", ["--spmm", "cusparse"]) for model in ("sage", "gcn", "gin")]
         cases += [("sage", "fp32", [*DROPOUT, "--sampler", "labor"])]
+        cases += [("sage", "fp32", ["--gpu-graph", graph, "--gpu-features", features]) for graph in ("pinned", "host") for features in ("pinned", "host")]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             return collect(pool.map(lambda case: self.curve(dataset, *case), cases))
 
     def curve(self, dataset, model, precision, extra):
         flags = [*SMALL, "--workers", "1", "--threads", "2", "--model", model, "--precision", precision]
-        common = [flag for flag in extra if flag not in ("--spmm", "cusparse")]
+        common = [] if extra and extra[0] in ("--spmm", "--gpu-graph") else extra
         cpu = self.losses(dataset, "--device", "cpu", *flags, *common)
         cuda = self.losses(dataset, "--device", "cuda", *flags, *extra)
         return compare_curves(" ".join([model, precision, *extra]), cuda, cpu, TOLERANCE[precision])
@@ -177,6 +178,22 @@ class Verification:
         cuda = self.losses(dataset, "--device", "cuda", *flags, *extra, ranks=ranks)
         tolerance = TOLERANCE["bf16"] * 5 if extra else TOLERANCE["fp32"]
         return compare_curves(" ".join([model, f"{ranks} ranks", *extra]), cuda, cpu, tolerance)
+
+    def blocks(self):
+        """Blocks drawn on the GPU, line by line those of the CPU, by every sampler that needs no weights, one rank and two."""
+        dataset = self.generate("graph", 1200, 10, 16, 5)
+        found = {}
+        for sampler in ("uniform", "labor"):
+            dumps = []
+            for flags, ranks in ((["--device", "cpu", "--workers", "1"], None), (["--device", "cuda", "--workers", "1"], None),
+                                 (["--device", "cuda", "--workers", "1", "--gpu-graph", "pinned"], None), (["--device", "cuda"], 2)):
+                dump = self.scratch / f"blocks-{sampler}-{len(dumps)}"
+                self.train(dataset, *SMALL, "--sampler", sampler, *flags, "--dump-blocks", dump, ranks=ranks)
+                dumps.append(dump.read_bytes())
+            found[sampler] = len(dumps[0]) > 1000 and dumps == dumps[:1] * len(dumps)
+        if not all(found.values()):
+            raise Failed("blocks differ", found)
+        return found
 
     def repeatable(self):
         """Two runs give the same bits."""
@@ -206,6 +223,9 @@ class Verification:
         found = {}
         for name, flags in (("sage fp32", []), ("sage bf16", ["--precision", "bf16"]), ("sage tf32", ["--matmul", "tf32"]),
                             ("sage fp32 cusparse", ["--spmm", "cusparse"]), ("gcn fp32", ["--model", "gcn"]), ("gin fp32", ["--model", "gin"]),
+                            ("sage fp32 labor", ["--sampler", "labor"]), ("sage fp32 features pinned", ["--gpu-features", "pinned"]),
+                            ("sage fp32 graph and features pinned", ["--gpu-graph", "pinned", "--gpu-features", "pinned"]),
+                            ("sage fp32 host samples and gathers", ["--gpu-graph", "host", "--gpu-features", "host"]),
                             ("sage fp32 cpu", ["--device", "cpu"])):
             device = [] if "--device" in flags else ["--device", "cuda"]
             count = "3" if self.rehearsal else "60"
@@ -249,7 +269,7 @@ class Verification:
         """Time and memory traffic of each kernel of some steps, by ncu."""
         if self.rehearsal:
             return {}
-        return {precision: self.profile(["--precision", precision]) for precision in ("fp32", "bf16")}
+        return {precision: self.profile(["--precision", precision]) for precision in self.arguments.profile.split(",")}
 
     def profile(self, flags):
         metrics = "gpu__time_duration.sum,dram__bytes.sum,lts__t_bytes.sum,sm__throughput.avg.pct_of_peak_sustained_elapsed"
@@ -316,6 +336,7 @@ def parse_arguments():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("verification"))
     parser.add_argument("--only", default="", help="steps, with commas between")
     parser.add_argument("--cora", type=pathlib.Path, help="directory of the Cora dataset, for its known accuracy")
+    parser.add_argument("--profile", default="fp32,bf16", help="precisions of the steps that ncu looks at")
     parser.add_argument("--rehearse", action="store_true", help="under gpu-on-cpu: no sanitizer, no profiler, sizes small")
     parser.add_argument("--sanitizer-seconds", type=int, default=150)
     return parser.parse_args()
@@ -323,7 +344,7 @@ def parse_arguments():
 
 def checked(verification):
     """Steps that may run side by side, by name."""
-    steps = {"tests": verification.tests, "curves": verification.curves, "shared_gpu": verification.shared_gpu, "repeatable": verification.repeatable, "accuracy": verification.accuracy,
+    steps = {"tests": verification.tests, "curves": verification.curves, "shared_gpu": verification.shared_gpu, "blocks": verification.blocks, "repeatable": verification.repeatable, "accuracy": verification.accuracy,
              "products": lambda: str(verification.products())}
     if not verification.rehearsal:
         for tool in ("memcheck", "racecheck", "initcheck", "synccheck"):

@@ -83,7 +83,7 @@ class Mutants(unittest.TestCase):
 
     def test_a_store_past_the_end_of_a_row(self):
         # In order, the next row would overwrite it.
-        self.caught("aggregate.cu", "if (at >= op.cols) continue;", "", tests="*Aggregate*",
+        self.caught("aggregate.cu", "  if (first >= op.cols) return;\n", "", tests="*Aggregate*",
                     says="exceeds tolerance", GPU_ON_CPU_SEED="3")
 
     def test_a_mask_of_the_wrong_column(self):
@@ -128,8 +128,8 @@ class Mutants(unittest.TestCase):
     def test_a_remote_neighbour_counted_behind_own_ones(self):
         self.caught("id_set.cu", " - (id >= own.end ? own_members : 0)", "", tests="SamplingConformance.Rows*", says="FAILED")
 
-    def test_a_group_of_lanes_that_takes_another_for_itself(self):
-        self.caught("sample_neighbors.cu", "((1u << (threadIdx.x % kWarp)) - 1)", "((1u << lane) - 1)",
+    def test_a_kept_edge_that_takes_the_place_of_another(self):
+        self.caught("sample_neighbors.cu", "before = (1u << lane) - 1;", "before = (2u << lane) - 1;",
                     tests="SamplingConformance.Neighbors*", says="FAILED")
 
     def test_a_sort_that_leaves_out_a_bit(self):
