@@ -12,12 +12,6 @@
 namespace gsplit::cuda {
 namespace {
 
-/// What this version leaves to the CPU. Callers find out before: it is a defect to come here.
-[[noreturn]] void absent(const char* what) {
-  throw InternalError(std::string("internal error: ") + what +
-                      " on a GPU is not there; this is a defect of gsplit");
-}
-
 class CudaSampling final : public SamplingOps {
  public:
   explicit CudaSampling(CudaMemory& memory) : memory_(memory) {}
@@ -63,12 +57,24 @@ class CudaSparse : public SparseOps {
   void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) override {
     cuda::aggregate_backward(args, {memory_, stream});
   }
-  void head_dots(const HeadDotsArgs&, Stream&) override { absent("attention"); }
-  void head_dots_backward(const HeadDotsBackwardArgs&, Stream&) override { absent("attention"); }
-  void mean_heads(const MeanHeadsArgs&, Stream&) override { absent("attention"); }
-  void mean_heads_backward(const MeanHeadsBackwardArgs&, Stream&) override { absent("attention"); }
-  void attention(const AttentionArgs&, Stream&) override { absent("attention"); }
-  void attention_backward(const AttentionBackwardArgs&, Stream&) override { absent("attention"); }
+  void head_dots(const HeadDotsArgs& args, Stream& stream) override {
+    cuda::head_dots(args, {memory_, stream});
+  }
+  void head_dots_backward(const HeadDotsBackwardArgs& args, Stream& stream) override {
+    cuda::head_dots_backward(args, {memory_, stream});
+  }
+  void mean_heads(const MeanHeadsArgs& args, Stream& stream) override {
+    cuda::mean_heads(args, {memory_, stream});
+  }
+  void mean_heads_backward(const MeanHeadsBackwardArgs& args, Stream& stream) override {
+    cuda::mean_heads_backward(args, {memory_, stream});
+  }
+  void attention(const AttentionArgs& args, Stream& stream) override {
+    cuda::attention(args, {memory_, stream});
+  }
+  void attention_backward(const AttentionBackwardArgs& args, Stream& stream) override {
+    cuda::attention_backward(args, {memory_, stream});
+  }
 
  protected:
   CudaMemory& memory_;

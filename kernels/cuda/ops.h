@@ -31,7 +31,13 @@ void scale_rows(const ScaleRowsArgs& args, const Queue& queue);
 void add(const AddArgs& args, const Queue& queue);
 void aggregate(const AggregateArgs& args, const Queue& queue);
 void aggregate_backward(const AggregateBackwardArgs& args, const Queue& queue);
-/// The two by cuSPARSE's SpMM.
+void head_dots(const HeadDotsArgs& args, const Queue& queue);
+void head_dots_backward(const HeadDotsBackwardArgs& args, const Queue& queue);
+void mean_heads(const MeanHeadsArgs& args, const Queue& queue);
+void mean_heads_backward(const MeanHeadsBackwardArgs& args, const Queue& queue);
+void attention(const AttentionArgs& args, const Queue& queue);
+void attention_backward(const AttentionBackwardArgs& args, const Queue& queue);
+/// The two aggregations by cuSPARSE's SpMM.
 void spmm(const AggregateArgs& args, Cusparse& cusparse, const Queue& queue);
 void spmm_backward(const AggregateBackwardArgs& args, Cusparse& cusparse, const Queue& queue);
 

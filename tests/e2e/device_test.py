@@ -38,7 +38,7 @@ class Curves(Runs):
     """Whole runs."""
 
     def test_agree_with_the_cpu(self):
-        for model in ("sage", "gcn", "gin"):
+        for model in ("sage", "gcn", "gin", "gat"):
             for extra in ([], DROPOUT, ["--norm", "layer", "--residual", "--optimizer", "sgd", "--clip-norm", 1]):
                 flags = ["--model", model, *extra]
                 cpu = self.curve("--device", "cpu", "--workers", 1, *flags)
@@ -46,8 +46,16 @@ class Curves(Runs):
                     cuda = self.curve("--device", "cuda", "--workers", workers, *flags)
                     np.testing.assert_allclose(cuda, cpu, rtol=1e-4, err_msg=f"{flags} {workers}")
 
+    def test_of_attention_agree_with_the_cpu(self):
+        for extra in (["--order", "transform"], ["--order", "aggregate"], ["--heads", 3, "--attn-dropout", 0.3, *DROPOUT]):
+            flags = ["--model", "gat", *extra]
+            cpu = self.curve("--device", "cpu", "--workers", 1, *flags)
+            for workers in (1, 4):
+                np.testing.assert_allclose(self.curve("--device", "cuda", "--workers", workers, *flags), cpu, rtol=1e-4,
+                                           err_msg=f"{flags} {workers}")
+
     def test_in_bf16_agree_with_the_cpu(self):
-        for model in ("sage", "gcn", "gin"):
+        for model in ("sage", "gcn", "gin", "gat"):
             for extra in ([], ["--norm", "layer", "--residual", *DROPOUT]):
                 flags = ["--model", model, "--precision", "bf16", "--route", "pull", "--workers", 2, *extra]
                 cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
@@ -76,7 +84,7 @@ class Curves(Runs):
         self.assertLess(difference, 1e-2)
 
     def test_are_the_same_bits_over_threads_and_processes(self):
-        for flags in (["--model", "sage"], ["--model", "gcn"]):
+        for flags in (["--model", "sage"], ["--model", "gcn"], ["--model", "gat"]):
             threads = self.curve("--device", "cuda", "--workers", 4, *flags, *DROPOUT)
             processes = self.curve("--device", "cuda", *flags, *DROPOUT, ranks=4)
             self.assertEqual(threads, processes, flags)
@@ -137,7 +145,6 @@ class Refusals(OnDevice):
         return lines[0]
 
     def test_name_the_reason(self):
-        self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat"))
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64"))
         self.assertIn("push", self.refused("--device", "cuda", "--route", "push"))
         self.assertRegex(self.refused("--device", "cuda", "--precision", "bf16", "--spmm", "cusparse"), "bf16 .*--spmm own")
@@ -146,10 +153,10 @@ class Refusals(OnDevice):
         self.assertRegex(self.refused("--device", "cpu", "--matmul", "tf32"), "--matmul tf32 .*--matmul fp32")
         self.assertRegex(self.refused("--precision", "fp64", "--matmul", "tf32"), "--matmul tf32 .*fp64")
         self.assertRegex(self.refused("--device", "cuda", "--workers", 64), "GPUs for 64 workers")
-        self.assertIn("--model gat", self.refused("--device", "cuda", "--model", "gat", ranks=2))
+        self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64", ranks=2))
 
     def test_auto_takes_the_cpu_then(self):
-        for flags in (["--model", "gat"], ["--precision", "fp64"], ["--route", "mixed"]):
+        for flags in (["--precision", "fp64"], ["--route", "mixed"]):
             run_dir = self.train(self.dataset, *SMALL, "--max-steps", 1, "--eval-every", 0, "--workers", 1, *flags)
             self.assertIn("cpu", harness.events(run_dir, "run_start")[0]["device"])
             self.assertIn("device: cpu", (run_dir / "config.yaml").read_text(encoding="utf-8"))

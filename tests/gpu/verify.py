@@ -150,8 +150,9 @@ class Verification:
     def curves(self):
         """Losses of the first 10 steps on the GPU against the CPU's, from the same weights."""
         dataset = self.generate("graph", 1200, 10, 16, 5)
-        cases = [(model, precision, extra) for model in ("sage", "gcn", "gin") for precision in ("fp32", "bf16")
+        cases = [(model, precision, extra) for model in ("sage", "gcn", "gin", "gat") for precision in ("fp32", "bf16")
                  for extra in ([], DROPOUT, ["--norm", "layer", "--residual", "--optimizer", "sgd", "--clip-norm", "1"])]
+        cases += [("gat", "fp32", ["--order", order, "--attn-dropout", "0.3"]) for order in ("transform", "aggregate")]
         cases += [(model, "fp32", ["--spmm", "cusparse"]) for model in ("sage", "gcn", "gin")]
         cases += [("sage", "fp32", [*DROPOUT, "--sampler", "labor"])]
         cases += [("sage", "fp32", ["--gpu-graph", graph, "--gpu-features", features]) for graph in ("pinned", "host") for features in ("pinned", "host")]
@@ -168,7 +169,7 @@ class Verification:
     def shared_gpu(self):
         """2 and 4 ranks on one GPU by NCCL: the losses of one worker on the CPU."""
         dataset = self.generate("graph", 1200, 10, 16, 5)
-        cases = [(model, ranks, extra) for ranks in (2, 4) for model in ("sage", "gcn", "gin") for extra in ([], ["--wire", "bf16"])]
+        cases = [(model, ranks, extra) for ranks in (2, 4) for model in ("sage", "gcn", "gin", "gat") for extra in ([], ["--wire", "bf16"])]
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             return collect(pool.map(lambda case: self.shared_curve(dataset, *case), cases))
 
@@ -222,11 +223,12 @@ class Verification:
         """Whole training steps on a products-like graph: batch 1024, fanout 15,10,5, hidden 256."""
         found = {}
         for name, flags in (("sage fp32", []), ("sage bf16", ["--precision", "bf16"]), ("sage tf32", ["--matmul", "tf32"]),
-                            ("sage fp32 cusparse", ["--spmm", "cusparse"]), ("gcn fp32", ["--model", "gcn"]), ("gin fp32", ["--model", "gin"]),
+                            ("sage fp32 cusparse", ["--spmm", "cusparse"]), ("gcn fp32", ["--model", "gcn"]), ("gin fp32", ["--model", "gin"]), ("gat fp32", ["--model", "gat"]),
+                            ("gat bf16", ["--model", "gat", "--precision", "bf16"]), ("gat fp32 transform first", ["--model", "gat", "--order", "transform"]),
                             ("sage fp32 labor", ["--sampler", "labor"]), ("sage fp32 features pinned", ["--gpu-features", "pinned"]),
                             ("sage fp32 graph and features pinned", ["--gpu-graph", "pinned", "--gpu-features", "pinned"]),
                             ("sage fp32 host samples and gathers", ["--gpu-graph", "host", "--gpu-features", "host"]),
-                            ("sage fp32 cpu", ["--device", "cpu"])):
+                            ("sage fp32 cpu", ["--device", "cpu"]), ("gat fp32 cpu", ["--model", "gat", "--device", "cpu"])):
             device = [] if "--device" in flags else ["--device", "cuda"]
             count = "3" if self.rehearsal else "60"
             events = self.train(self.products(), "--workers", "1", "--eval-every", "0", "--max-steps", count, *device, *flags)

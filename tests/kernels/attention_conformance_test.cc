@@ -104,6 +104,8 @@ class AttentionConformance : public Conformance {
   struct Device {
     Matrix z, s, d, output, softmax;
     Attention attention;
+    DeviceArray<RowIndex> indptr, columns;
+    DeviceArray<OriginalId> nodes;
   };
   Device run_forward(Backend& backend, Stream& stream) const {
     Device device{to_matrix(values, values.front().size()),
@@ -112,8 +114,12 @@ class AttentionConformance : public Conformance {
                   Matrix(backend.memory(), dtype(), kDestinations, shape.heads * shape.width),
                   Matrix(backend.memory(), computed(), kDestinations, 2 * shape.heads),
                   {}};
-    device.attention = {csr.indptr, csr.columns, device.z.view(), device.s.view(), device.d.view(),
-                        dropout,    nodes};
+    device.indptr = to_device(csr.indptr);
+    device.columns = to_device(csr.columns);
+    device.nodes = to_device(nodes);
+    device.attention = {device.indptr.span(), device.columns.span(), device.z.view(),
+                        device.s.view(),      device.d.view(),       dropout,
+                        device.nodes.span()};
     backend.sparse().attention({device.attention, device.output.view(), device.softmax.view()},
                                stream);
     return device;

@@ -83,7 +83,7 @@ class Mutants(unittest.TestCase):
 
     def test_a_store_past_the_end_of_a_row(self):
         # In order, the next row would overwrite it.
-        self.caught("aggregate.cu", "  if (first >= op.cols) return;\n", "", tests="*Aggregate*",
+        self.caught("aggregate.cu", "if (at >= op.cols) continue;", "", tests="*Aggregate*",
                     says="exceeds tolerance", GPU_ON_CPU_SEED="3")
 
     def test_a_mask_of_the_wrong_column(self):
@@ -131,6 +131,13 @@ class Mutants(unittest.TestCase):
     def test_a_kept_edge_that_takes_the_place_of_another(self):
         self.caught("sample_neighbors.cu", "before = (1u << lane) - 1;", "before = (2u << lane) - 1;",
                     tests="SamplingConformance.Neighbors*", says="FAILED")
+
+    def test_an_edge_to_itself_that_is_attended_to(self):
+        self.caught("attention.cu", "const T part = source == self ? T{0} : exp(", "const T part = exp(", tests="*Attention*",
+                    says="exceeds tolerance")
+
+    def test_a_coefficient_whose_drop_is_forgotten(self):
+        self.caught("attention.cu", "at(gradients, k) *= kept;", "", tests="*Attention*Dropout*", says="exceeds tolerance")
 
     def test_a_sort_that_leaves_out_a_bit(self):
         self.caught("scan.cu", "std::bit_width(bound), queue", "std::bit_width(bound) - 1, queue",

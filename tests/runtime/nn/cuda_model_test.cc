@@ -62,7 +62,8 @@ std::string name_of_case(const testing::TestParamInfo<std::tuple<ModelCase, int,
 INSTANTIATE_TEST_SUITE_P(
     Types, OnGpus,
     testing::Combine(testing::Values(ModelCase{"sage", false}, ModelCase{"gcn", false},
-                                     ModelCase{"gin", false}, ModelCase{"sage", true, true},
+                                     ModelCase{"gin", false}, ModelCase{"gat", false},
+                                     ModelCase{"gat", true}, ModelCase{"sage", true, true},
                                      ModelCase{"gcn", true, true}),
                      testing::Values(1, 2, 4), testing::Values(Spmm::kOwn)),
     name_of_case);
