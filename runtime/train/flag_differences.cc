@@ -48,7 +48,9 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "checkpoint-every-steps",
                                 "checkpoint-minutes",
                                 "read-ahead",
-                                "spmm"};
+                                "spmm",
+                                "cache",
+                                "cache-budget"};
   return differences(to_yaml(before), to_yaml(now), may_change);
 }
 

@@ -20,12 +20,24 @@ bool reads_ahead(const std::string& flag, ConstMatrixView features, int workers)
 
 }  // namespace
 
-InputRows::InputRows(const TrainConfig& config, const Shard& shard, Context& context)
-    : shard_(shard), context_(context), normalize_(config.normalize_features == "row") {
-  if (normalize_) find_smallest();
+ShardRowReader::ShardRowReader(const TrainConfig& config, const Shard& shard, Context& context)
+    : shard_(shard), context_(context) {
   if (reads_ahead(config.read_ahead, shard.features(), context.owners.size())) {
     read_ahead_.emplace(shard.features());
   }
+}
+
+void ShardRowReader::read(std::span<const LocalId> nodes, MatrixView rows) {
+  if (read_ahead_) read_ahead_->request(as_rows(nodes));
+  context_.host.sparse().gather_rows({shard_.features(), as_rows(nodes), rows}, context_.stream);
+}
+
+InputRows::InputRows(const TrainConfig& config, const Shard& shard, Context& context)
+    : shard_(shard),
+      context_(context),
+      shard_rows_(config, shard, context),
+      normalize_(config.normalize_features == "row") {
+  if (normalize_) find_smallest();
 }
 
 void InputRows::find_smallest() {
@@ -34,26 +46,21 @@ void InputRows::find_smallest() {
   smallest_ = *std::min_element(all.begin(), all.end());
 }
 
-void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
+void InputRows::load(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows) {
   if (normalize_ && rows.dtype == DType::kBF16) {
     Matrix exact(context_.memory(), compute_dtype(rows.dtype), rows.rows, rows.cols);
-    load(nodes, exact.view());
+    load(nodes, reader, exact.view());
     context_.backend.sparse().convert_rows({exact.view(), rows}, context_.stream);
     return;
   }
   if (context_.memory().host_accessible()) {
-    gather(nodes, rows);
+    reader.read(nodes, rows);
   } else {
     Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
-    gather(nodes, staged.view());
+    reader.read(nodes, staged.view());
     context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
   }
   if (normalize_) context_.backend.dense().normalize_rows({rows, smallest_}, context_.stream);
-}
-
-void InputRows::gather(std::span<const LocalId> nodes, MatrixView rows) {
-  if (read_ahead_) read_ahead_->request(as_rows(nodes));
-  context_.host.sparse().gather_rows({shard_.features(), as_rows(nodes), rows}, context_.stream);
 }
 
 }  // namespace gsplit

@@ -7,6 +7,7 @@
 
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
+#include "runtime/train/hot_rows.h"
 
 namespace gsplit {
 namespace {
@@ -41,9 +42,38 @@ SamplerData sampler_data(const TrainConfig& config, const Shard& shard,
 }
 
 /// Nothing for the models that do not read them.
-GcnScales scales_of(const TrainConfig& config, const Shard& shard, Context& context) {
+GcnScales scales_of(const TrainConfig& config, const Shard& shard, const RemoteCopies* copies,
+                    Context& context) {
   if (config.model != "gcn") return {};
-  return gcn_scales(topology_of(config, shard), shard.range(), context.memory(), context.stream);
+  InverseRootsOfCopies of_copies;
+  if (copies != nullptr) {
+    of_copies = [copies](std::span<const double> own) { return copies->fetch(own); };
+  }
+  return gcn_scales(topology_of(config, shard), shard.range(), context.memory(), context.stream,
+                    of_copies);
+}
+
+std::unique_ptr<RemoteCopies> make_copies(const TrainConfig& config, const Shard& shard,
+                                          const std::vector<std::uint64_t>& bounds,
+                                          const ReadCounts* reads, Context& context) {
+  if (reads == nullptr || config.data_parallel()) return nullptr;
+  return std::make_unique<RemoteCopies>(
+      hottest_elsewhere(reads->of(shard.part()),
+                        rows_within(config.cache_budget, shard.num_nodes()), shard.range()),
+      bounds, shard, context);
+}
+
+std::unique_ptr<FeatureCache> make_cache(const TrainConfig& config, const Shard& shard,
+                                         const ReadCounts* reads, RowReader& shard_rows,
+                                         Context& context) {
+  if (reads == nullptr || !config.data_parallel()) return nullptr;
+  const bool spread = config.cache == "partition";
+  const std::size_t kept = rows_within(config.cache_budget, shard.num_nodes());
+  const std::size_t places = spread ? static_cast<std::size_t>(context.communicator.size()) : 1;
+  return std::make_unique<FeatureCache>(
+      hottest(reads->of(0), kept * places),
+      spread ? CachePlacement::kOneWorker : CachePlacement::kEveryWorker, shard, shard_rows,
+      context);
 }
 
 /// What may travel. Attention weighs each row by all others of its destination, so it has no
@@ -71,10 +101,14 @@ std::vector<std::uint64_t> row_bytes(const TrainConfig& config, Model& model) {
 }
 
 /// Whose row is row i of the batch.
-std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard) {
+std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard,
+                                        const RemoteCopies* copies) {
   std::vector<OriginalId> ids;
   ids.reserve(batch.nodes.size());
-  for (LocalId node : batch.nodes.span()) ids.push_back(shard.original_ids()[value(node)]);
+  for (LocalId node : batch.nodes.span()) {
+    ids.push_back(copies != nullptr ? copies->original_id(node)
+                                    : shard.original_ids()[value(node)]);
+  }
   return ids;
 }
 
@@ -82,14 +116,16 @@ std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& sha
 
 Trainer::Trainer(const TrainConfig& config, const Shard& shard,
                  const std::vector<std::uint64_t>& bounds, std::int64_t num_classes,
-                 Context& context)
+                 Context& context, const ReadCounts* reads)
     : config_(config),
       shard_(shard),
       context_(context),
       sampler_(topology_of(config, shard), bounds, context.host, context.owners,
                sampler_data(config, shard, bounds, context)),
       input_rows_(config, shard, context),
-      scales_(scales_of(config, shard, context)),
+      copies_(make_copies(config, shard, bounds, reads, context)),
+      cache_(make_cache(config, shard, reads, input_rows_.shard_rows(), context)),
+      scales_(scales_of(config, shard, copies_.get(), context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
       loss_(shard, class_weights(config.class_weights, shard, context), context) {}
@@ -98,21 +134,27 @@ DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
 }
 
-const MiniBatch& Trainer::sample(const StepPlan& plan) { return sample(plan, route_of(config_)); }
-
-const MiniBatch& Trainer::sample_drawn_edges(const StepPlan& plan) {
-  return sample(plan, Route::kPull);
+std::uint64_t Trainer::cache_bytes() const {
+  return (copies_ ? copies_->bytes() : 0) + (cache_ ? cache_->bytes() : 0);
 }
 
-const MiniBatch& Trainer::sample(const StepPlan& plan, Route route) {
+const MiniBatch& Trainer::sample(const StepPlan& plan) { return sample(plan, Use::kTraining); }
+
+const MiniBatch& Trainer::sample_drawn_edges(const StepPlan& plan) {
+  return sample(plan, Use::kDrawnEdges);
+}
+
+const MiniBatch& Trainer::sample(const StepPlan& plan, Use use) {
+  const bool trains = use == Use::kTraining;
   const PhaseScope phase(context_.progress, Phase::kSampling);
   batch_ = sampler_.sample(plan.seeds,
                            {.fanouts = config_.fanouts_from_input(),
                             .key = draw_key(plan),
                             .sampler = sampler_from_name(config_.sampler),
                             .invert_input = model_.needs_input_inverse(),
-                            .route = route,
-                            .row_bytes = row_bytes(config_, model_)},
+                            .route = trains ? route_of(config_) : Route::kPull,
+                            .row_bytes = row_bytes(config_, model_),
+                            .copies = trains && copies_ ? &copies_->nodes() : nullptr},
                            context_.stream);
   return batch_;
 }
@@ -126,7 +168,7 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
     const Stopwatch watch(report.sample_s);
     sample(plan);
   }
-  const std::vector<OriginalId> host_ids = original_ids_of(batch_, shard_);
+  const std::vector<OriginalId> host_ids = original_ids_of(batch_, shard_, copies_.get());
   const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
   const DeviceBatch batch(batch_, context_.memory(), context_.stream);
   Matrix input = load_input(ids.span(), key, report);
@@ -150,7 +192,7 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   report.learning_rate = learning_rate;
   report.seeds = plan.seeds.size();
   report.edges = batch_.num_edges();
-  report.plan_bytes = batch_.plan_bytes;
+  report.plan_bytes += batch_.plan_bytes;
   report.shuffle_bytes = context_.shuffle.bytes;
   report.shuffle_bytes_pull = context_.shuffle.bytes_pull;
   context_.progress.seeds_done += plan.seeds.size();
@@ -163,18 +205,37 @@ Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepRep
   const Block& block = batch_.layers.front().block;
   Matrix input(context_.memory(), config_.precision, block.num_sources(), input_rows_.width());
   const MatrixView own = input.view().slice(0, block.num_own);
-  input_rows_.load(batch_.nodes.span(), own);
+  load_rows(own, report);
   if (config_.input_dropout > 0) {
-    // The owner masks its rows before they travel: whoever reads a row reads the same.
+    // The owner masks its rows before they travel, and masks depend on nothing but the node:
+    // whoever reads a row, or a copy of it, reads the same.
     key.purpose = Purpose::kDropout;
     key.layer = 0;
     context_.backend.dense().bias_activation_dropout(
         {.values = own, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
         context_.stream);
   }
-  report.input_rows = block.num_own;
-  report.rows_disk = block.num_own;
   return input;
+}
+
+void Trainer::load_rows(MatrixView rows, StepReport& report) {
+  const Block& block = batch_.layers.front().block;
+  report.input_rows = block.num_needed();
+  report.rows_cache = block.num_spared;
+  report.rows_disk = block.num_owned();
+  if (copies_) {
+    CopiedRowReader reader(*copies_, shard_.num_nodes(), input_rows_.shard_rows(), context_);
+    input_rows_.load(batch_.nodes.span(), reader, rows);
+  } else if (cache_) {
+    input_rows_.load(batch_.nodes.span(), *cache_, rows);
+    const RowsRead& read = cache_->counts();
+    report.rows_cache = read.cache;
+    report.rows_remote = read.remote;
+    report.rows_disk = read.disk;
+    report.plan_bytes = read.id_bytes;
+  } else {
+    input_rows_.load(batch_.nodes.span(), rows);
+  }
 }
 
 void Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient,

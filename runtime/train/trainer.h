@@ -3,14 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "graph/shard.h"
+#include "partition/read_counts.h"
 #include "runtime/control/planner.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/config.h"
+#include "runtime/train/feature_cache.h"
 #include "runtime/train/input_rows.h"
 #include "runtime/train/optimizer.h"
+#include "runtime/train/remote_copies.h"
 #include "runtime/train/step_report.h"
 #include "runtime/train/task_loss.h"
 #include "sampler/device_batch.h"
@@ -20,9 +24,10 @@ namespace gsplit {
 
 class Trainer {
  public:
-  /// `bounds`: (workers + 1). All references must outlive the trainer.
+  /// `bounds`: (workers + 1). `reads`: what --cache chooses rows by; without them nothing is kept.
+  /// All references but `reads` must outlive the trainer.
   Trainer(const TrainConfig& config, const Shard& shard, const std::vector<std::uint64_t>& bounds,
-          std::int64_t num_classes, Context& context);
+          std::int64_t num_classes, Context& context, const ReadCounts* reads = nullptr);
 
   /// One optimizer step on the global mini-batch of which `plan` is this worker's share. Returns
   /// this worker's report.
@@ -37,12 +42,19 @@ class Trainer {
   SplitSampler& sampler() { return sampler_; }
   InputRows& input_rows() { return input_rows_; }
   OptimizerState& optimizer_state() { return optimizer_.state(); }
+  /// Of feature rows that --cache keeps in memory.
+  std::uint64_t cache_bytes() const;
 
  private:
-  const MiniBatch& sample(const StepPlan& plan, Route route);
+  /// What a step's sample is for.
+  enum class Use { kTraining, kDrawnEdges };
+
+  const MiniBatch& sample(const StepPlan& plan, Use use);
   DrawKey draw_key(const StepPlan& plan) const;
   /// `ids`: in device memory.
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
+  /// Input rows of the batch, from wherever they are kept.
+  void load_rows(MatrixView rows, StepReport& report);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.
   void loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient, StepReport& report);
@@ -55,6 +67,8 @@ class Trainer {
   Context& context_;
   SplitSampler sampler_;
   InputRows input_rows_;
+  std::unique_ptr<RemoteCopies> copies_;  // --mode split
+  std::unique_ptr<FeatureCache> cache_;   // --mode data
   GcnScales scales_;
   Model model_;
   Optimizer optimizer_;
