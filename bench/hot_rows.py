@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bytes that split parallelism shuffles with copies of hot rows, by route and wire format, counted in a few steps of training.
 
-    bench/hot_rows.py GRAPH --gsplit build/release/gsplit --out bench/results/hot_rows.json
+    bench/hot_rows.py GRAPH --out bench/results/hot_rows_products_like.json
 
 Nothing is timed, so it may run beside other programs.
 """
@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 
 STEP = ["--fanout", "15,10,5", "--batch-size", "1024", "--hidden", "256", "--order", "aggregate"]
-FIELDS = ("shuffle_bytes", "shuffle_bytes_pull", "plan_bytes", "input_rows", "rows_cache", "rows_disk")
+FIELDS = ("shuffle_bytes", "shuffle_bytes_pull", "plan_bytes", "input_rows", "rows_cache", "rows_disk", "rows_copied")
 
 
 def run(options, partition, route, cache, wire, directory):
@@ -40,7 +40,7 @@ def main():
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--partitions", default="random,metis")
-    parser.add_argument("--budgets", default="0.05,0.1,0.2,0.5", help="beside none")
+    parser.add_argument("--budgets", default="0.1,0.2,0.5", help="beside none")
     options = parser.parse_args()
     budgets = [None, *map(float, options.budgets.split(","))]
     rows = []

@@ -223,6 +223,7 @@ void Trainer::load_rows(MatrixView rows, StepReport& report) {
   report.input_rows = block.num_needed();
   report.rows_cache = block.num_spared;
   report.rows_disk = block.num_owned();
+  report.rows_copied = block.num_copies;
   if (copies_) {
     CopiedRowReader reader(*copies_, shard_.num_nodes(), input_rows_.shard_rows(), context_);
     input_rows_.load(batch_.nodes.span(), reader, rows);

@@ -119,11 +119,12 @@ class Counts(CacheTest):
             steps = self.steps("--workers", 4, "--max-steps", 4, *arguments, "--cache-budget", budget)
             for ours, theirs in zip(steps, plain, strict=True):
                 self.assertEqual(ours["rows_cache"] + ours["rows_remote"] + ours["rows_disk"], ours["input_rows"])
+                self.assertLessEqual(ours["rows_cache"] if "split" in arguments else 0, ours["rows_copied"])
                 for field in ("input_rows", "edges", "allreduce_bytes"):
                     self.assertEqual(ours[field], theirs[field], (field, budget))
             sums[budget] = {field: sum(step[field] for step in steps)
-                            for field in ("input_rows", "rows_cache", "rows_remote", "rows_disk", "shuffle_bytes",
-                                          "shuffle_bytes_pull", "plan_bytes")}
+                            for field in ("input_rows", "rows_cache", "rows_remote", "rows_disk", "rows_copied",
+                                          "shuffle_bytes", "shuffle_bytes_pull", "plan_bytes")}
         return sums, {field: sum(step[field] for step in plain) for field in sums[0]}
 
     def assert_grows(self, sums, field):
@@ -165,7 +166,11 @@ class Counts(CacheTest):
             for budget in self.BUDGETS:
                 self.assertEqual(sums[budget]["rows_remote"], 0)
                 self.assertEqual(sums[budget]["shuffle_bytes_pull"], plain["shuffle_bytes_pull"])
+                if route == "pull":  # each copy that is read is a row that is not sent
+                    spared = plain["shuffle_bytes"] - sums[budget]["shuffle_bytes"]
+                    self.assertEqual(spared, sums[budget]["rows_copied"] * 16 * 4)
             self.assert_grows(sums, "rows_cache")
+            self.assert_grows(sums, "rows_copied")
             for few, many in zip(self.BUDGETS, self.BUDGETS[1:]):
                 self.assertGreater(sums[few]["shuffle_bytes"], sums[many]["shuffle_bytes"], route)
 

@@ -56,6 +56,15 @@ class Curves(OnDevice):
         cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
         np.testing.assert_allclose(cuda, cpu, rtol=1e-4)
 
+    def test_cached_rows_are_those_of_no_cache(self):
+        for model in ("sage", "gcn"):
+            for mode, caches in (("split", ("replicate",)), ("data", ("replicate", "partition"))):
+                flags = ["--device", "cuda", "--model", model, "--mode", mode, "--workers", 2, "--order", "aggregate",
+                         "--normalize-features", "row", *DROPOUT]
+                reference = self.curve(*flags)
+                for cache in caches:
+                    self.assertEqual(self.curve(*flags, "--cache", cache, "--cache-budget", 0.4), reference, (model, mode, cache))
+
     def test_by_cusparse_agree_with_the_own_kernel(self):
         for model in ("sage", "gcn", "gin"):
             own, cusparse = (self.curve("--device", "cuda", "--workers", 2, "--model", model, *DROPOUT, "--spmm", spmm)
