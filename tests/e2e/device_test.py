@@ -57,13 +57,10 @@ class Curves(OnDevice):
         np.testing.assert_allclose(cuda, cpu, rtol=1e-4)
 
     def test_cached_rows_are_those_of_no_cache(self):
-        for model in ("sage", "gcn"):
-            for mode, caches in (("split", ("replicate",)), ("data", ("replicate", "partition"))):
-                flags = ["--device", "cuda", "--model", model, "--mode", mode, "--workers", 2, "--order", "aggregate",
-                         "--normalize-features", "row", *DROPOUT]
-                reference = self.curve(*flags)
-                for cache in caches:
-                    self.assertEqual(self.curve(*flags, "--cache", cache, "--cache-budget", 0.4), reference, (model, mode, cache))
+        for mode, cache in (("split", "replicate"), ("data", "partition")):
+            flags = ["--device", "cuda", "--model", "gcn", "--mode", mode, "--workers", 2, "--order", "aggregate",
+                     "--normalize-features", "row", *DROPOUT]
+            self.assertEqual(self.curve(*flags, "--cache", cache, "--cache-budget", 0.4), self.curve(*flags), (mode, cache))
 
     def test_by_cusparse_agree_with_the_own_kernel(self):
         for model in ("sage", "gcn", "gin"):
