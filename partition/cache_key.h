@@ -1,4 +1,5 @@
-// Where derived data of a dataset lie in the cache folder: a name, and a hash of all they depend on.
+// Where derived data of a dataset lie in the cache folder: a name, and a hash of all they depend
+// on.
 #pragma once
 
 #include <filesystem>

@@ -141,9 +141,10 @@ std::span<const std::uint16_t> ReadCounts::of(int part) const {
 ReadCounts prepare_read_counts(const Dataset& dataset, const Partition& partition,
                                const PresampleOptions& options, const Log& log) {
   const CacheEntry<ReadCounts> entry{
-      .open = [&](const std::filesystem::path& path) {
-        return ReadCounts::open(path, partition.info());
-      },
+      .open =
+          [&](const std::filesystem::path& path) {
+            return ReadCounts::open(path, partition.info());
+          },
       .build =
           [&](const std::filesystem::path& path) {
             const Csc csc = prepare_csc(dataset, options.threads, log);

@@ -1,5 +1,5 @@
-// How often the input layer of each worker reads the feature row of each node, counted in presampled
-// batches: which rows are worth keeping at hand. Counts are kept in the cache folder.
+// How often the input layer of each worker reads the feature row of each node, counted in
+// presampled batches: which rows are worth keeping at hand. Counts are kept in the cache folder.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -18,8 +19,8 @@ namespace gsplit {
 
 /// Which nodes a worker has copies of, and of which own nodes the others have some.
 struct CopiedNodes {
-  std::vector<std::size_t> counts;  ///< (workers) of `nodes`, by owner; own entry 0
-  std::vector<LocalId> nodes;       ///< of their owners, ascending: copy i is of nodes[i]
+  std::vector<std::size_t> counts;       ///< (workers) of `nodes`, by owner; own entry 0
+  std::vector<LocalId> nodes;            ///< of their owners, ascending: copy i is of nodes[i]
   std::vector<std::size_t> lent_counts;  ///< (workers) of `lent`, by worker; own entry 0
   std::vector<LocalId> lent;             ///< own nodes, in each worker's order of copies
 
