@@ -35,6 +35,15 @@ class DeviceArray {
   std::span<const T> values_;
 };
 
+/// Values of the device for the host, once the stream has passed.
+template <class T>
+std::vector<T> read_back(std::span<const T> values, Memory& memory, Stream& stream) {
+  std::vector<T> host(values.size());
+  memory.copy(host.data(), values.data(), values.size_bytes(), stream);
+  stream.synchronize();
+  return host;
+}
+
 /// The elements of a matrix whose rows lie without gaps, once the stream has passed.
 inline std::vector<std::byte> download(ConstMatrixView matrix, Memory& memory, Stream& stream) {
   GSPLIT_CHECK(matrix.rows <= 1 || matrix.stride == matrix.cols);

@@ -14,6 +14,7 @@
 #include "graph/staged_directory.h"
 #include "kernels/base/available_memory.h"
 #include "partition/cache.h"
+#include "partition/cache_key.h"
 #include "partition/metis_memory.h"
 #include "partition/metis_partitioner.h"
 #include "partition/presample.h"
@@ -24,9 +25,6 @@
 
 namespace gsplit {
 namespace {
-
-/// Part of every cache key: to be raised when the same options give other files.
-constexpr int kCacheVersion = 4;
 
 constexpr std::array<std::pair<std::string_view, PartitionMethod>, 6> kMethods{
     {{"auto", PartitionMethod::kAuto},
@@ -69,20 +67,6 @@ void check_options(const Dataset& dataset, const PrepareOptions& options) {
     throw UsageError("--assignment is given, but --method is " + method_name(options),
                      "add --method file or leave it out");
   }
-}
-
-/// `name`-<hash of what it depends on>.
-std::filesystem::path cache_path(const std::string& name, const std::string& key) {
-  const std::string hash = sha256_hex(std::as_bytes(std::span(key)));
-  return cache_directory() / (name + "-" + hash.substr(0, 32));
-}
-
-std::string dataset_key(const Dataset& dataset, const std::string& fingerprint) {
-  std::string key =
-      fmt::format("version {}\ncontent {}\nedges {}\nfeatures {}\n", kCacheVersion, fingerprint,
-                  file_stamp(dataset.edges.path()), file_stamp(dataset.features.path()));
-  if (dataset.edge_weights) key += "weights " + file_stamp(dataset.edge_weights->path()) + "\n";
-  return key;
 }
 
 /// One part depends on nothing but the dataset.

@@ -13,14 +13,18 @@
 namespace gsplit {
 
 /// One layer on one worker: its own destinations over source rows [own rows | rows received from
-/// peers, by rank]. The destinations are source rows 0 .. num_destinations - 1. Where sums travel
+/// peers, by rank]. The destinations are source rows 0 .. num_destinations - 1. In the input layer
+/// the last own rows may be copies of other workers' rows (sampler/copies.h). Where sums travel
 /// (sampler/routes.h) some received rows are partial sums of one destination, whose edge to it has
 /// weight 1 and stands where the first of the summed edges stood.
 struct Block {
   RowIndex num_destinations = 0;
-  RowIndex num_own = 0;       ///< own source rows
+  RowIndex num_own = 0;       ///< own source rows, copies included
+  RowIndex num_copies = 0;    ///< of these
   RowIndex num_received = 0;  ///< rows of other workers
-  Buffer<RowIndex> indptr;    ///< (num_destinations + 1)
+  /// Own nodes that are no source rows here only because other workers read copies of their rows.
+  RowIndex num_spared = 0;
+  Buffer<RowIndex> indptr;  ///< (num_destinations + 1)
   Buffer<RowIndex>
       columns;  ///< (edges), source rows; in a row by ascending OriginalId of the neighbour
   Buffer<float> weights;  ///< (edges) of the edges; empty: unweighted
@@ -31,6 +35,10 @@ struct Block {
   InverseCsr inverse;  ///< over num_sources() rows; empty where no source gradient is needed
 
   RowIndex num_sources() const { return num_own + num_received; }
+  /// Source rows of nodes that this worker owns.
+  RowIndex num_owned() const { return num_own - num_copies; }
+  /// What num_own would be if nobody had copies: over workers each source once.
+  RowIndex num_needed() const { return num_owned() + num_spared; }
   /// Edges drawn.
   std::size_t num_edges() const { return columns.size() + edges_elsewhere; }
 };
@@ -51,7 +59,9 @@ struct ShufflePlan {
   /// Own source rows, grouped by receiver in rank order, distinct within one; empty where sums
   /// travel.
   Buffer<RowIndex> send_rows;
-  std::size_t pull_sends = 0;     ///< rows that pulling sends, whatever travels
+  /// Rows that pulling sends, whatever travels. Of rows that copies spare the reader counts: so the
+  /// sum over workers is right, and the same both ways.
+  std::size_t pull_sends = 0;
   std::size_t pull_receives = 0;  ///< and receives
   PartialSums sums = {};  ///< what is sent where sums travel, grouped by receiver; else empty
 
@@ -67,8 +77,9 @@ struct SampledLayer {
 struct MiniBatch {
   /// layers[0] reads the input features, layers.back() produces the seeds' outputs.
   std::vector<SampledLayer> layers;
-  /// Own nodes in row order, F(0). The own source rows of layers[l] are its first
-  /// layers[l].block.num_own nodes, the destinations its first num_destinations.
+  /// Own nodes in row order, F(0), and behind them the copies used: copy i is named own nodes of
+  /// the part + i. The own source rows of layers[l] are its first layers[l].block.num_own nodes,
+  /// the destinations its first num_destinations.
   Buffer<LocalId> nodes;
   std::uint64_t plan_bytes = 0;  ///< ids and counts sent to other workers
 

@@ -25,7 +25,9 @@ InverseCsr copy_inverse(const InverseCsr& inverse, const Target& target) {
 Block copy_block(const Block& block, const Target& target) {
   return {.num_destinations = block.num_destinations,
           .num_own = block.num_own,
+          .num_copies = block.num_copies,
           .num_received = block.num_received,
+          .num_spared = block.num_spared,
           .indptr = target.copy(block.indptr),
           .columns = target.copy(block.columns),
           .weights = target.copy(block.weights),

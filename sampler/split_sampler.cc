@@ -72,13 +72,15 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
     DrawKey key = options.key;
     key.layer = static_cast<std::uint32_t>(l + 1);
     batch.layers[l] =
-        sample_layer(batch, {topology_, batch.nodes.span(), options.fanouts[l], key, data}, stream);
+        sample_layer(batch, {topology_, batch.nodes.span(), options.fanouts[l], key, data},
+                     l == 0 ? options.copies : nullptr, stream);
     batch.plan_bytes +=
         route_layer({options.route, options.route == Route::kAuto ? options.row_bytes.at(l) : 0},
                     batch.layers[l], communicator_, backend_.memory());
     if (options.for_backward && (l > 0 || options.invert_input)) invert(batch.layers[l], stream);
   }
-  positions_->reset(batch.nodes.span(), stream);
+  const std::size_t owned = batch.nodes.size() - batch.layers.front().block.num_copies;
+  positions_->reset(batch.nodes.span().first(owned), stream);
   return batch;
 }
 
@@ -89,31 +91,56 @@ SamplerView SplitSampler::data_of(Sampler sampler) const {
 }
 
 SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws,
-                                        Stream& stream) {
+                                        const CopiedNodes* copies, Stream& stream) {
   SampledLayer layer;
   Block& block = layer.block;
   block.num_destinations = static_cast<RowIndex>(batch.nodes.size());
   SampledNeighbors drawn = backend_.sampling().sample_neighbors(draws, stream);
-  const Wanted wanted = find_wanted(drawn, stream);
+  Wanted wanted = find_wanted(drawn, stream);
+  CopyUse use;
+  if (copies != nullptr) {
+    use = use_copies(*copies, wanted.remote_counts, wanted.remote, backend_.memory());
+  }
   Requests requests = exchange_requests(wanted, batch, stream);
   extend_frontier(wanted, requests, batch, stream);
 
-  block.num_own = static_cast<RowIndex>(batch.nodes.size());
+  const auto num_owned = static_cast<RowIndex>(batch.nodes.size());
+  block.num_copies = static_cast<RowIndex>(use.copies.size());
+  block.num_own = num_owned + block.num_copies;
   block.num_received = static_cast<RowIndex>(wanted.remote.size());
   block.indptr = std::move(drawn.indptr);
   block.weights = std::move(drawn.weights);
   block.columns = Buffer<RowIndex>(backend_.memory(), drawn.neighbors.size());
-  backend_.sampling().relabel({drawn.neighbors.span(), needed_.get(), positions_.get(), own_,
-                               wanted.own.size(), block.num_own},
-                              block.columns.span(), stream);
+  backend_.sampling().relabel(
+      {drawn.neighbors.span(), needed_.get(), positions_.get(), own_, wanted.own.size(), num_owned},
+      block.columns.span(), stream);
   needed_->clear(stream);
   layer.plan = {.send_counts = requests.counts,
                 .receive_counts = wanted.remote_counts,
                 .send_rows = Buffer<RowIndex>(backend_.memory(), requests.nodes.size()),
-                .pull_sends = requests.nodes.size(),
-                .pull_receives = wanted.remote.size()};
+                .pull_sends = requests.nodes.size() + use.copies.size(),
+                .pull_receives = wanted.remote.size() + use.copies.size()};
   positions_->look_up(requests.nodes.span(), layer.plan.send_rows.span(), stream);
+  if (copies != nullptr) {
+    use.renumber(num_owned, block.columns.span());
+    block.num_spared = append_copies(*copies, use, batch, stream);
+  }
   return layer;
+}
+
+RowIndex SplitSampler::append_copies(const CopiedNodes& copies, const CopyUse& use,
+                                     MiniBatch& batch, Stream& stream) {
+  const std::vector<LocalId> read =
+      nodes_read_from_copies(copies, use, communicator_, batch.plan_bytes);
+  joining_->insert_absent(read, *positions_, stream);
+  const std::size_t spared = joining_->seal({{GlobalRange{0, own_.size()}}}, stream).front();
+  joining_->clear(stream);
+  std::vector<LocalId> names;
+  for (const std::uint32_t copy : use.copies) {
+    names.push_back(LocalId{static_cast<std::uint32_t>(own_.size()) + copy});
+  }
+  batch.nodes = concatenate(batch.nodes.span(), names, backend_.memory(), stream);
+  return static_cast<RowIndex>(spared);
 }
 
 void SplitSampler::invert(SampledLayer& layer, Stream& stream) {

@@ -12,6 +12,7 @@
 #include "comm/communicator.h"
 #include "kernels/backend.h"
 #include "sampler/block.h"
+#include "sampler/copies.h"
 #include "sampler/routes.h"
 
 namespace gsplit {
@@ -28,6 +29,8 @@ struct SampleOptions {
   Route route = Route::kPull;
   /// kAuto: what a row of a layer's shuffle costs, forward and backward, input layer first.
   std::vector<std::uint64_t> row_bytes = {};
+  /// Of all workers or none: copies that the input layer reads in place of the owner's rows.
+  const CopiedNodes* copies = nullptr;
 };
 
 class SplitSampler {
@@ -52,7 +55,12 @@ class SplitSampler {
   void exchange_ids(const Wanted& wanted, Requests& requests, Stream& stream);
   void extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
                        Stream& stream);
-  SampledLayer sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws, Stream& stream);
+  /// `copies`: none but in the input layer.
+  SampledLayer sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws,
+                            const CopiedNodes* copies, Stream& stream);
+  /// Puts the copies used behind the own nodes of the batch. Returns Block::num_spared.
+  RowIndex append_copies(const CopiedNodes& copies, const CopyUse& use, MiniBatch& batch,
+                         Stream& stream);
   void invert(SampledLayer& layer, Stream& stream);
   SamplerView data_of(Sampler sampler) const;
 

@@ -22,6 +22,9 @@ struct TrainFlags {
   std::string eval_fanout = "full";
   std::string precision = "fp32";
   double deadline_s = 30;
+  double cache_budget = kNoBudget;
+
+  static constexpr double kNoBudget = -1;  ///< not given
 };
 
 /// A directory, or the name of a method.
@@ -59,6 +62,24 @@ void check_route(const TrainConfig& config) {
   }
 }
 
+void check_cache(const TrainConfig& config, bool budget_given) {
+  if (config.cache == "none") {
+    if (!budget_given) return;
+    throw UsageError("--cache-budget without --cache", "add --cache replicate or partition");
+  }
+  if (!(config.cache_budget >= 0 && config.cache_budget <= 1)) {  // Range lets NaN pass
+    throw UsageError("--cache-budget is no number from 0 to 1", "it is a fraction, such as 0.2");
+  }
+  const std::string given = "--cache " + config.cache + " with --mode " + config.mode;
+  if (config.mode == "split" && config.cache == "partition") {
+    throw UsageError(given + ", where each row is at one worker already",
+                     "choose --cache replicate, or --mode data");
+  }
+  if (config.mode != "split" && config.mode != "data") {
+    throw UsageError(given + " is not there yet", "choose --mode split or data");
+  }
+}
+
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   if (!flags.dataset.empty()) config.dataset = flags.dataset;
@@ -72,6 +93,9 @@ TrainConfig checked(const TrainFlags& flags) {
   check_mode(config.mode);
   check_partition(config.partition);
   check_route(config);
+  const bool budget_given = flags.cache_budget != TrainFlags::kNoBudget;
+  if (budget_given) config.cache_budget = flags.cache_budget;
+  check_cache(config, budget_given);
   if (config.model == "gat" && config.hidden % config.heads != 0) {
     throw UsageError("--hidden " + std::to_string(config.hidden) + " is no multiple of --heads " +
                          std::to_string(config.heads),
@@ -204,6 +228,16 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "--mode", config.mode,
       "split: every node of a mini-batch has one owner; data: each worker takes an equal "
       "slice of the batch and has the whole graph");
+  add_choice(app, "--cache", config.cache, {"none", "replicate", "partition"},
+             "keep the hottest feature rows in memory, by how often presampled batches read them; "
+             "replicate: with --mode data the same ones at every worker, with --mode split at each "
+             "those of other workers that it reads; partition (--mode data): each at one worker, "
+             "from which the others fetch it");
+  app.add_option(
+         "--cache-budget", flags.cache_budget,
+         "rows that a worker keeps, 0 to 1: with --mode data of all rows, with --mode split "
+         "of as many as its shard has; 0.2")
+      ->check(CLI::Range(0.0, 1.0));
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
   add_choice(app, "--wire", config.wire, {"fp32", "bf16"},

@@ -86,6 +86,11 @@ std::vector<std::string> expand_config(std::vector<std::string> arguments) {
   if (resumes) file = config_to_resume(arguments);
   if (!file) return arguments;
   std::vector<std::string> flags = flags_in(*file);
+  // A budget without a cache is refused where it is typed, not where the file has it.
+  if (value_of(arguments, "--cache") == "none") {
+    std::erase_if(flags,
+                  [](const std::string& flag) { return flag.starts_with("--cache-budget="); });
+  }
   // Rank threads of before may be a launcher's ranks now.
   if (resumes && under_launcher()) {
     std::erase_if(flags, [](const std::string& flag) { return flag.starts_with("--workers="); });

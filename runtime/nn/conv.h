@@ -1,6 +1,7 @@
 // A graph convolution: the seam between the model and its layer types.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,11 +19,16 @@ namespace gsplit {
 /// device memory. D is the sum of the weights of a node's in-edges but self-loops, in stored order;
 /// an edge of an unweighted graph weighs 1.
 struct GcnScales {
-  Buffer<double> inverse_root;  ///< (D + 1)^-1/2
+  Buffer<double> inverse_root;  ///< (D + 1)^-1/2, then those of copies of other workers' rows
   Buffer<double> mean;          ///< the same times the in-degree; parallel edges and loops count
 };
 
-GcnScales gcn_scales(const TopologyView& topology, GlobalRange own, Memory& memory, Stream& stream);
+/// Given the inverse roots of the own nodes, returns those of the copies (MiniBatch::nodes).
+using InverseRootsOfCopies = std::function<std::vector<double>(std::span<const double>)>;
+
+/// `of_copies`: empty where there are none.
+GcnScales gcn_scales(const TopologyView& topology, GlobalRange own, Memory& memory, Stream& stream,
+                     const InverseRootsOfCopies& of_copies = {});
 
 /// Nodes as rows of a matrix over all own nodes.
 inline std::span<const RowIndex> as_rows(std::span<const LocalId> nodes) {

@@ -91,8 +91,8 @@ class GcnConv final : public Conv {
 
 }  // namespace
 
-GcnScales gcn_scales(const TopologyView& topology, GlobalRange own, Memory& memory,
-                     Stream& stream) {
+GcnScales gcn_scales(const TopologyView& topology, GlobalRange own, Memory& memory, Stream& stream,
+                     const InverseRootsOfCopies& of_copies) {
   std::vector<double> roots, means;
   for (std::size_t i = 0; i < topology.num_nodes(); ++i) {
     double weights = 0;  // of the edges but self-loops, in stored order
@@ -103,6 +103,10 @@ GcnScales gcn_scales(const TopologyView& topology, GlobalRange own, Memory& memo
     }
     roots.push_back(1 / std::sqrt(weights + 1.0));
     means.push_back(roots[i] * static_cast<double>(topology.indptr[i + 1] - topology.indptr[i]));
+  }
+  if (of_copies) {
+    const std::vector<double> more = of_copies(roots);
+    roots.insert(roots.end(), more.begin(), more.end());
   }
   GcnScales scales{Buffer<double>(memory, roots.size()), Buffer<double>(memory, means.size())};
   memory.copy(scales.inverse_root.data(), roots.data(), roots.size() * sizeof(double), stream);

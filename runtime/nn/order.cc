@@ -22,7 +22,8 @@ double edge_passes(const LinearPart& part) {
 
 BlockSize size_of(const Block& block, Context& context) {
   const BlockSize own{static_cast<double>(block.num_destinations),
-                      static_cast<double>(block.num_own), static_cast<double>(block.num_edges())};
+                      static_cast<double>(block.num_needed()),
+                      static_cast<double>(block.num_edges())};
   BlockSize total;
   for (const BlockSize& size : context.owners.all_gather_value(own)) {
     total.destinations += size.destinations;

@@ -99,6 +99,8 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("init-from", init_from);
     read("seed", config.seed);
     read("mode", config.mode);
+    read("cache", config.cache);
+    read("cache-budget", config.cache_budget);
     read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
@@ -171,6 +173,8 @@ std::string to_yaml(const TrainConfig& config) {
   if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);
   entry("mode", config.mode);
+  entry("cache", config.cache);
+  if (config.cache != "none") entry("cache-budget", config.cache_budget);
   entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));

@@ -60,6 +60,10 @@ struct TrainConfig {
   /// split: every node has one owner; data: each worker has the whole graph and a slice of the
   /// batch
   std::string mode = "split";
+  /// none, replicate or partition: where the hottest feature rows are kept in memory
+  std::string cache = "none";
+  /// In [0, 1]; rows a worker keeps: of all (data), of as many as it owns (split)
+  double cache_budget = 0.2;
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;

@@ -66,9 +66,6 @@ std::string why_not_cuda(const TrainConfig& config, int local_workers) {
   if (config.precision == DType::kBF16 && config.spmm != kOwn) {
     return "--precision bf16 is aggregated by --spmm own only";
   }
-  if (config.route == "push" || config.route == "mixed") {
-    return "--route " + config.route + " is of the CPU";
-  }
   const OpenedModule opened = open_device_module();
   if (opened.module == nullptr) return "there is no CUDA module: " + opened.problem;
   const DeviceReport report = opened.module->report();

@@ -39,6 +39,7 @@ class DeviceData {
   const DeviceTopology* topology() const { return topology_ ? &*topology_ : nullptr; }
   /// (nodes, F) in the GPU's reach; no rows where the host gathers.
   ConstMatrixView features() const { return features_.view(); }
+  bool holds_features() const { return feature_place_ == DataPlace::kDevice; }
   /// For the log: "graph (120 MiB) in GPU memory, features (229 MiB) in page-locked host memory".
   std::string describe() const;
 

@@ -65,7 +65,7 @@ std::string plan_line(const TrainConfig& config, const Partition& partition, std
 }  // namespace
 
 std::uint64_t WorkerEstimate::peak_bytes() const {
-  return sampler_bytes + weight_bytes + std::max(batch_bytes, evaluation_bytes);
+  return sampler_bytes + cache_bytes + weight_bytes + std::max(batch_bytes, evaluation_bytes);
 }
 
 DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shard& shard,
@@ -80,6 +80,7 @@ DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shar
                            matrix_bytes(1, rounded, config.precision) + state.first_moment.bytes() +
                            state.second_moment.bytes();
   estimate_.sampler_bytes = trainer.sampler_data().bytes();
+  estimate_.cache_bytes = trainer.cache_bytes();
   if (config.eval_fanout.empty()) {
     estimate_.evaluation_bytes =
         evaluation_bytes(model, shard.num_nodes(), model.parameters().dtype());
@@ -106,7 +107,7 @@ void DryRun::sample(const StepPlan& plan) {
   estimate_.batches += 1;
   estimate_.batch_bytes = std::max(estimate_.batch_bytes, bytes_of(batch));
   estimate_.edges += batch.num_edges();
-  estimate_.input_rows += batch.layers.front().block.num_own;
+  estimate_.input_rows += batch.layers.front().block.num_needed();
   for (const SampledLayer& layer : batch.layers) {
     estimate_.received_rows += layer.block.num_received;
   }
@@ -123,15 +124,18 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
     received += worker.received_rows;
     log.info(
         fmt::format("worker {}: memory {} (weights and optimizer {}, mini-batch {}, evaluation {}, "
-                    "sampler {}), "
+                    "sampler {}, feature cache {}), "
                     "mapped shard {}; {} edges and {} input rows a step",
                     p, mebibytes(worker.peak_bytes()), mebibytes(worker.weight_bytes),
                     mebibytes(worker.batch_bytes), mebibytes(worker.evaluation_bytes),
-                    mebibytes(worker.sampler_bytes), mebibytes(worker.shard_bytes),
-                    worker.edges / worker.batches, worker.input_rows / worker.batches));
+                    mebibytes(worker.sampler_bytes), mebibytes(worker.cache_bytes),
+                    mebibytes(worker.shard_bytes), worker.edges / worker.batches,
+                    worker.input_rows / worker.batches));
   }
   if (config.data_parallel()) {
-    log.info("expected shuffle: none");
+    log.info(config.cache == "partition"
+                 ? "expected shuffle: input rows that other workers keep, not counted here"
+                 : "expected shuffle: none");
     return;
   }
   const std::uint64_t batches = workers.front().batches;

@@ -16,6 +16,7 @@ namespace gsplit {
 /// Of one worker; travels between workers as bytes. Bytes are estimates of the large arrays.
 struct WorkerEstimate {
   std::uint64_t shard_bytes = 0;       ///< files of the part: mapped, so the page cache holds them
+  std::uint64_t cache_bytes = 0;       ///< feature rows that --cache keeps
   std::uint64_t sampler_bytes = 0;     ///< what labor and weighted read beside the graph
   std::uint64_t weight_bytes = 0;      ///< weights, gradients, optimizer state
   std::uint64_t batch_bytes = 0;       ///< largest sampled mini-batch: rows, their gradients, edges

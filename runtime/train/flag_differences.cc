@@ -51,7 +51,9 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "spmm",
                                 "gpu-graph",
                                 "gpu-features",
-                                "gpu-data"};
+                                "gpu-data",
+                                "cache",
+                                "cache-budget"};
   return differences(to_yaml(before), to_yaml(now), may_change);
 }
 

@@ -21,17 +21,26 @@ bool reads_ahead(const std::string& flag, ConstMatrixView features, int workers)
 
 }  // namespace
 
+ShardRowReader::ShardRowReader(const TrainConfig& config, const Shard& shard, Context& context)
+    : shard_(shard), context_(context) {
+  if (reads_ahead(config.read_ahead, shard.features(), context.owners.size())) {
+    read_ahead_.emplace(shard.features());
+  }
+}
+
+void ShardRowReader::read(std::span<const LocalId> nodes, MatrixView rows) {
+  if (read_ahead_) read_ahead_->request(as_rows(nodes));
+  context_.host.sparse().gather_rows({shard_.features(), as_rows(nodes), rows}, context_.stream);
+}
+
 InputRows::InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixView on_device,
                      Context& context)
     : shard_(shard),
       on_device_(on_device),
       context_(context),
+      shard_rows_(config, shard, context),
       normalize_(config.normalize_features == "row") {
   if (normalize_) find_smallest();
-  if (this->on_device()) return;
-  if (reads_ahead(config.read_ahead, shard.features(), context.owners.size())) {
-    read_ahead_.emplace(shard.features());
-  }
 }
 
 void InputRows::find_smallest() {
@@ -52,10 +61,12 @@ void InputRows::fill(MatrixView rows, Gather gather) {
   if (normalize_) context_.backend.dense().normalize_rows({rows, smallest_}, context_.stream);
 }
 
+void InputRows::load(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows) {
+  fill(rows, [&](MatrixView to) { gather_by_host(nodes, reader, to); });
+}
+
 void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
-  if (!on_device()) {
-    return fill(rows, [&](MatrixView to) { gather_by_host(nodes, to); });
-  }
+  if (!on_device()) return load(nodes, shard_rows_, rows);
   const DeviceArray<LocalId> there(nodes, context_.memory(), context_.stream);
   load_for_device(there.span(), rows);
 }
@@ -66,22 +77,14 @@ void InputRows::load_for_device(std::span<const LocalId> nodes, MatrixView rows)
       context_.backend.sparse().gather_rows({on_device_, as_rows(nodes), to}, context_.stream);
     });
   }
-  Buffer<LocalId> here(context_.backend.pinned(), nodes.size());
-  context_.memory().copy(here.data(), nodes.data(), nodes.size_bytes(), context_.stream);
-  context_.stream.synchronize();
-  load(std::as_const(here).span(), rows);
+  load(read_back(nodes, context_.memory(), context_.stream), rows);
 }
 
-void InputRows::gather_by_host(std::span<const LocalId> nodes, MatrixView rows) {
-  if (context_.memory().host_accessible()) return gather(nodes, rows);
+void InputRows::gather_by_host(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows) {
+  if (context_.memory().host_accessible()) return reader.read(nodes, rows);
   Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
-  gather(nodes, staged.view());
+  reader.read(nodes, staged.view());
   context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
-}
-
-void InputRows::gather(std::span<const LocalId> nodes, MatrixView rows) {
-  if (read_ahead_) read_ahead_->request(as_rows(nodes));
-  context_.host.sparse().gather_rows({shard_.features(), as_rows(nodes), rows}, context_.stream);
 }
 
 }  // namespace gsplit

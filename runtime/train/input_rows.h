@@ -10,8 +10,21 @@
 #include "graph/shard.h"
 #include "runtime/nn/context.h"
 #include "runtime/train/config.h"
+#include "runtime/train/row_reader.h"
 
 namespace gsplit {
+
+/// Reads rows of own nodes from the mapped shard.
+class ShardRowReader final : public RowReader {
+ public:
+  ShardRowReader(const TrainConfig& config, const Shard& shard, Context& context);
+  void read(std::span<const LocalId> nodes, MatrixView rows) override;
+
+ private:
+  const Shard& shard_;
+  Context& context_;
+  std::optional<ReadAhead> read_ahead_;
+};
 
 class InputRows {
  public:
@@ -21,10 +34,13 @@ class InputRows {
             Context& context);
 
   std::int64_t width() const { return shard_.features().cols; }
-  /// Features of own `nodes` (in host memory), in their order, normalised where asked for, into
-  /// `rows` (nodes, width) on the device.
+  RowReader& shard_rows() { return shard_rows_; }
+  /// Features of `nodes` (in host memory), in their order, from `reader`, normalised where asked
+  /// for, into `rows` (nodes, width) on the device.
+  void load(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows);
+  /// The same of own nodes.
   void load(std::span<const LocalId> nodes, MatrixView rows);
-  /// The same of nodes that the device has.
+  /// The same of own nodes that the device has.
   void load_for_device(std::span<const LocalId> nodes, MatrixView rows);
 
  private:
@@ -34,16 +50,14 @@ class InputRows {
   template <class Gather>
   void fill(MatrixView rows, Gather gather);
   /// By the host, into `rows` on the device.
-  void gather_by_host(std::span<const LocalId> nodes, MatrixView rows);
-  /// Into `rows` in host memory.
-  void gather(std::span<const LocalId> nodes, MatrixView rows);
+  void gather_by_host(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows);
 
   const Shard& shard_;
   ConstMatrixView on_device_;
   Context& context_;
+  ShardRowReader shard_rows_;
   bool normalize_;
   double smallest_ = 0;
-  std::optional<ReadAhead> read_ahead_;
 };
 
 }  // namespace gsplit

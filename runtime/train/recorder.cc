@@ -35,6 +35,7 @@ Json step_fields(const StepPlan& plan, const StepReport& total) {
           {"rows_cache", total.rows_cache},
           {"rows_remote", total.rows_remote},
           {"rows_disk", total.rows_disk},
+          {"rows_copied", total.rows_copied},
           {"shuffle_bytes", total.shuffle_bytes},
           {"shuffle_bytes_pull", total.shuffle_bytes_pull},
           {"plan_bytes", total.plan_bytes},

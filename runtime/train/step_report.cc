@@ -9,8 +9,9 @@ StepReport combine(std::span<const StepReport> workers) {
   for (const StepReport& worker : workers) {
     for (auto count :
          {&StepReport::seeds, &StepReport::edges, &StepReport::input_rows, &StepReport::rows_cache,
-          &StepReport::rows_remote, &StepReport::rows_disk, &StepReport::shuffle_bytes,
-          &StepReport::shuffle_bytes_pull, &StepReport::plan_bytes, &StepReport::allreduce_bytes}) {
+          &StepReport::rows_remote, &StepReport::rows_disk, &StepReport::rows_copied,
+          &StepReport::shuffle_bytes, &StepReport::shuffle_bytes_pull, &StepReport::plan_bytes,
+          &StepReport::allreduce_bytes}) {
       total.*count += worker.*count;
     }
     for (auto seconds : {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s,

@@ -22,6 +22,8 @@ struct StepReport {
   std::uint64_t rows_cache = 0;
   std::uint64_t rows_remote = 0;
   std::uint64_t rows_disk = 0;
+  std::uint64_t rows_copied =
+      0;  ///< rows of other workers read from copies: each is a row not sent
   std::uint64_t shuffle_bytes = 0;
   std::uint64_t shuffle_bytes_pull = 0;
   std::uint64_t plan_bytes = 0;

@@ -7,6 +7,7 @@
 
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
+#include "runtime/train/hot_rows.h"
 
 namespace gsplit {
 namespace {
@@ -41,15 +42,46 @@ SamplerData make_sampler_data(const TrainConfig& config, const Shard& shard,
 }
 
 /// Nothing for the models that do not read them.
-GcnScales scales_of(const TrainConfig& config, const Shard& shard, Context& context) {
+GcnScales scales_of(const TrainConfig& config, const Shard& shard, const RemoteCopies* copies,
+                    Context& context) {
   if (config.model != "gcn") return {};
-  return gcn_scales(topology_of(config, shard), shard.range(), context.memory(), context.stream);
+  InverseRootsOfCopies of_copies;
+  if (copies != nullptr) {
+    of_copies = [copies](std::span<const double> own) { return copies->fetch(own); };
+  }
+  return gcn_scales(topology_of(config, shard), shard.range(), context.memory(), context.stream,
+                    of_copies);
+}
+
+std::unique_ptr<RemoteCopies> make_copies(const TrainConfig& config, const Shard& shard,
+                                          const std::vector<std::uint64_t>& bounds,
+                                          const ReadCounts* reads, Context& context) {
+  if (reads == nullptr || config.data_parallel()) return nullptr;
+  return std::make_unique<RemoteCopies>(
+      hottest_elsewhere(reads->of(shard.part()),
+                        rows_within(config.cache_budget, shard.num_nodes()), shard.range()),
+      bounds, shard, context);
+}
+
+std::unique_ptr<FeatureCache> make_cache(const TrainConfig& config, const Shard& shard,
+                                         const ReadCounts* reads, RowReader& shard_rows,
+                                         Context& context) {
+  if (reads == nullptr || !config.data_parallel()) return nullptr;
+  const bool spread = config.cache == "partition";
+  const std::size_t kept = rows_within(config.cache_budget, shard.num_nodes());
+  const std::size_t places = spread ? static_cast<std::size_t>(context.communicator.size()) : 1;
+  return std::make_unique<FeatureCache>(
+      hottest(reads->of(0), kept * places),
+      spread ? CachePlacement::kOneWorker : CachePlacement::kEveryWorker, shard, shard_rows,
+      context);
 }
 
 /// What may travel. Attention weighs each row by all others of its destination, so it has no
-/// partial sums; between GPUs rows alone travel.
+/// partial sums. Where a GPU samples rows travel unless sums are asked for, since the host would
+/// have to sample then.
 Route route_of(const TrainConfig& config) {
-  const bool rows_only = config.model == "gat" || config.device == "cuda";
+  const bool rows_only =
+      config.model == "gat" || (config.device == "cuda" && config.route == "auto");
   return rows_only ? Route::kPull : route_from_name(config.route);
 }
 
@@ -70,27 +102,36 @@ std::vector<std::uint64_t> row_bytes(const TrainConfig& config, Model& model) {
   return bytes;
 }
 
-DeviceDataOptions device_data_options(const TrainConfig& config) {
+/// What the GPU is to read: not what the host does in any case, since it keeps copies of other
+/// workers' rows or makes sums of rows travel.
+DeviceDataOptions device_data_options(const TrainConfig& config, const ReadCounts* reads) {
+  const bool host_samples =
+      (reads != nullptr && !config.data_parallel()) || route_of(config) != Route::kPull;
   return {.share = config.gpu_data,
-          .graph = data_place_from_name(config.gpu_graph, "--gpu-graph"),
-          .features = data_place_from_name(config.gpu_features, "--gpu-features")};
+          .graph = host_samples ? DataPlace::kHost
+                                : data_place_from_name(config.gpu_graph, "--gpu-graph"),
+          .features = reads != nullptr
+                          ? DataPlace::kHost
+                          : data_place_from_name(config.gpu_features, "--gpu-features")};
 }
 
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, const Shard& shard,
                  const std::vector<std::uint64_t>& bounds, std::int64_t num_classes,
-                 Context& context)
+                 Context& context, const ReadCounts* reads)
     : config_(config),
       shard_(shard),
       context_(context),
       sampler_data_(make_sampler_data(config, shard, bounds, context)),
       sampler_(topology_of(config, shard), bounds, context.host, context.owners,
                sampler_data_.view()),
-      device_data_(device_data_options(config), shard, topology_of(config, shard),
+      device_data_(device_data_options(config, reads), shard, topology_of(config, shard),
                    sampler_data_.view(), context),
       input_rows_(config, shard, device_data_.features(), context),
-      scales_(scales_of(config, shard, context)),
+      copies_(make_copies(config, shard, bounds, reads, context)),
+      cache_(make_cache(config, shard, reads, input_rows_.shard_rows(), context)),
+      scales_(scales_of(config, shard, copies_.get(), context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
       loss_(shard, class_weights(config.class_weights, shard, context), context) {
@@ -104,17 +145,22 @@ DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
 }
 
-const MiniBatch& Trainer::sample(const StepPlan& plan) { return sample(plan, route_of(config_)); }
+std::uint64_t Trainer::cache_bytes() const {
+  return (copies_ ? copies_->bytes() : 0) + (cache_ ? cache_->bytes() : 0);
+}
+
+const MiniBatch& Trainer::sample(const StepPlan& plan) { return sample(plan, Use::kTraining); }
 
 const MiniBatch& Trainer::sample_drawn_edges(const StepPlan& plan) {
-  sample(plan, Route::kPull);
+  sample(plan, Use::kDrawnEdges);
   if (samples_on_device()) {
     batch_ = to_host(batch_, context_.memory(), context_.backend.pinned(), context_.stream);
   }
   return batch_;
 }
 
-const MiniBatch& Trainer::sample(const StepPlan& plan, Route route) {
+const MiniBatch& Trainer::sample(const StepPlan& plan, Use use) {
+  const bool trains = use == Use::kTraining;
   const PhaseScope phase(context_.progress, Phase::kSampling);
   SplitSampler& sampler = samples_on_device() ? *device_sampler_ : sampler_;
   batch_ = sampler.sample(plan.seeds,
@@ -122,8 +168,9 @@ const MiniBatch& Trainer::sample(const StepPlan& plan, Route route) {
                            .key = draw_key(plan),
                            .sampler = sampler_from_name(config_.sampler),
                            .invert_input = model_.needs_input_inverse(),
-                           .route = route,
-                           .row_bytes = row_bytes(config_, model_)},
+                           .route = trains ? route_of(config_) : Route::kPull,
+                           .row_bytes = row_bytes(config_, model_),
+                           .copies = trains && copies_ ? &copies_->nodes() : nullptr},
                           context_.stream);
   return batch_;
 }
@@ -160,7 +207,7 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   report.learning_rate = learning_rate;
   report.seeds = plan.seeds.size();
   report.edges = batch_.num_edges();
-  report.plan_bytes = batch_.plan_bytes;
+  report.plan_bytes += batch_.plan_bytes;
   report.shuffle_bytes = context_.shuffle.bytes;
   report.shuffle_bytes_pull = context_.shuffle.bytes_pull;
   context_.progress.seeds_done += plan.seeds.size();
@@ -178,7 +225,9 @@ Buffer<OriginalId> Trainer::original_ids() {
   if (!samples_on_device()) {
     std::vector<OriginalId> host;
     host.reserve(batch_.nodes.size());
-    for (LocalId node : batch_.nodes.span()) host.push_back(shard_.original_ids()[value(node)]);
+    for (LocalId node : batch_.nodes.span()) {
+      host.push_back(copies_ ? copies_->original_id(node) : shard_.original_ids()[value(node)]);
+    }
     context_.memory().copy(ids.data(), host.data(), ids.span().size_bytes(), context_.stream);
     return ids;
   }
@@ -198,22 +247,47 @@ Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepRep
   const Block& block = batch_.layers.front().block;
   Matrix input(context_.memory(), config_.precision, block.num_sources(), input_rows_.width());
   const MatrixView own = input.view().slice(0, block.num_own);
-  if (samples_on_device()) {
-    input_rows_.load_for_device(batch_.nodes.span(), own);
-  } else {
-    input_rows_.load(batch_.nodes.span(), own);
-  }
+  load_rows(own, report);
   if (config_.input_dropout > 0) {
-    // The owner masks its rows before they travel: whoever reads a row reads the same.
+    // The owner masks its rows before they travel, and masks depend on nothing but the node:
+    // whoever reads a row, or a copy of it, reads the same.
     key.purpose = Purpose::kDropout;
     key.layer = 0;
     context_.backend.dense().bias_activation_dropout(
         {.values = own, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
         context_.stream);
   }
-  report.input_rows = block.num_own;
-  report.rows_disk = block.num_own;
   return input;
+}
+
+void Trainer::load_rows(MatrixView rows, StepReport& report) {
+  const Block& block = batch_.layers.front().block;
+  report.input_rows = block.num_needed();
+  report.rows_cache = block.num_spared;
+  // What a GPU has in its memory is a cache of what the shard has.
+  (device_data_.holds_features() ? report.rows_cache : report.rows_disk) += block.num_owned();
+  report.rows_copied = block.num_copies;
+  if (copies_) {
+    CopiedRowReader reader(*copies_, shard_.num_nodes(), input_rows_.shard_rows(), context_);
+    input_rows_.load(batch_.nodes.span(), reader, rows);
+  } else if (cache_) {
+    load_from_cache(rows);
+    const RowsRead& read = cache_->counts();
+    report.rows_cache = read.cache;
+    report.rows_remote = read.remote;
+    report.rows_disk = read.disk;
+    report.plan_bytes = read.id_bytes;
+  } else if (samples_on_device()) {
+    input_rows_.load_for_device(batch_.nodes.span(), rows);
+  } else {
+    input_rows_.load(batch_.nodes.span(), rows);
+  }
+}
+
+void Trainer::load_from_cache(MatrixView rows) {
+  if (!samples_on_device()) return input_rows_.load(batch_.nodes.span(), *cache_, rows);
+  const std::span<const LocalId> nodes = batch_.nodes.span();
+  input_rows_.load(read_back(nodes, context_.memory(), context_.stream), *cache_, rows);
 }
 
 void Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient,

@@ -3,16 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "graph/shard.h"
+#include "partition/read_counts.h"
 #include "runtime/control/planner.h"
 #include "runtime/nn/model.h"
 #include "runtime/train/config.h"
 #include "runtime/train/device_data.h"
+#include "runtime/train/feature_cache.h"
 #include "runtime/train/input_rows.h"
 #include "runtime/train/optimizer.h"
+#include "runtime/train/remote_copies.h"
 #include "runtime/train/step_report.h"
 #include "runtime/train/task_loss.h"
 #include "sampler/device_batch.h"
@@ -23,9 +27,10 @@ namespace gsplit {
 
 class Trainer {
  public:
-  /// `bounds`: (workers + 1). All references must outlive the trainer.
+  /// `bounds`: (workers + 1). `reads`: what --cache chooses rows by; without them nothing is kept.
+  /// All references but `reads` must outlive the trainer.
   Trainer(const TrainConfig& config, const Shard& shard, const std::vector<std::uint64_t>& bounds,
-          std::int64_t num_classes, Context& context);
+          std::int64_t num_classes, Context& context, const ReadCounts* reads = nullptr);
 
   /// One optimizer step on the global mini-batch of which `plan` is this worker's share. Returns
   /// this worker's report.
@@ -44,10 +49,15 @@ class Trainer {
   const DeviceData& device_data() const { return device_data_; }
   InputRows& input_rows() { return input_rows_; }
   OptimizerState& optimizer_state() { return optimizer_.state(); }
+  /// Of feature rows that --cache keeps in memory.
+  std::uint64_t cache_bytes() const;
 
  private:
+  /// What a step's sample is for.
+  enum class Use { kTraining, kDrawnEdges };
+
   bool samples_on_device() const { return device_sampler_.has_value(); }
-  const MiniBatch& sample(const StepPlan& plan, Route route);
+  const MiniBatch& sample(const StepPlan& plan, Use use);
   /// Where the model computes, as `batch_` gives it or copied there.
   const MiniBatch& batch_on_device();
   /// Whose row is row i of the batch, on the device.
@@ -55,6 +65,9 @@ class Trainer {
   DrawKey draw_key(const StepPlan& plan) const;
   /// `ids`: in device memory.
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
+  /// Input rows of the batch, from wherever they are kept.
+  void load_rows(MatrixView rows, StepReport& report);
+  void load_from_cache(MatrixView rows);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.
   void loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient, StepReport& report);
@@ -70,6 +83,8 @@ class Trainer {
   DeviceData device_data_;
   std::optional<SplitSampler> device_sampler_;
   InputRows input_rows_;
+  std::unique_ptr<RemoteCopies> copies_;  // --mode split
+  std::unique_ptr<FeatureCache> cache_;   // --mode data
   GcnScales scales_;
   Model model_;
   Optimizer optimizer_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -37,6 +38,20 @@ PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads
           .batch_size = config.batch_size,
           .seed = config.seed,
           .threads = threads};
+}
+
+/// Of the batches that a worker samples: with --mode data its slices.
+PresampleOptions presample_options(const TrainConfig& config, int workers, int threads) {
+  const auto slices = static_cast<std::uint32_t>(config.data_parallel() ? workers : 1);
+  PresampleOptions options{.fanout = config.fanout,
+                           .sampler = sampler_from_name(config.sampler),
+                           .batch_size = (config.batch_size + slices - 1) / slices,
+                           .seed = config.seed,
+                           .threads = threads};
+  const std::uint32_t most =
+      std::numeric_limits<std::uint16_t>::max() / static_cast<std::uint32_t>(config.fanout.size());
+  options.max_batches = std::min(options.max_batches * slices, most);
+  return options;
 }
 
 PlannerOptions planner_options(const TrainConfig& config, int workers) {
@@ -264,6 +279,11 @@ void Worker::prepare() {
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);
+    if (config_.cache == "none") return;
+    reads_ = prepare_read_counts(
+        dataset_, partition_,
+        presample_options(config_, communicator_.size(), threads_per_worker(config_.threads, 1)),
+        log);
   };
   if (leads()) {
     check_before_partitioning(config_, dataset_);
@@ -314,7 +334,7 @@ void Worker::build() {
                            config_.wire == "bf16"});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
-                                       *context_);
+                                       *context_, reads_ ? &*reads_ : nullptr);
   if (leads() && !context_->memory().host_accessible()) {
     log_.info("GPU data: " + trainer_->device_data().describe());
   }

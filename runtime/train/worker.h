@@ -11,6 +11,7 @@
 #include "graph/dataset.h"
 #include "graph/shard.h"
 #include "kernels/base/log.h"
+#include "partition/read_counts.h"
 #include "runtime/control/client.h"
 #include "runtime/control/coordinator.h"
 #include "runtime/train/block_dump.h"
@@ -88,6 +89,7 @@ class Worker {
   Dataset dataset_;
   std::string fingerprint_;
   Partition partition_;
+  std::optional<ReadCounts> reads_;  // with --cache
   JoinResult job_;
   std::unique_ptr<PlanStream>
       plans_;  // open until the end: a worker that dies with it is missed at once

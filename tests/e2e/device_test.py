@@ -64,10 +64,23 @@ class Curves(Runs):
         fp32 = self.curve("--device", "cuda", "--workers", 2, "--model", "gin", "--norm", "layer", "--residual", *DROPOUT)
         self.assertNotEqual(cuda, fp32)
 
+    def test_agree_on_all_routes(self):
+        for model in ("sage", "gcn", "gin"):
+            for route in ("push", "mixed", "project") if model != "gin" else ("push", "mixed"):
+                flags = ["--model", model, "--route", route, "--partition", "random", "--workers", 3, *DROPOUT]
+                cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
+                np.testing.assert_allclose(cuda, cpu, rtol=1e-4, err_msg=f"{flags}")
+
     def test_agree_in_data_parallelism(self):
         flags = ["--mode", "data", "--workers", 2, *DROPOUT]
         cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
         np.testing.assert_allclose(cuda, cpu, rtol=1e-4)
+
+    def test_cached_rows_are_those_of_no_cache(self):
+        for mode, cache in (("split", "replicate"), ("data", "partition")):
+            flags = ["--device", "cuda", "--model", "gcn", "--mode", mode, "--workers", 2, "--order", "aggregate",
+                     "--normalize-features", "row", *DROPOUT]
+            self.assertEqual(self.curve(*flags, "--cache", cache, "--cache-budget", 0.4), self.curve(*flags), (mode, cache))
 
     def test_by_cusparse_agree_with_the_own_kernel(self):
         for model in ("sage", "gcn", "gin"):
@@ -146,7 +159,6 @@ class Refusals(OnDevice):
 
     def test_name_the_reason(self):
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64"))
-        self.assertIn("push", self.refused("--device", "cuda", "--route", "push"))
         self.assertRegex(self.refused("--device", "cuda", "--precision", "bf16", "--spmm", "cusparse"), "bf16 .*--spmm own")
         self.assertRegex(self.refused("--device", "cpu", "--spmm", "cusparse"), "--spmm cusparse .*--spmm own")
         self.assertRegex(self.refused("--precision", "fp64", "--spmm", "cusparse"), "--spmm cusparse .*fp64")
@@ -156,7 +168,7 @@ class Refusals(OnDevice):
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64", ranks=2))
 
     def test_auto_takes_the_cpu_then(self):
-        for flags in (["--precision", "fp64"], ["--route", "mixed"]):
+        for flags in (["--precision", "fp64"],):
             run_dir = self.train(self.dataset, *SMALL, "--max-steps", 1, "--eval-every", 0, "--workers", 1, *flags)
             self.assertIn("cpu", harness.events(run_dir, "run_start")[0]["device"])
             self.assertIn("device: cpu", (run_dir / "config.yaml").read_text(encoding="utf-8"))
