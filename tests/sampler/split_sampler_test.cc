@@ -1,8 +1,8 @@
 // Split sampling against a reference that knows nothing of workers: the blocks of any number of
 // workers and any ownership, read back in original ids, are the reference's; and each ShufflePlan
 // moves the rows that its Block names.
-#include "sampler/sampler_data.h"
 #include "sampler/split_sampler.h"
+#include "sampler/sampler_data.h"
 
 #include <gtest/gtest.h>
 
