@@ -130,6 +130,7 @@ class Report {
           l > 0 ? 3 : 2;  // forward, weight gradient, but at the input, input gradient
       line.gflop += passes * 4 * layer.destinations.total * in * out / 1e9;
       const double trips = l > 0 ? 2 : 1;
+      line.moved_bytes += trips * layer.edges.total * in * sizeof(float);
       line.pull_rows += layer.pull_rows.total;
       line.pull_bytes += trips * layer.pull_rows.total * in * sizeof(float);
       line.push_bytes += trips * layer.push_rows.total * in * sizeof(float);

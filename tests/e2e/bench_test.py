@@ -71,8 +71,27 @@ class Volumes(harness.Scratch):
         counted = self.count("--workers", 1, "--batch-size", 100)["data", 1, 100]
         self.assertLessEqual(floors["sage"]["dense_flops"], 1e9 * counted["gflop"])
 
+    def test_projections_follow_from_the_counts(self):
+        shape = [*SHAPE, "--workers", 4, "--batch-size", 100, "--partition", "random", "--cache-budget", 0.5]
+        rates = harness.SOURCE / "bench" / "rates" / "v100_nvlink.yaml"
+        counts, projections = ([json.loads(line) for line in self.must("bench", self.dataset, *what, "--json", *shape).stdout.splitlines()]
+                               for what in (["--volumes"], ["--project", rates]))
+        projected = {(line["mode"], line["cache"]): line for line in projections}
+        self.assertEqual(set(projected), {("data", False), ("data", True), ("p3", False), ("split", False)})
+        for count in counts:
+            line = projected[count["mode"], False]
+            self.assertAlmostEqual(line["sample_s"], count["edges"] * count["load_max_avg"]["edges"] / 4 / 4e8)
+            self.assertAlmostEqual(line["load_s"], count["input_rows"] * 16 * 4 * count["load_max_avg"]["input_rows"] / 4 / 5e9)
+            self.assertEqual(line["shuffle_s"] > 0, count["pull_bytes"] > 0)
+            parts = [line[part] for part in ("sample_s", "load_s", "compute_s", "shuffle_s", "gradients_s")]
+            self.assertAlmostEqual(line["step_s"], sum(parts) + 4e-3)
+        self.assertLess(projected["data", True]["load_s"], projected["data", False]["load_s"])
+        absent = self.gsplit("bench", self.dataset, "--project", self.scratch / "absent.yaml")
+        self.assertEqual(absent.returncode, 2)
+        self.assertIn("absent.yaml", absent.stderr)
+
     def test_wrong_use_is_refused(self):
-        for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes or --floor"),
+        for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes, --floor or --project"),
                                 (["--partition", "best"], "--method best is unknown")):
             with self.subTest(arguments=arguments):
                 flags = ["--volumes"] if arguments else []
