@@ -36,11 +36,24 @@ void check_partition(const std::string& partition) {
 }
 
 void check_mode(const std::string& mode) {
-  static const std::set<std::string> present{"split", "data"}, planned{"p3", "hybrid", "auto"};
+  static const std::set<std::string> present{"split", "data", "hybrid"}, planned{"p3", "auto"};
   if (present.contains(mode)) return;
   throw UsageError(
       "--mode " + mode + (planned.contains(mode) ? " is not there yet" : " is unknown"),
-      "choose split or data");
+      "choose split, data or hybrid");
+}
+
+void check_group_size(const TrainConfig& config) {
+  const bool hybrid = config.mode == "hybrid";
+  if (hybrid && config.group_size == 0) {
+    throw UsageError("--mode hybrid without --group-size",
+                     "give the number of workers of a group, such as those of a host");
+  }
+  if (!hybrid && config.group_size > 0) {
+    throw UsageError("--group-size " + std::to_string(config.group_size) + " with --mode " +
+                         config.mode + ", which has no groups",
+                     "leave it away, or give --mode hybrid");
+  }
 }
 
 void check_route(const TrainConfig& config) {
@@ -70,6 +83,7 @@ TrainConfig checked(const TrainFlags& flags) {
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
   check_mode(config.mode);
+  check_group_size(config);
   check_partition(config.partition);
   check_route(config);
   if (config.model == "gat" && config.hidden % config.heads != 0) {
@@ -203,7 +217,10 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option(
       "--mode", config.mode,
       "split: every node of a mini-batch has one owner; data: each worker takes an equal "
-      "slice of the batch and has the whole graph");
+      "slice of the batch and has the whole graph; hybrid: split within groups of workers, each of "
+      "which takes a slice and has the whole graph");
+  app.add_option("--group-size", config.group_size, "workers of a group of mode hybrid")
+      ->check(CLI::Range(1, 1024));
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},
              "where workers compute; auto: one GPU each where there are enough, else the CPU");
   add_choice(app, "--wire", config.wire, {"fp32", "bf16"},

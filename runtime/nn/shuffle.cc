@@ -30,9 +30,9 @@ struct RowExchange {
 };
 
 void exchange_as_they_are(const RowExchange& rows, Context& context) {
-  context.row_traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
-                                bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
-                               context.stream);
+  context.owner_traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
+                                  bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
+                                 context.stream);
   context.shuffle.bytes += bytes_of(rows.from).size();
 }
 
@@ -134,22 +134,23 @@ void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& 
 }
 
 void share_rows(std::span<const std::size_t> bounds, MatrixView rows, Context& context) {
+  if (context.replicas.traffic == nullptr) return;
   const auto slice = [&](std::size_t begin, std::size_t end) {
     return rows.slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
   };
-  const auto rank = static_cast<std::size_t>(context.communicator.rank());
+  const auto rank = static_cast<std::size_t>(context.replicas.index);
   const MatrixView own = slice(bounds[rank], bounds[rank + 1]);
   std::vector<std::size_t> send_counts, receive_counts;
-  // One copy for each worker, as an exchange asks for.
-  const std::int64_t workers = context.communicator.size();
-  Matrix copies(context.memory(), rows.dtype, own.rows * workers, rows.cols);
+  // One copy for each replica, as an exchange asks for.
+  const std::int64_t replicas = context.replicas.count;
+  Matrix copies(context.memory(), rows.dtype, own.rows * replicas, rows.cols);
   for (std::size_t p = 0; p + 1 < bounds.size(); ++p) {
     send_counts.push_back(bounds[rank + 1] - bounds[rank]);
     receive_counts.push_back(bounds[p + 1] - bounds[p]);
     const MatrixView copy = copies.view().slice(static_cast<std::int64_t>(p) * own.rows, own.rows);
     context.memory().copy(copy.data, own.data, bytes_of(own).size(), context.stream);
   }
-  context.row_traffic.exchange(
+  context.replicas.traffic->exchange(
       {bytes_of(copies.view()), in_bytes(send_counts, rows),
        bytes_of(slice(bounds.front(), bounds.back())), in_bytes(receive_counts, rows)},
       context.stream);

@@ -21,8 +21,9 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context);
 /// `gradients`: (num_sources, cols).
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context);
 
-/// Copies rows [bounds[p], bounds[p + 1]) of `rows`, which worker p has computed, to all others,
-/// for each p. `bounds`: (workers + 1), the same everywhere; rows lie without gaps.
+/// Copies rows [bounds[p], bounds[p + 1]) of `rows`, which replica p has computed, to all others of
+/// Context::replicas, for each p. `bounds`: (replicas + 1), the same everywhere; rows lie without
+/// gaps.
 void share_rows(std::span<const std::size_t> bounds, MatrixView rows, Context& context);
 
 }  // namespace gsplit

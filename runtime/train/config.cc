@@ -99,6 +99,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("init-from", init_from);
     read("seed", config.seed);
     read("mode", config.mode);
+    read("group-size", config.group_size);
     read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
@@ -168,6 +169,7 @@ std::string to_yaml(const TrainConfig& config) {
   if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);
   entry("mode", config.mode);
+  if (config.group_size > 0) entry("group-size", config.group_size);
   entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));

@@ -58,8 +58,9 @@ struct TrainConfig {
   std::uint64_t seed = 0;
 
   /// split: every node has one owner; data: each worker has the whole graph and a slice of the
-  /// batch
+  /// batch; hybrid: split in groups of `group_size` workers, each with a slice
   std::string mode = "split";
+  int group_size = 0;           ///< hybrid; else 0
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
@@ -85,7 +86,11 @@ struct TrainConfig {
   bool uses_edge_weights() const {
     return edge_weights == "auto" && sampler != "weighted" && (model == "sage" || model == "gcn");
   }
-  bool data_parallel() const { return mode == "data"; }
+  /// Workers among whom the nodes of the graph are divided, of so many.
+  int owners_among(int workers) const {
+    if (mode == "hybrid") return group_size;
+    return mode == "data" ? 1 : workers;
+  }
   /// Fanouts as the sampler takes them: input layer first.
   std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }
 };

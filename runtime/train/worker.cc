@@ -1,12 +1,13 @@
 #include "runtime/train/worker.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <thread>
 #include <utility>
 
-#include "comm/world.h"
 #include "partition/prepare.h"
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
@@ -45,7 +46,14 @@ PlannerOptions planner_options(const TrainConfig& config, int workers) {
           .epochs = config.epochs,
           .max_steps = config.max_steps,
           .drop_last = config.drop_last,
-          .slices = config.data_parallel() ? static_cast<std::uint32_t>(workers) : 0};
+          .slices = static_cast<std::uint32_t>(workers / config.owners_among(workers))};
+}
+
+void check_group_size(const TrainConfig& config, int workers) {
+  if (workers % config.owners_among(workers) == 0) return;
+  throw UsageError(
+      fmt::format("--group-size {} does not divide the {} workers", config.group_size, workers),
+      "give a divisor of their number");
 }
 
 LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) {
@@ -88,17 +96,16 @@ bool names_directory(const std::string& partition) {
   return std::filesystem::exists(std::filesystem::path(partition) / "partition.json");
 }
 
-void log_unused_partition(const TrainConfig& config, const Log& log) {
-  if (!config.data_parallel() || config.partition == "auto") return;
-  if (!names_directory(config.partition)) {
-    log.info("mode data: every worker has the whole graph; --partition " + config.partition +
-             " plays no part");
-  }
+void log_unused_partition(const TrainConfig& config, int workers, const Log& log) {
+  const bool whole = workers > 1 && config.owners_among(workers) == 1;
+  if (!whole || config.partition == "auto" || names_directory(config.partition)) return;
+  log.info("mode " + config.mode + ": every worker has the whole graph; --partition " +
+           config.partition + " plays no part");
 }
 
 Partition open_partition(const TrainConfig& config, const Dataset& dataset,
                          const std::string& fingerprint, int workers, int threads, const Log& log) {
-  const int parts = config.data_parallel() ? 1 : workers;
+  const int parts = config.owners_among(workers);
   if (!names_directory(config.partition)) {
     return prepare_partition(dataset, prepare_options(config, parts, threads), log);
   }
@@ -106,9 +113,14 @@ Partition open_partition(const TrainConfig& config, const Dataset& dataset,
   if (partition.info().num_parts != parts) {
     const std::string has = "--partition " + config.partition + " has " +
                             std::to_string(partition.info().num_parts) + " parts";
-    if (config.data_parallel()) {
-      throw UsageError(has + ", and with --mode data every worker needs the whole graph",
-                       "leave --partition away, or give one of one part");
+    if (parts == 1 && workers > 1) {
+      throw UsageError(
+          has + ", and with --mode " + config.mode + " every worker needs the whole graph",
+          "leave --partition away, or give one of one part");
+    }
+    if (parts < workers) {
+      throw UsageError(has + " for groups of " + std::to_string(parts) + " workers",
+                       "give as many parts as --group-size, or leave --partition away");
     }
     throw UsageError(has + " for " + std::to_string(workers) + " workers",
                      "start as many workers as parts, or partition again");
@@ -260,6 +272,7 @@ void Worker::prepare() {
   }
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
+  check_group_size(config_, communicator_.size());
   Planner::check(dataset_.train.nodes.size(), planner_options(config_, communicator_.size()));
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
@@ -269,7 +282,7 @@ void Worker::prepare() {
     check_before_partitioning(config_, dataset_);
     find_beginning();
     log_edge_weights(config_, dataset_, log_);
-    log_unused_partition(config_, log_);
+    log_unused_partition(config_, communicator_.size(), log_);
     open(log_);
     coordinator_->open(
         {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
@@ -300,9 +313,9 @@ void Worker::build() {
       device_.connect(communicator_, *stream_, config_.deadline,
                       {.job_has_failed = [this] { return client_->failure().has_value(); },
                        .coming = [this] { ++progress_.exchanges; }});
-  if (config_.data_parallel()) {
-    alone_ = std::move(make_local_communicators(1, config_.deadline).front());
-  }
+  groups_ =
+      std::make_unique<WorkerGroups>(AllWorkers{communicator_, *row_traffic_, config_.deadline},
+                                     partition_.info().num_parts, device_.compute(), progress_);
   context_.emplace(Context{device_.compute(),
                            device_.host(),
                            *stream_,
@@ -310,7 +323,9 @@ void Worker::build() {
                            *row_traffic_,
                            progress_,
                            {},
-                           alone_ ? *alone_ : communicator_,
+                           groups_->owners(),
+                           groups_->owner_traffic(),
+                           groups_->replicas(),
                            config_.wire == "bf16"});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
