@@ -88,7 +88,7 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_flag("--floor", flags->floor,
                     "The least that a step can take on this machine: its counts at the rates that "
                     "the machine reaches");
-  command->add_option("--model", flags->model, "--floor: sage, gcn or gat");
+  command->add_option("--model", flags->model, "--floor: sage, gcn, gat or gin");
   command->add_option("--heads", flags->heads, "--floor: of gat")->check(CLI::PositiveNumber);
   command->add_option("--workers", options.workers, "--volumes: numbers of workers, up to 64")
       ->delimiter(',');

@@ -36,11 +36,11 @@ void check_partition(const std::string& partition) {
 }
 
 void check_mode(const std::string& mode) {
-  static const std::set<std::string> present{"split", "data", "hybrid"}, planned{"p3", "auto"};
+  static const std::set<std::string> present{"split", "data", "hybrid", "auto"}, planned{"p3"};
   if (present.contains(mode)) return;
   throw UsageError(
       "--mode " + mode + (planned.contains(mode) ? " is not there yet" : " is unknown"),
-      "choose split, data or hybrid");
+      "choose split, data, hybrid or auto");
 }
 
 void check_group_size(const TrainConfig& config) {
@@ -78,6 +78,8 @@ TrainConfig checked(const TrainFlags& flags) {
   if (config.dataset.empty()) {
     throw UsageError("no dataset given", "give the dataset's directory: gsplit train DATASET ...");
   }
+  // Those of the run before, where `auto` had become hybrid.
+  if (config.resume && config.mode == "auto") config.group_size = 0;
   config.fanout = parse_fanout(flags.fanout, "--fanout");
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
@@ -218,7 +220,9 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "--mode", config.mode,
       "split: every node of a mini-batch has one owner; data: each worker takes an equal "
       "slice of the batch and has the whole graph; hybrid: split within groups of workers, each of "
-      "which takes a slice and has the whole graph");
+      "which takes a slice and has the whole graph; auto: the one that a few counted batches and "
+      "the "
+      "machine's rates say is fastest");
   app.add_option("--group-size", config.group_size, "workers of a group of mode hybrid")
       ->check(CLI::Range(1, 1024));
   add_choice(app, "--device", config.device, {"auto", "cpu", "cuda"},

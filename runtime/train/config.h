@@ -58,7 +58,8 @@ struct TrainConfig {
   std::uint64_t seed = 0;
 
   /// split: every node has one owner; data: each worker has the whole graph and a slice of the
-  /// batch; hybrid: split in groups of `group_size` workers, each with a slice
+  /// batch; hybrid: split in groups of `group_size` workers, each with a slice; auto is settled
+  /// before anything is prepared
   std::string mode = "split";
   int group_size = 0;           ///< hybrid; else 0
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins

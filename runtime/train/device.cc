@@ -62,7 +62,9 @@ int num_gpus() {
 
 std::string why_not_cuda(const TrainConfig& config, int local_workers) {
   if (config.device == kCpu) return "";
-  if (config.mode == "hybrid") return "--mode hybrid is of the CPU";
+  if (config.mode == "hybrid" || config.mode == "auto") {
+    return "--mode " + config.mode + " is of the CPU";
+  }
   if (config.model == "gat") return "--model gat computes on the CPU only";
   if (config.precision == DType::kF64) return "--precision fp64 is of the CPU";
   if (config.precision == DType::kBF16 && config.spmm != kOwn) {

@@ -15,6 +15,7 @@
 #include "runtime/train/flag_differences.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/safetensors.h"
+#include "runtime/train/settle_mode.h"
 #include "runtime/train/weights.h"
 
 namespace gsplit {
@@ -139,7 +140,7 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
                Supervisor& supervisor, const Log& log)
     : config_(config),
       communicator_(communicator),
-      local_workers_(place.local_workers),
+      place_(place),
       supervisor_(supervisor),
       log_(log),
       device_(config, place),
@@ -272,7 +273,6 @@ void Worker::prepare() {
   }
   dataset_ = open_dataset(config_.dataset);
   fingerprint_ = content_fingerprint(dataset_);
-  check_group_size(config_, communicator_.size());
   Planner::check(dataset_.train.nodes.size(), planner_options(config_, communicator_.size()));
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
@@ -281,6 +281,8 @@ void Worker::prepare() {
   if (leads()) {
     check_before_partitioning(config_, dataset_);
     find_beginning();
+    settle_mode(config_, dataset_, communicator_.size(), place_, log_);
+    check_group_size(config_, communicator_.size());
     log_edge_weights(config_, dataset_, log_);
     log_unused_partition(config_, communicator_.size(), log_);
     open(log_);
@@ -290,6 +292,7 @@ void Worker::prepare() {
          fingerprint_});
   }
   job_ = client_->join(GSPLIT_VERSION, fingerprint_);
+  share_mode(config_, communicator_);
   if (!leads()) open(Log{});
   // A run goes on with what `auto` chose once.
   const PartitionInfo& info = partition_.info();
@@ -297,6 +300,7 @@ void Worker::prepare() {
 }
 
 void Worker::find_beginning() {
+  adopt_recorded_mode(config_);
   if (config_.resume) {
     if (run_directory_->holds_run()) run_directory_->lock();
     resumed_ = find_checkpoint(config_, fingerprint_, log_);
@@ -337,7 +341,7 @@ void Worker::build() {
       EvaluatorOptions{.fanout = config_.eval_fanout,
                        .sampler = sampler_from_name(config_.sampler),
                        .seed = config_.seed,
-                       .local_workers = local_workers_},
+                       .local_workers = place_.local_workers},
       shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, *context_);

@@ -76,7 +76,7 @@ class Worker {
 
   TrainConfig config_;  // with what `auto` has become
   Communicator& communicator_;
-  int local_workers_;
+  WorkerPlace place_;
   Supervisor& supervisor_;
   const Log& log_;
   Progress progress_;

@@ -64,7 +64,6 @@ class BadInput(harness.Scratch):
             (["--mode", "p3"], "--mode p3 is not there yet"),
             (["--mode", "hybrid"], "--mode hybrid without --group-size"),
             (["--group-size", "2"], "--group-size 2 with --mode split"),
-            (["--mode", "auto"], "--mode auto is not there yet"),
             (["--mode", "both"], "--mode both is unknown"),
             (["--precision", "fp8"], "--precision"),
             (["--deadline", "-1"], "--deadline"),

@@ -58,7 +58,7 @@ class Volumes(harness.Scratch):
 
     def test_floor_adds_up(self):
         floors = {}
-        for model in ("sage", "gcn", "gat"):
+        for model in ("sage", "gcn", "gat", "gin"):
             found = json.loads(self.must("bench", self.dataset, "--floor", "--json", "--model", model, *SHAPE, "--threads", 1).stdout)
             counts, rates, floor = found["counts"], found["rates"], found["floor_s"]
             self.assertEqual(floor["total"], sum(floor[part] for part in ("sample", "load", "dense", "rows")))

@@ -1,5 +1,6 @@
 """--mode hybrid, p3 and auto: the same mini-batches and the same curves as split parallelism."""
 
+import re
 import unittest
 
 import harness
@@ -145,6 +146,65 @@ class Hybrid(Modes):
         self.assertIn("--group-size 2 does not divide the 3 workers", done.stderr)
         self.must("train", self.dataset, "--run-dir", run_dir, "--resume", "--epochs", 4, "--workers", 6, "--group-size", 3)
         self.assert_agree(harness.losses(run_dir), harness.losses(expected), ("resumed",))
+
+
+class Auto(Modes):
+    """The mode that is estimated to be fastest."""
+
+    def auto(self, *arguments, ranks=None):
+        """What a run of mode auto says, its directory and the mode that it recorded, with its group size."""
+        type(self).runs += 1
+        run_dir = self.scratch / f"auto-{self.runs}"
+        said = self.must("train", self.dataset, "--run-dir", run_dir, "--mode", "auto", "--eval-every", 0, *SMALL, *arguments,
+                         ranks=ranks).stdout
+        config = dict(line.split(": ", 1) for line in (run_dir / "config.yaml").read_text(encoding="utf-8").splitlines())
+        return said, run_dir, (config["mode"], config.get("group-size"))
+
+    def test_takes_the_least_of_its_estimates_and_records_it(self):
+        for arguments, ranks in ((["--workers", 4], None), ([], 4), (["--workers", 6, "--model", "gin"], None)):
+            said, run_dir, recorded = self.auto("--max-steps", 3, *arguments, ranks=ranks)
+            found = {(mode, size or None): float(milliseconds) for mode, size, milliseconds in re.findall(
+                r"mode auto: (\w+)(?: in groups of (\d+))?: ([0-9.]+) ms a step", said)}
+            expected = {("split", None), ("data", None), *(("hybrid", size) for size in (("2", "3") if "--model" in arguments else "2"))}
+            self.assertEqual(set(found), expected)
+            self.assertEqual(found[recorded], min(found.values()), found)
+            self.assertIn(f"mode auto: takes {recorded[0]}", said)
+            self.assertIn(f"mode: {recorded[0]}\n", harness.events(run_dir, "run_start")[0]["config"])
+
+    def test_its_curve_is_that_of_split(self):
+        fixed = ["--precision", "fp64", "--max-steps", 20, *DROPOUT]
+        _, run_dir, _ = self.auto("--workers", 4, *fixed)
+        self.assert_agree(harness.losses(run_dir), self.curve("--workers", 1, *fixed), ("auto",))
+
+    def test_a_given_partition_decides(self):
+        for parts, mode in ((1, ("data", None)), (2, ("hybrid", "2")), (4, ("split", None))):
+            out = self.scratch / f"auto-parts-{parts}"
+            self.must("partition", self.dataset, "--parts", parts, "--out", out)
+            self.assertEqual(self.auto("--max-steps", 2, "--workers", 4, "--partition", out)[2], mode)
+
+    def test_one_worker_has_no_choice(self):
+        said, _, recorded = self.auto("--max-steps", 2, "--workers", 1)
+        self.assertEqual(recorded, ("split", None))
+        self.assertNotIn("ms a step", said)
+
+    def test_resumes_with_what_it_took(self):
+        # What it would not take now, so that the record decides.
+        out = self.scratch / "auto-resume-parts"
+        self.must("partition", self.dataset, "--parts", 2, "--out", out)
+        _, run_dir, recorded = self.auto("--epochs", 2, "--workers", 4, "--partition", out, "--lr-schedule", "constant")
+        self.assertEqual(recorded, ("hybrid", "2"))
+        for epochs, flags in ((3, []), (4, ["--mode", "auto"])):
+            said = self.must("train", self.dataset, "--run-dir", run_dir, "--resume", "--epochs", epochs, *flags,
+                             "--partition", "metis").stdout
+            self.assertNotIn("mode auto", said)
+            self.assertIn("mode: hybrid\ngroup-size: 2\n", (run_dir / "config.yaml").read_text(encoding="utf-8"))
+        expected = self.run_with("--epochs", 4, "--workers", 4, *hybrid(2), "--lr-schedule", "constant")
+        self.assertEqual(len(harness.losses(run_dir)), len(harness.losses(expected)))
+
+    def test_wrong_use_is_refused(self):
+        self.refused("--group-size 2 with --mode auto", "--mode", "auto", "--workers", 4, "--group-size", 2)
+        self.refused("--mode auto with 65 workers", "--mode", "auto", "--workers", 65, "--threads", 1)
+        self.refused("--mode auto is of the CPU", "--mode", "auto", "--workers", 4, "--device", "cuda")
 
 
 if __name__ == "__main__":
