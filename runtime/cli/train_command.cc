@@ -35,12 +35,16 @@ void check_partition(const std::string& partition) {
   }
 }
 
-void check_mode(const std::string& mode) {
-  static const std::set<std::string> present{"split", "data", "hybrid", "auto"}, planned{"p3"};
-  if (present.contains(mode)) return;
-  throw UsageError(
-      "--mode " + mode + (planned.contains(mode) ? " is not there yet" : " is unknown"),
-      "choose split, data, hybrid or auto");
+void check_mode(const TrainConfig& config) {
+  static const std::set<std::string> modes{"split", "data", "p3", "hybrid", "auto"};
+  if (!modes.contains(config.mode)) {
+    throw UsageError("--mode " + config.mode + " is unknown",
+                     "choose split, data, p3, hybrid or auto");
+  }
+  if (config.mode == "p3" && config.model == "gat") {
+    throw UsageError("--mode p3 with --model gat, whose attention needs whole rows",
+                     "choose another mode, or sage, gcn or gin");
+  }
 }
 
 void check_group_size(const TrainConfig& config) {
@@ -84,7 +88,7 @@ TrainConfig checked(const TrainFlags& flags) {
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
-  check_mode(config.mode);
+  check_mode(config);
   check_group_size(config);
   check_partition(config.partition);
   check_route(config);
@@ -220,7 +224,10 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "--mode", config.mode,
       "split: every node of a mini-batch has one owner; data: each worker takes an equal "
       "slice of the batch and has the whole graph; hybrid: split within groups of workers, each of "
-      "which takes a slice and has the whole graph; auto: the one that a few counted batches and "
+      "which takes a slice and has the whole graph; p3: as data, but workers divide the columns of "
+      "the "
+      "features, compute their parts of each other's first layer and exchange these; auto: the one "
+      "that a few counted batches and "
       "the "
       "machine's rates say is fastest");
   app.add_option("--group-size", config.group_size, "workers of a group of mode hybrid")

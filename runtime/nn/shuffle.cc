@@ -27,12 +27,13 @@ struct RowExchange {
   MatrixView to;
   const std::vector<std::size_t>& receive_counts;
   std::size_t pulled;  // rows that pulling sends this way
+  DeviceCommunicator& traffic;
 };
 
 void exchange_as_they_are(const RowExchange& rows, Context& context) {
-  context.owner_traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
-                                  bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
-                                 context.stream);
+  rows.traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
+                         bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
+                        context.stream);
   context.shuffle.bytes += bytes_of(rows.from).size();
 }
 
@@ -40,8 +41,9 @@ void exchange_as_bf16(const RowExchange& rows, Context& context) {
   Matrix sent(context.memory(), DType::kBF16, rows.from.rows, rows.from.cols);
   Matrix received(context.memory(), DType::kBF16, rows.to.rows, rows.to.cols);
   context.backend.sparse().convert_rows({rows.from, sent.view()}, context.stream);
-  exchange_as_they_are(
-      {sent.view(), rows.send_counts, received.view(), rows.receive_counts, rows.pulled}, context);
+  exchange_as_they_are({sent.view(), rows.send_counts, received.view(), rows.receive_counts,
+                        rows.pulled, rows.traffic},
+                       context);
   context.backend.sparse().convert_rows({received.view(), rows.to}, context.stream);
 }
 
@@ -115,7 +117,7 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) 
   gather_sent(plan, sources.slice(0, layer.block.num_own), sent.view(), context);
   exchange_rows(
       {sent.view(), plan.send_counts, sources.slice(layer.block.num_own, layer.block.num_received),
-       plan.receive_counts, plan.pull_sends},
+       plan.receive_counts, plan.pull_sends, context.owner_traffic},
       context);
 }
 
@@ -123,14 +125,20 @@ void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& 
   if (context.owners.size() == 1) return;
   const ShufflePlan& plan = layer.plan;
   Matrix received(context.memory(), gradients.dtype, num_sent(plan), gradients.cols);
-  exchange_rows({gradients.slice(layer.block.num_own, layer.block.num_received),
-                 plan.receive_counts, received.view(), plan.send_counts, plan.pull_receives},
-                context);
+  exchange_rows(
+      {gradients.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
+       received.view(), plan.send_counts, plan.pull_receives, context.owner_traffic},
+      context);
   if (plan.sends_sums()) {
     add_through_sums(plan.sums, received.view(), gradients.slice(0, layer.block.num_own), context);
   } else {
     add_by_peer(plan, received.view(), gradients, context);
   }
+}
+
+void exchange_among_all(const AllExchange& rows, Context& context) {
+  exchange_rows({rows.from, rows.send_counts, rows.to, rows.receive_counts, 0, context.row_traffic},
+                context);
 }
 
 void share_rows(std::span<const std::size_t> bounds, MatrixView rows, Context& context) {

@@ -58,7 +58,8 @@ struct TrainConfig {
   std::uint64_t seed = 0;
 
   /// split: every node has one owner; data: each worker has the whole graph and a slice of the
-  /// batch; hybrid: split in groups of `group_size` workers, each with a slice; auto is settled
+  /// batch; p3: the same, but the first layer is computed from slices of the features'
+  /// columns; hybrid: split in groups of `group_size` workers, each with a slice; auto is settled
   /// before anything is prepared
   std::string mode = "split";
   int group_size = 0;           ///< hybrid; else 0
@@ -90,7 +91,7 @@ struct TrainConfig {
   /// Workers among whom the nodes of the graph are divided, of so many.
   int owners_among(int workers) const {
     if (mode == "hybrid") return group_size;
-    return mode == "data" ? 1 : workers;
+    return mode == "data" || mode == "p3" ? 1 : workers;
   }
   /// Fanouts as the sampler takes them: input layer first.
   std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }

@@ -62,7 +62,7 @@ int num_gpus() {
 
 std::string why_not_cuda(const TrainConfig& config, int local_workers) {
   if (config.device == kCpu) return "";
-  if (config.mode == "hybrid" || config.mode == "auto") {
+  if (config.mode != "split" && config.mode != "data") {
     return "--mode " + config.mode + " is of the CPU";
   }
   if (config.model == "gat") return "--model gat computes on the CPU only";

@@ -51,6 +51,12 @@ void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
   if (normalize_) context_.backend.dense().normalize_rows({rows, smallest_}, context_.stream);
 }
 
+void InputRows::load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows) {
+  if (read_ahead_) read_ahead_->request(as_rows(nodes));
+  context_.host.sparse().gather_rows(
+      {shard_.features().columns(first, rows.cols), as_rows(nodes), rows}, context_.stream);
+}
+
 void InputRows::gather(std::span<const LocalId> nodes, MatrixView rows) {
   if (read_ahead_) read_ahead_->request(as_rows(nodes));
   context_.host.sparse().gather_rows({shard_.features(), as_rows(nodes), rows}, context_.stream);

@@ -22,6 +22,9 @@ class InputRows {
   /// Features of own `nodes` (in host memory), in their order, normalised where asked for, into
   /// `rows` (nodes, width) on the device.
   void load(std::span<const LocalId> nodes, MatrixView rows);
+  /// Columns [first, first + columns of `rows`) of the same, in reach of the host, not normalised.
+  void load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows);
+  bool normalizes() const { return normalize_; }
 
  private:
   void find_smallest();

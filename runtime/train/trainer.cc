@@ -92,7 +92,10 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard,
       scales_(scales_of(config, shard, context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
-      loss_(shard, class_weights(config.class_weights, shard, context), context) {}
+      loss_(shard, class_weights(config.class_weights, shard, context), context),
+      columns_(config.mode == "p3" ? own_columns(input_rows_.width(), context.communicator.rank(),
+                                                 context.communicator.size())
+                                   : ColumnRange{0, input_rows_.width()}) {}
 
 DrawKey Trainer::draw_key(const StepPlan& plan) const {
   return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
@@ -129,11 +132,15 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   const std::vector<OriginalId> host_ids = original_ids_of(batch_, shard_);
   const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
   const DeviceBatch batch(batch_, context_.memory(), context_.stream);
+  std::optional<PushPull> first_layer = push_pull(key, report);
   Matrix input = load_input(ids.span(), key, report);
   {
     const PhaseScope phase(context_.progress, Phase::kCompute);
     const Stopwatch watch(report.compute_s);
-    const ModelBatch model_batch{batch.get(), ids.span(), key};
+    const ModelBatch model_batch{.sample = batch.get(),
+                                 .original_ids = ids.span(),
+                                 .key = key,
+                                 .first_layer = first_layer ? &*first_layer : nullptr};
     ForwardState state;
     const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
@@ -161,20 +168,62 @@ Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepRep
   const PhaseScope phase(context_.progress, Phase::kLoading);
   const Stopwatch watch(report.load_s);
   const Block& block = batch_.layers.front().block;
-  Matrix input(context_.memory(), config_.precision, block.num_sources(), input_rows_.width());
-  const MatrixView own = input.view().slice(0, block.num_own);
-  input_rows_.load(batch_.nodes.span(), own);
-  if (config_.input_dropout > 0) {
-    // The owner masks its rows before they travel: whoever reads a row reads the same.
-    key.purpose = Purpose::kDropout;
-    key.layer = 0;
-    context_.backend.dense().bias_activation_dropout(
-        {.values = own, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
-        context_.stream);
-  }
   report.input_rows = block.num_own;
   report.rows_disk = block.num_own;
+  const bool in_columns = columns_.size() < input_rows_.width();
+  const RowIndex destinations = model_.adds_input() ? block.num_destinations : 0;
+  const RowIndex own = in_columns ? destinations : block.num_own;
+  Matrix input(context_.memory(), config_.precision, in_columns ? own : block.num_sources(),
+               input_rows_.width());
+  load_rows(batch_.nodes.span().first(own), ids.first(own), key, input.view().slice(0, own));
   return input;
+}
+
+void Trainer::load_rows(std::span<const LocalId> nodes, std::span<const OriginalId> ids,
+                        DrawKey key, MatrixView rows) {
+  input_rows_.load(nodes, rows);
+  if (config_.input_dropout == 0) return;
+  // The owner masks its rows before they travel: whoever reads a row reads the same.
+  key.purpose = Purpose::kDropout;
+  key.layer = 0;
+  context_.backend.dense().bias_activation_dropout(
+      {.values = rows, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
+      context_.stream);
+}
+
+std::optional<PushPull> Trainer::push_pull(DrawKey key, StepReport& report) {
+  if (columns_.size() == input_rows_.width()) return std::nullopt;
+  std::vector<PushPullPart> parts;
+  {
+    const Stopwatch watch(report.sample_s);
+    parts = share_first_layers(batch_, batch_.plan_bytes, context_);
+  }
+  const PhaseScope phase(context_.progress, Phase::kLoading);
+  const Stopwatch watch(report.load_s);
+  for (PushPullPart& part : parts) part.columns = load_columns(part.nodes, key);
+  return PushPull(std::move(parts), columns_.begin);
+}
+
+Matrix Trainer::load_columns(std::span<const LocalId> nodes, DrawKey key) {
+  const auto num_nodes = static_cast<std::int64_t>(nodes.size());
+  Matrix columns(context_.memory(), config_.precision, num_nodes, columns_.size());
+  if (!input_rows_.normalizes() && config_.input_dropout == 0) {
+    input_rows_.load_columns(nodes, columns_.begin, columns.view());
+    return columns;
+  }
+  // Both look at whole rows.
+  std::vector<OriginalId> ids;
+  std::vector<RowIndex> places;
+  for (const LocalId node : nodes) {
+    places.push_back(static_cast<RowIndex>(ids.size()));
+    ids.push_back(shard_.original_ids()[value(node)]);
+  }
+  Matrix rows(context_.memory(), config_.precision, num_nodes, input_rows_.width());
+  load_rows(nodes, ids, key, rows.view());
+  context_.backend.sparse().gather_rows(
+      {rows.view().columns(columns_.begin, columns_.size()), places, columns.view()},
+      context_.stream);
+  return columns;
 }
 
 void Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient,

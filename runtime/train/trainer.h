@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "graph/shard.h"
 #include "runtime/control/planner.h"
 #include "runtime/nn/model.h"
+#include "runtime/train/column_parts.h"
 #include "runtime/train/config.h"
 #include "runtime/train/input_rows.h"
 #include "runtime/train/optimizer.h"
@@ -43,6 +45,12 @@ class Trainer {
   DrawKey draw_key(const StepPlan& plan) const;
   /// `ids`: in device memory.
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
+  /// Whole rows of `nodes` as the first layer reads them. `ids`: of the nodes, in device memory.
+  void load_rows(std::span<const LocalId> nodes, std::span<const OriginalId> ids, DrawKey key,
+                 MatrixView rows);
+  /// Mode p3: the first layers of all workers with this one's columns of their input. Collective.
+  std::optional<PushPull> push_pull(DrawKey key, StepReport& report);
+  Matrix load_columns(std::span<const LocalId> nodes, DrawKey key);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.
   void loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient, StepReport& report);
@@ -59,6 +67,7 @@ class Trainer {
   Model model_;
   Optimizer optimizer_;
   TaskLoss loss_;
+  ColumnRange columns_;  // of the features: all, or with p3 this worker's
   MiniBatch batch_;
 };
 

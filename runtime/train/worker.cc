@@ -77,6 +77,14 @@ void check_before_partitioning(const TrainConfig& config, const Dataset& dataset
   }
 }
 
+/// Each worker has columns of its own.
+void check_columns(const TrainConfig& config, const Dataset& dataset, int workers) {
+  const auto width = static_cast<std::int64_t>(dataset.feature_width());
+  if (config.mode != "p3" || workers <= width) return;
+  throw UsageError(fmt::format("--mode p3 with {} workers for {} feature columns", workers, width),
+                   "start at most as many workers as there are columns");
+}
+
 /// Says what becomes of the dataset's edge weights, where it has some.
 void log_edge_weights(const TrainConfig& config, const Dataset& dataset, const Log& log) {
   if (!dataset.edge_weights) return;
@@ -283,6 +291,7 @@ void Worker::prepare() {
     find_beginning();
     settle_mode(config_, dataset_, communicator_.size(), place_, log_);
     check_group_size(config_, communicator_.size());
+    check_columns(config_, dataset_, communicator_.size());
     log_edge_weights(config_, dataset_, log_);
     log_unused_partition(config_, communicator_.size(), log_);
     open(log_);

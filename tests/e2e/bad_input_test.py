@@ -61,7 +61,7 @@ class BadInput(harness.Scratch):
             (["--dropout", "1.5"], "--dropout"),
             (["--model", "transformer"], "--model"),
             (["--partition", "best"], "--partition"),
-            (["--mode", "p3"], "--mode p3 is not there yet"),
+            (["--mode", "p3", "--model", "gat"], "--mode p3 with --model gat"),
             (["--mode", "hybrid"], "--mode hybrid without --group-size"),
             (["--group-size", "2"], "--group-size 2 with --mode split"),
             (["--mode", "both"], "--mode both is unknown"),

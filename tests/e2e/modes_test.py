@@ -3,6 +3,8 @@
 import re
 import unittest
 
+import numpy as np
+
 import harness
 
 SMALL = ["--fanout", "4,3", "--hidden", "24", "--batch-size", "200"]
@@ -146,6 +148,81 @@ class Hybrid(Modes):
         self.assertIn("--group-size 2 does not divide the 3 workers", done.stderr)
         self.must("train", self.dataset, "--run-dir", run_dir, "--resume", "--epochs", 4, "--workers", 6, "--group-size", 3)
         self.assert_agree(harness.losses(run_dir), harness.losses(expected), ("resumed",))
+
+
+class P3(Modes):
+    """The first layer from slices of the features' columns."""
+
+    MODELS = ("sage", "gcn", "gin")
+
+    def test_fp64_agrees_to_1e_9_over_50_steps(self):
+        for model in self.MODELS:
+            fixed = ["--model", model, *FP64]
+            reference = self.curve("--workers", 1, *fixed)
+            for workers in (1, 2, 4):
+                curve = self.curve("--mode", "p3", "--workers", workers, *fixed)
+                self.assert_agree(curve, reference, (model, workers, "threads"))
+            # 16 columns for 3 workers: 5, 5 and 6.
+            self.assert_agree(self.curve("--mode", "p3", *fixed, ranks=3), reference, (model, "3 processes"))
+
+    def test_agrees_with_all_parts_of_a_model(self):
+        # With 16 hidden columns the first layer adds its input to its output.
+        for model in self.MODELS:
+            for rest in (["--norm", "layer", "--residual", "--hidden", 16, "--fanout", "4,3,3"],
+                         ["--normalize-features", "row", "--class-weights", "balanced", "--input-dropout", 0],
+                         ["--order", "transform", "--fanout", "4"], ["--sampler", "labor", "--input-dropout", 0]):
+                fixed = ["--model", model, *FP64, *rest]
+                self.assert_agree(self.curve("--mode", "p3", "--workers", 3, *fixed), self.curve("--workers", 1, *fixed),
+                                  (model, *rest))
+
+    def test_agrees_with_edge_weights(self):
+        dataset = self.generate("weighted")
+        edges = np.load(dataset / "edges.npy")
+        harness.add_edge_weights(dataset, np.random.default_rng(1).uniform(0, 2, edges.shape[1]).astype(np.float32))
+        for model in ("sage", "gcn"):
+            one, other = (harness.losses(self.train(dataset, "--eval-every", 0, *SMALL, "--model", model, *FP64, *how))
+                          for how in (["--workers", 1], ["--workers", 4, "--mode", "p3"]))
+            self.assert_agree(other, one, (model, "weighted"))
+
+    def test_bf16_stays_near(self):
+        for model in self.MODELS:
+            for precision in (["--precision", "bf16"], ["--wire", "bf16"]):
+                fixed = ["--model", model, "--max-steps", 10, *precision]
+                for ours, theirs in zip(self.curve("--mode", "p3", "--workers", 4, *fixed),
+                                        self.curve("--mode", "data", "--workers", 4, *fixed), strict=True):
+                    self.assertAlmostEqual(ours, theirs, delta=0.03)
+
+    def test_counts_partial_sums_and_blocks(self):
+        workers, width = 4, 24
+        data, p3 = (self.run_with("--max-steps", 5, "--workers", workers, "--mode", mode, "--dump-blocks",
+                                  self.scratch / f"dump-{mode}") for mode in ("data", "p3"))
+        self.assertEqual((self.scratch / "dump-p3").read_bytes(), (self.scratch / "dump-data").read_bytes())
+        for ours, theirs in zip(harness.events(p3, "step"), harness.events(data, "step"), strict=True):
+            for field in ("edges", "input_rows", "seeds", "allreduce_bytes"):
+                self.assertEqual(ours[field], theirs[field], field)
+            # A sum and its gradient of each destination for each other worker; the columns that a worker lacks.
+            self.assertEqual(ours["shuffle_bytes"] % (2 * (workers - 1) * width * 4), 0)
+            self.assertGreater(ours["shuffle_bytes"], 2 * (workers - 1) * width * 4 * ours["seeds"])
+            self.assertEqual(ours["shuffle_bytes_pull"], ours["input_rows"] * 16 * 4 * (workers - 1) // workers)
+            self.assertGreater(ours["plan_bytes"], 4 * ours["input_rows"] * (workers - 1))
+
+    def test_transports_agree_to_the_bit(self):
+        fixed = ["--epochs", 2, "--mode", "p3"]
+        self.assertEqual(self.curve(*fixed, "--workers", 4, "--threads", 1), self.curve(*fixed, ranks=4))
+
+    def test_evaluates_and_resumes_exactly(self):
+        fixed = ["--lr-schedule", "constant", "--workers", 4, "--mode", "p3", "--eval-every", 1]
+        expected = self.run_with(*fixed, "--epochs", 4)
+        run_dir = self.run_with(*fixed, "--epochs", 2)
+        self.must("train", self.dataset, "--run-dir", run_dir, "--resume", "--epochs", 4)
+        self.assertEqual(harness.losses(run_dir), harness.losses(expected))
+        for one, other in zip(harness.events(run_dir, "epoch"), harness.events(expected, "epoch"), strict=True):
+            self.assertEqual(one["valid_acc"], other["valid_acc"])
+
+    def test_wrong_use_is_refused(self):
+        self.refused("--mode p3 with --model gat", "--mode", "p3", "--model", "gat")
+        self.refused("--mode p3 with 17 workers for 16 feature columns", "--mode", "p3", "--workers", 17, "--threads", 1)
+        self.refused("--mode p3 is of the CPU", "--mode", "p3", "--workers", 4, "--device", "cuda")
 
 
 class Auto(Modes):
