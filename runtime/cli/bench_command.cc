@@ -139,7 +139,7 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_option("--project", flags->project,
                       "What an epoch would take in each mode on workers and links of the rates in "
                       "this file (bench/rates), from counts");
-  command->add_option("--model", flags->model, "--floor: sage, gcn or gat");
+  command->add_option("--model", flags->model, "--floor: sage, gcn, gat or gin");
   command->add_option("--heads", flags->heads, "--floor: of gat")->check(CLI::PositiveNumber);
   command
       ->add_option("--workers", options.workers,

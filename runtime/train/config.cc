@@ -101,6 +101,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("mode", config.mode);
     read("cache", config.cache);
     read("cache-budget", config.cache_budget);
+    read("group-size", config.group_size);
     read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
@@ -175,6 +176,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("mode", config.mode);
   entry("cache", config.cache);
   if (config.cache != "none") entry("cache-budget", config.cache_budget);
+  if (config.group_size > 0) entry("group-size", config.group_size);
   entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));

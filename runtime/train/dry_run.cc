@@ -54,12 +54,15 @@ std::string expected_shuffle(const std::filesystem::path& partition) {
 
 std::string plan_line(const TrainConfig& config, const Partition& partition, std::size_t workers) {
   const std::string fanout = format_fanout(config.fanout);
-  if (config.data_parallel()) {
-    return fmt::format("plan: mode data, {} workers, each with the whole graph, fanout {}", workers,
-                       fanout);
+  const int owners = config.owners_among(static_cast<int>(workers));
+  if (owners == 1) {
+    return fmt::format("plan: mode {}, {} workers, each with the whole graph, fanout {}",
+                       config.mode, workers, fanout);
   }
-  return fmt::format("plan: mode split, route pull, {} workers, partition by {}, fanout {}",
-                     workers, partition.info().method, fanout);
+  const std::string groups =
+      config.mode == "hybrid" ? fmt::format(" in groups of {}", owners) : std::string();
+  return fmt::format("plan: mode {}, route pull, {} workers{}, partition by {}, fanout {}",
+                     config.mode, workers, groups, partition.info().method, fanout);
 }
 
 }  // namespace
@@ -132,7 +135,7 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
                     mebibytes(worker.shard_bytes), worker.edges / worker.batches,
                     worker.input_rows / worker.batches));
   }
-  if (config.data_parallel()) {
+  if (partition.info().num_parts == 1) {
     log.info(config.cache == "partition"
                  ? "expected shuffle: input rows that other workers keep, not counted here"
                  : "expected shuffle: none");

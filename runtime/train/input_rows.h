@@ -19,6 +19,8 @@ class ShardRowReader final : public RowReader {
  public:
   ShardRowReader(const TrainConfig& config, const Shard& shard, Context& context);
   void read(std::span<const LocalId> nodes, MatrixView rows) override;
+  /// Columns [first, first + those of `columns`) alone.
+  void read_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView columns);
 
  private:
   const Shard& shard_;
@@ -42,6 +44,9 @@ class InputRows {
   void load(std::span<const LocalId> nodes, MatrixView rows);
   /// The same of own nodes that the device has.
   void load_for_device(std::span<const LocalId> nodes, MatrixView rows);
+  /// Columns [first, first + columns of `rows`) of the same, in reach of the host, not normalised.
+  void load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows);
+  bool normalizes() const { return normalize_; }
 
  private:
   void find_smallest();
