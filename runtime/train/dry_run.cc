@@ -134,7 +134,9 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
                     worker.edges / worker.batches, worker.input_rows / worker.batches));
   }
   if (partition.info().num_parts == 1) {
-    log.info("expected shuffle: none");
+    log.info(config.mode == "p3" && workers.size() > 1
+                 ? "expected shuffle: sums of the first layer, which gsplit bench --volumes counts"
+                 : "expected shuffle: none");
     return;
   }
   const std::uint64_t batches = workers.front().batches;
