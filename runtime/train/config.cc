@@ -174,9 +174,9 @@ std::string to_yaml(const TrainConfig& config) {
   if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);
   entry("mode", config.mode);
+  if (config.group_size > 0) entry("group-size", config.group_size);
   entry("cache", config.cache);
   if (config.cache != "none") entry("cache-budget", config.cache_budget);
-  if (config.group_size > 0) entry("group-size", config.group_size);
   entry("device", config.device);
   entry("partition", config.partition);
   entry("precision", name_of(config.precision));

@@ -52,6 +52,13 @@ std::string expected_shuffle(const std::filesystem::path& partition) {
   return fmt::format("{:.0f} rows", json["shuffle_rows"].get<double>());
 }
 
+/// Where each worker has the whole graph.
+std::string shuffle_of_whole_graphs(const TrainConfig& config, std::size_t workers) {
+  if (config.cache == "partition") return "input rows that other workers keep, not counted here";
+  if (config.mode != "p3" || workers == 1) return "none";
+  return "sums of the first layer, which gsplit bench --volumes counts";
+}
+
 std::string plan_line(const TrainConfig& config, const Partition& partition, std::size_t workers) {
   const std::string fanout = format_fanout(config.fanout);
   const int owners = config.owners_among(static_cast<int>(workers));
@@ -136,9 +143,7 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
                     worker.input_rows / worker.batches));
   }
   if (partition.info().num_parts == 1) {
-    log.info(config.cache == "partition"
-                 ? "expected shuffle: input rows that other workers keep, not counted here"
-                 : "expected shuffle: none");
+    log.info("expected shuffle: " + shuffle_of_whole_graphs(config, workers.size()));
     return;
   }
   const std::uint64_t batches = workers.front().batches;

@@ -52,7 +52,7 @@ class Hybrid(Modes):
             reference = self.curve("--workers", 1, *fixed)
             self.assertEqual(len(reference), 50)
             self.assertLess(min(reference[-5:]), reference[0])
-            for workers, size in ((4, 2), (6, 3), (6, 2)):
+            for workers, size in ((4, 2), (6, 3)):
                 curve = self.curve("--workers", workers, *hybrid(size), *fixed)
                 self.assert_agree(curve, reference, (model, workers, size, "threads"))
             curve = self.curve("--partition", "random", *hybrid(2), *fixed, ranks=4)
