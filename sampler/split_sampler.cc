@@ -99,6 +99,7 @@ SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsA
   Wanted wanted = find_wanted(drawn, stream);
   CopyUse use;
   if (copies != nullptr) {
+    GSPLIT_CHECK(backend_.memory().host_accessible());
     use = use_copies(*copies, wanted.remote_counts, wanted.remote, backend_.memory());
   }
   Requests requests = exchange_requests(wanted, batch, stream);

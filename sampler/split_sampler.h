@@ -30,6 +30,7 @@ struct SampleOptions {
   /// kAuto: what a row of a layer's shuffle costs, forward and backward, input layer first.
   std::vector<std::uint64_t> row_bytes = {};
   /// Of all workers or none: copies that the input layer reads in place of the owner's rows.
+  /// REQUIRES: the host can read the backend's memory.
   const CopiedNodes* copies = nullptr;
 };
 

@@ -79,6 +79,17 @@ void check_route(const TrainConfig& config) {
   }
 }
 
+/// The host keeps rows, so it gathers; and where it has copies of remote ones, it samples.
+void check_cache_beside_gpu(const TrainConfig& config) {
+  const auto check = [](const std::string& flag, const std::string& place) {
+    if (place == "auto" || place == "host") return;
+    throw UsageError(flag + " " + place + " with --cache, which is in the host's memory",
+                     "leave one of them away");
+  };
+  check("--gpu-features", config.gpu_features);
+  if (config.mode == "split") check("--gpu-graph", config.gpu_graph);
+}
+
 void check_cache(const TrainConfig& config, bool budget_given) {
   if (config.cache == "none") {
     if (!budget_given) return;
@@ -95,6 +106,7 @@ void check_cache(const TrainConfig& config, bool budget_given) {
   if (config.mode != "split" && config.mode != "data") {
     throw UsageError(given + " is not there yet", "choose --mode split or data");
   }
+  check_cache_beside_gpu(config);
 }
 
 TrainConfig checked(const TrainFlags& flags) {

@@ -21,10 +21,9 @@ bool reads_ahead(const std::string& flag, ConstMatrixView features, int workers)
 
 }  // namespace
 
-ShardRowReader::ShardRowReader(const TrainConfig& config, const Shard& shard, Context& context)
-    : shard_(shard), context_(context) {
-  if (reads_ahead(config.read_ahead, shard.features(), context.owners.size())) {
-    read_ahead_.emplace(shard.features());
+void ShardRowReader::read_ahead(const std::string& flag) {
+  if (reads_ahead(flag, shard_.features(), context_.owners.size())) {
+    read_ahead_.emplace(shard_.features());
   }
 }
 
@@ -45,9 +44,10 @@ InputRows::InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixV
     : shard_(shard),
       on_device_(on_device),
       context_(context),
-      shard_rows_(config, shard, context),
+      shard_rows_(shard, context),
       normalize_(config.normalize_features == "row") {
   if (normalize_) find_smallest();
+  if (!this->on_device()) shard_rows_.read_ahead(config.read_ahead);
 }
 
 void InputRows::find_smallest() {

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <span>
+#include <string>
 
 #include "graph/read_ahead.h"
 #include "graph/shard.h"
@@ -17,7 +18,9 @@ namespace gsplit {
 /// Reads rows of own nodes from the mapped shard.
 class ShardRowReader final : public RowReader {
  public:
-  ShardRowReader(const TrainConfig& config, const Shard& shard, Context& context);
+  ShardRowReader(const Shard& shard, Context& context) : shard_(shard), context_(context) {}
+  /// From now on rows are asked for before they are read, if `flag` (--read-ahead) says so.
+  void read_ahead(const std::string& flag);
   void read(std::span<const LocalId> nodes, MatrixView rows) override;
   /// Columns [first, first + those of `columns`) alone.
   void read_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView columns);

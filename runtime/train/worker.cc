@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 #include <thread>
 #include <utility>
 
@@ -45,15 +44,11 @@ PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads
 /// Of the batches that a worker samples: with --mode data its slices.
 PresampleOptions presample_options(const TrainConfig& config, int workers, int threads) {
   const auto slices = static_cast<std::uint32_t>(config.mode == "data" ? workers : 1);
-  PresampleOptions options{.fanout = config.fanout,
-                           .sampler = sampler_from_name(config.sampler),
-                           .batch_size = (config.batch_size + slices - 1) / slices,
-                           .seed = config.seed,
-                           .threads = threads};
-  const std::uint32_t most =
-      std::numeric_limits<std::uint16_t>::max() / static_cast<std::uint32_t>(config.fanout.size());
-  options.max_batches = std::min(options.max_batches * slices, most);
-  return options;
+  return {.fanout = config.fanout,
+          .sampler = sampler_from_name(config.sampler),
+          .batch_size = (config.batch_size + slices - 1) / slices,
+          .seed = config.seed,
+          .threads = threads};
 }
 
 PlannerOptions planner_options(const TrainConfig& config, int workers) {

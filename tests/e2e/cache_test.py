@@ -259,6 +259,8 @@ class Runs(CacheTest):
                                  (["--cache-budget", "0.2"], "--cache-budget without --cache"),
                                  (["--cache", "none", "--cache-budget", "0.2"], "--cache-budget without --cache"),
                                  (["--cache", "everything"], "--cache"),
+                                 (["--cache", "replicate", "--gpu-features", "pinned"], "--gpu-features pinned with --cache"),
+                                 (["--cache", "replicate", "--gpu-graph", "device"], "--gpu-graph device with --cache"),
                                  (["--cache", "partition"], "--cache partition with --mode split")):
             done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / "refused", *arguments)
             self.assertEqual(done.returncode, 2, arguments)

@@ -28,7 +28,7 @@ struct Worker {
         traffic(communicator, *backend),
         alone(std::move(make_local_communicators(1, std::chrono::seconds(20)).front())),
         context{*backend, *backend, *stream, communicator, traffic, progress, {}, *alone},
-        shard_rows(TrainConfig{}, shard, context) {}
+        shard_rows(shard, context) {}
 
   std::vector<float> read(RowReader& reader, const std::vector<LocalId>& nodes) {
     Matrix rows(backend->memory(), DType::kF32, static_cast<std::int64_t>(nodes.size()), kWidth);
