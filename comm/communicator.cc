@@ -144,6 +144,7 @@ void reduce_large(Communicator& comm, std::span<T> data) {
 }  // namespace
 
 void Communicator::exchange(const Exchange& args) {
+  if (coming_) coming_();
   transfer(args);
   bytes_sent_ += args.send.size() - args.send_bytes[rank_of(*this)];
 }

@@ -11,9 +11,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "kernels/base/error.h"
@@ -59,6 +62,14 @@ class Communicator {
   void exchange(const Exchange& args);
   /// Bytes that this rank has sent to others so far, whatever the collective.
   std::uint64_t bytes_sent() const { return bytes_sent_; }
+  /// Calls `coming` whenever this rank comes to an exchange, before it waits for others.
+  void on_coming(std::function<void()> coming) { coming_ = std::move(coming); }
+
+  /// Ranks with the same `color` get a communicator among them, in the order of their ranks here.
+  /// Its errors name ranks of this one, and abort() of either ends both. It must not outlive this
+  /// one, and is not split again. From then on a rank that is awaited here may itself wait in its
+  /// group: who is missing can no longer be told (kSomePeer). Collective.
+  virtual std::unique_ptr<Communicator> split(int color) = 0;
 
   /// Tells all peers, which are or will be waiting in a collective, that this worker ends with an
   /// error. Never throws.
@@ -92,6 +103,7 @@ class Communicator {
   virtual void transfer(const Exchange& args) = 0;
 
   std::uint64_t bytes_sent_ = 0;
+  std::function<void()> coming_;
 };
 
 }  // namespace gsplit

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -21,12 +22,18 @@ using Clock = std::chrono::steady_clock;
 /// State shared by the communicators of a group. Thread-safe.
 class LocalGroup {
  public:
-  LocalGroup(int size, std::chrono::milliseconds deadline)
-      : deadline_(deadline), posted_(static_cast<std::size_t>(size)) {}
+  /// `names`: of its ranks, in errors.
+  LocalGroup(std::vector<int> names, std::chrono::milliseconds deadline)
+      : deadline_(deadline), names_(std::move(names)), posted_(names_.size()) {}
 
   int size() const { return static_cast<int>(posted_.size()); }
+  int name(int rank) const { return names_[static_cast<std::size_t>(rank)]; }
+  /// The group of the ranks `members` of this one, made by the first of them who asks. `split`:
+  /// number of the call of Communicator::split() that it is for.
+  std::shared_ptr<LocalGroup> group_of(std::uint64_t split, const std::vector<int>& members);
   void exchange(int rank, const Exchange& args);
-  /// All waiting and later calls throw `failure`; the first one counts.
+  /// All waiting and later calls throw `failure`, those of groups of this one's ranks too; the
+  /// first one counts.
   void fail(const CommunicationFailure& failure);
 
  private:
@@ -46,9 +53,12 @@ class LocalGroup {
   [[noreturn]] void leave_failed(Lock& lock);
 
   const std::chrono::milliseconds deadline_;
+  const std::vector<int> names_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<CommunicationFailure> failure_;
+  /// By number of the split and first member.
+  std::map<std::pair<std::uint64_t, int>, std::shared_ptr<LocalGroup>> groups_;
   std::vector<Posting> posted_;       ///< by rank; fixed while ranks copy
   int arrived_ = 0;                   ///< ranks that have posted for round complete_postings_ + 1
   int copied_ = 0;                    ///< ranks that have copied in round complete_copies_ + 1
@@ -75,6 +85,18 @@ void LocalGroup::fail(const CommunicationFailure& failure) {
   const Lock lock(mutex_);
   if (!failure_) failure_ = failure;
   changed_.notify_all();
+  for (const auto& [key, group] : groups_) group->fail(*failure_);
+}
+
+std::shared_ptr<LocalGroup> LocalGroup::group_of(std::uint64_t split,
+                                                 const std::vector<int>& members) {
+  const Lock lock(mutex_);
+  std::shared_ptr<LocalGroup>& group = groups_[{split, members.front()}];
+  if (!group) {
+    group = std::make_shared<LocalGroup>(members, deadline_);
+    if (failure_) group->fail(*failure_);
+  }
+  return group;
 }
 
 std::uint64_t LocalGroup::post(int rank, const Exchange& args) {
@@ -92,7 +114,8 @@ std::uint64_t LocalGroup::post(int rank, const Exchange& args) {
 void LocalGroup::await_postings(Lock& lock, std::uint64_t round) {
   const auto done = [&] { return complete_postings_ >= round || failure_; };
   if (!changed_.wait_until(lock, Clock::now() + deadline_, done)) {
-    failure_ = absent_peer(lowest_absent(round), deadline_);
+    const int absent = groups_.empty() ? name(lowest_absent(round)) : CommunicationError::kSomePeer;
+    failure_ = absent_peer(absent, deadline_);
     changed_.notify_all();
   }
   if (complete_postings_ >= round) GSPLIT_CHECK(peers_agree_on_bytes_);
@@ -148,17 +171,26 @@ void LocalGroup::leave_failed(Lock& lock) {
 
 class LocalCommunicator final : public Communicator {
  public:
-  LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank)
-      : group_(std::move(group)), rank_(rank) {}
+  /// `whole`: the group that `group` is a part of, or null.
+  LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank,
+                    std::shared_ptr<LocalGroup> whole = nullptr)
+      : group_(std::move(group)), whole_(std::move(whole)), rank_(rank) {}
   // A peer that still waits for this rank would wait in vain.
-  ~LocalCommunicator() override { group_->fail(departed_peer(rank_)); }
+  ~LocalCommunicator() override { group_->fail(departed_peer(group_->name(rank_))); }
   LocalCommunicator(const LocalCommunicator&) = delete;
   LocalCommunicator& operator=(const LocalCommunicator&) = delete;
 
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
   void abort(const std::string& reason) noexcept override {
-    group_->fail(aborted_peer(rank_, reason));
+    (whole_ ? whole_ : group_)->fail(aborted_peer(group_->name(rank_), reason));
+  }
+  std::unique_ptr<Communicator> split(int color) override {
+    GSPLIT_CHECK(!whole_);
+    const std::vector<int> members = ranks_of_color(all_gather_value(color), rank_);
+    const auto place = std::find(members.begin(), members.end(), rank_) - members.begin();
+    return std::make_unique<LocalCommunicator>(group_->group_of(splits_++, members),
+                                               static_cast<int>(place), group_);
   }
 
  private:
@@ -168,7 +200,9 @@ class LocalCommunicator final : public Communicator {
   }
 
   std::shared_ptr<LocalGroup> group_;
+  std::shared_ptr<LocalGroup> whole_;
   int rank_;
+  std::uint64_t splits_ = 0;
 };
 
 /// The exception that came first in time. Thread-safe.
@@ -207,7 +241,9 @@ void run_rank(Communicator& communicator, const std::function<void(Communicator&
 std::vector<std::unique_ptr<Communicator>> make_local_communicators(
     int size, std::chrono::milliseconds deadline) {
   GSPLIT_CHECK(size >= 1);
-  const auto group = std::make_shared<LocalGroup>(size, deadline);
+  std::vector<int> names(static_cast<std::size_t>(size));
+  std::iota(names.begin(), names.end(), 0);
+  const auto group = std::make_shared<LocalGroup>(std::move(names), deadline);
   std::vector<std::unique_ptr<Communicator>> communicators;
   for (int r = 0; r < size; ++r) {
     communicators.push_back(std::make_unique<LocalCommunicator>(group, r));

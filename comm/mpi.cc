@@ -73,6 +73,13 @@ Notice make_notice(const CommunicationFailure& failure) {
   return notice;
 }
 
+/// A rank as a communicator of MPI knows it, and as errors name it.
+struct Peer {
+  MPI_Comm comm;
+  int rank;
+  int name;
+};
+
 /// The pending messages of one exchange, beside the receive of the next notice.
 class Messages {
  public:
@@ -82,12 +89,12 @@ class Messages {
               "MPI_Irecv");
   }
 
-  void receive(MPI_Comm comm, int peer, int tag, std::span<std::byte> data);
-  void send(MPI_Comm comm, int peer, int tag, std::span<const std::byte> data);
+  void receive(const Peer& peer, int tag, std::span<std::byte> data);
+  void send(const Peer& peer, int tag, std::span<const std::byte> data);
   /// One round of progress; true if a message was completed. Throws on a wrong length.
   bool poll();
   bool complete() const { return unfinished_ == 0; }
-  /// The lowest rank with an unfinished message. REQUIRES: !complete().
+  /// The lowest name of a peer with an unfinished message. REQUIRES: !complete().
   int lowest_unfinished() const;
   /// The notice that has come, if one has.
   const std::optional<CommunicationFailure>& noticed() const { return noticed_; }
@@ -97,7 +104,7 @@ class Messages {
 
  private:
   struct Message {
-    int peer = -1;
+    int peer = -1;   ///< its name
     int bytes = -1;  ///< expected; -1 for a send
   };
   void add(int peer, int bytes);
@@ -118,24 +125,24 @@ void Messages::add(int peer, int bytes) {
   ++unfinished_;
 }
 
-void Messages::receive(MPI_Comm comm, int peer, int tag, std::span<std::byte> data) {
+void Messages::receive(const Peer& peer, int tag, std::span<std::byte> data) {
   while (!data.empty()) {
     const auto part = data.first(std::min(data.size(), kMaxMessageBytes));
     data = data.subspan(part.size());
     const int bytes = static_cast<int>(part.size());
-    add(peer, bytes);
-    check_mpi(MPI_Irecv(part.data(), bytes, MPI_BYTE, peer, tag, comm, &requests_.back()),
+    add(peer.name, bytes);
+    check_mpi(MPI_Irecv(part.data(), bytes, MPI_BYTE, peer.rank, tag, peer.comm, &requests_.back()),
               "MPI_Irecv");
   }
 }
 
-void Messages::send(MPI_Comm comm, int peer, int tag, std::span<const std::byte> data) {
+void Messages::send(const Peer& peer, int tag, std::span<const std::byte> data) {
   while (!data.empty()) {
     const auto part = data.first(std::min(data.size(), kMaxMessageBytes));
     data = data.subspan(part.size());
-    add(peer, -1);
-    check_mpi(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_BYTE, peer, tag, comm,
-                        &requests_.back()),
+    add(peer.name, -1);
+    check_mpi(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_BYTE, peer.rank, tag,
+                        peer.comm, &requests_.back()),
               "MPI_Isend");
   }
 }
@@ -202,6 +209,19 @@ void Messages::clear() {
   messages_.resize(1);
 }
 
+/// Ranks that exchange among themselves.
+struct MpiGroup {
+  MPI_Comm comm = MPI_COMM_NULL;
+  int rank = 0;
+  std::vector<int> names{};    ///< of its ranks
+  std::uint32_t sequence = 0;  ///< exchanges so far: their tag, so that two never mix
+
+  int size() const { return static_cast<int>(names.size()); }
+  Peer peer(int rank_of_peer) const {
+    return {comm, rank_of_peer, names[static_cast<std::size_t>(rank_of_peer)]};
+  }
+};
+
 class MpiCommunicator final : public Communicator {
  public:
   explicit MpiCommunicator(std::chrono::milliseconds deadline);
@@ -209,30 +229,57 @@ class MpiCommunicator final : public Communicator {
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
 
-  int rank() const override { return rank_; }
-  int size() const override { return size_; }
+  int rank() const override { return all_.rank; }
+  int size() const override { return all_.size(); }
   void abort(const std::string& reason) noexcept override;
+  std::unique_ptr<Communicator> split(int color) override;
+  /// transfer() among a group.
+  void transfer_in(MpiGroup& group, const Exchange& args);
   bool failed() const { return failure_.has_value(); }
   /// The last barrier: meets only its like, never the collective of a peer that goes on.
   void bid_farewell();
 
  private:
-  void transfer(const Exchange& args) override;
-  void start(const Exchange& args);
-  void finish();
-  [[noreturn]] void fail_absent();
+  void transfer(const Exchange& args) override { transfer_in(all_, args); }
+  void start(MpiGroup& group, const Exchange& args);
+  void finish(const MpiGroup& group);
+  [[noreturn]] void fail_absent(const MpiGroup& group);
   void send_notices() noexcept;
 
   const std::chrono::milliseconds deadline_;
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  MpiGroup all_;
   MPI_Comm notices_ = MPI_COMM_NULL;
-  int rank_ = 0;
-  int size_ = 1;
-  std::uint32_t sequence_ = 0;  ///< exchanges so far: their tag, so that two never mix
+  bool has_groups_ = false;  ///< by split()
   bool leaving_ = false;
   Messages messages_;
   Notice outgoing_;
   std::optional<CommunicationFailure> failure_;
+};
+
+/// A part of the ranks. Failures are those of the whole, whose notices it listens to.
+class MpiPart final : public Communicator {
+ public:
+  MpiPart(MpiCommunicator& whole, MpiGroup group) : whole_(whole), group_(std::move(group)) {}
+  ~MpiPart() override {
+    if (!whole_.failed()) MPI_Comm_free(&group_.comm);
+  }
+  MpiPart(const MpiPart&) = delete;
+  MpiPart& operator=(const MpiPart&) = delete;
+
+  int rank() const override { return group_.rank; }
+  int size() const override { return group_.size(); }
+  void abort(const std::string& reason) noexcept override { whole_.abort(reason); }
+  std::unique_ptr<Communicator> split(int) override {
+    const bool is_split_once = false;
+    GSPLIT_CHECK(is_split_once);
+    return nullptr;
+  }
+
+ private:
+  void transfer(const Exchange& args) override { whole_.transfer_in(group_, args); }
+
+  MpiCommunicator& whole_;
+  MpiGroup group_;
 };
 
 MPI_Comm duplicate_world() {
@@ -243,9 +290,11 @@ MPI_Comm duplicate_world() {
 }
 
 MpiCommunicator::MpiCommunicator(std::chrono::milliseconds deadline)
-    : deadline_(deadline), comm_(duplicate_world()), notices_(duplicate_world()) {
-  check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
-  check_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+    : deadline_(deadline), all_{.comm = duplicate_world()}, notices_(duplicate_world()) {
+  int size = 1;
+  check_mpi(MPI_Comm_rank(all_.comm, &all_.rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(all_.comm, &size), "MPI_Comm_size");
+  for (int rank = 0; rank < size; ++rank) all_.names.push_back(rank);
   messages_.watch_notices(notices_);
 }
 
@@ -254,16 +303,26 @@ MpiCommunicator::~MpiCommunicator() {
   messages_.withdraw();
   if (failed()) return;
   MPI_Comm_free(&notices_);
-  MPI_Comm_free(&comm_);
+  MPI_Comm_free(&all_.comm);
 }
 
-void MpiCommunicator::transfer(const Exchange& args) {
+// MPI's own split waits without a deadline, so it comes when all are there.
+std::unique_ptr<Communicator> MpiCommunicator::split(int color) {
+  const std::vector<int> members = ranks_of_color(all_gather_value(color), rank());
+  const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
+  MpiGroup group{.rank = static_cast<int>(place), .names = members};
+  check_mpi(MPI_Comm_split(all_.comm, members.front(), rank(), &group.comm), "MPI_Comm_split");
+  has_groups_ = true;
+  return std::make_unique<MpiPart>(*this, std::move(group));
+}
+
+void MpiCommunicator::transfer_in(MpiGroup& group, const Exchange& args) {
   if (failure_) throw failure_->error();
   try {
-    check_exchange(args, rank_, size_);
-    copy_own_segment(args, rank_);
-    start(args);
-    finish();
+    check_exchange(args, group.rank, group.size());
+    copy_own_segment(args, group.rank);
+    start(group, args);
+    finish(group);
     messages_.clear();
   } catch (const std::exception& error) {
     abort(error.what());
@@ -273,19 +332,20 @@ void MpiCommunicator::transfer(const Exchange& args) {
 }
 
 // The s-th message goes to the s-th rank after this one, so that not all begin with the same peer.
-void MpiCommunicator::start(const Exchange& args) {
+void MpiCommunicator::start(MpiGroup& group, const Exchange& args) {
   const std::vector<std::size_t> from = segment_offsets(args.receive_bytes);
   const std::vector<std::size_t> to = segment_offsets(args.send_bytes);
-  const int tag = leaving_ ? kFarewellTag : static_cast<int>(sequence_++ % kTags);
-  for (int step = 1; step < size_; ++step) {
-    const int peer = (rank_ + size_ - step) % size_;
+  const int tag = leaving_ ? kFarewellTag : static_cast<int>(group.sequence++ % kTags);
+  const int size = group.size();
+  for (int step = 1; step < size; ++step) {
+    const int peer = (group.rank + size - step) % size;
     const auto q = static_cast<std::size_t>(peer);
-    messages_.receive(comm_, peer, tag, args.receive.subspan(from[q], args.receive_bytes[q]));
+    messages_.receive(group.peer(peer), tag, args.receive.subspan(from[q], args.receive_bytes[q]));
   }
-  for (int step = 1; step < size_; ++step) {
-    const int peer = (rank_ + step) % size_;
+  for (int step = 1; step < size; ++step) {
+    const int peer = (group.rank + step) % size;
     const auto q = static_cast<std::size_t>(peer);
-    messages_.send(comm_, peer, tag, args.send.subspan(to[q], args.send_bytes[q]));
+    messages_.send(group.peer(peer), tag, args.send.subspan(to[q], args.send_bytes[q]));
   }
 }
 
@@ -294,7 +354,7 @@ void MpiCommunicator::bid_farewell() {
   barrier();
 }
 
-void MpiCommunicator::finish() {
+void MpiCommunicator::finish(const MpiGroup& group) {
   const auto expiry = Clock::now() + deadline_;
   Backoff backoff;
   while (true) {
@@ -304,22 +364,24 @@ void MpiCommunicator::finish() {
       throw failure_->error();
     }
     if (messages_.complete()) return;
-    if (Clock::now() >= expiry) fail_absent();
+    if (Clock::now() >= expiry) fail_absent(group);
     if (progress) backoff.reset();
     backoff.pause();
   }
 }
 
 // The peers that wait for this rank would next take it for the absent one: they are told.
-void MpiCommunicator::fail_absent() {
-  failure_ = absent_peer(messages_.lowest_unfinished(), deadline_);
+void MpiCommunicator::fail_absent(const MpiGroup& group) {
+  const bool unknown = has_groups_ && &group == &all_;
+  failure_ = absent_peer(unknown ? CommunicationError::kSomePeer : messages_.lowest_unfinished(),
+                         deadline_);
   send_notices();
   throw failure_->error();
 }
 
 void MpiCommunicator::abort(const std::string& reason) noexcept {
   if (failure_) return;
-  failure_ = aborted_peer(rank_, reason);
+  failure_ = aborted_peer(rank(), reason);
   send_notices();
 }
 
@@ -327,8 +389,8 @@ void MpiCommunicator::abort(const std::string& reason) noexcept {
 void MpiCommunicator::send_notices() noexcept {
   outgoing_ = make_notice(*failure_);
   std::vector<MPI_Request> requests;
-  for (int peer = 0; peer < size_; ++peer) {
-    if (peer == rank_) continue;
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer == rank()) continue;
     MPI_Request request = MPI_REQUEST_NULL;
     MPI_Isend(&outgoing_, sizeof(Notice), MPI_BYTE, peer, 0, notices_, &request);
     requests.push_back(request);

@@ -14,8 +14,9 @@ std::string in_seconds(std::chrono::milliseconds time) {
 }  // namespace
 
 CommunicationFailure absent_peer(int peer, std::chrono::milliseconds deadline) {
-  return {peer, "rank " + std::to_string(peer) + " did not take part in a collective within " +
-                    in_seconds(deadline)};
+  const bool known = peer != CommunicationError::kSomePeer;
+  const std::string who = known ? "rank " + std::to_string(peer) + " " : "";
+  return {peer, who + "did not take part in a collective within " + in_seconds(deadline)};
 }
 
 CommunicationFailure aborted_peer(int peer, const std::string& reason) {
@@ -24,6 +25,14 @@ CommunicationFailure aborted_peer(int peer, const std::string& reason) {
 
 CommunicationFailure departed_peer(int peer) {
   return {peer, "rank " + std::to_string(peer) + " has left the job"};
+}
+
+std::vector<int> ranks_of_color(std::span<const int> colors, int rank) {
+  std::vector<int> ranks;
+  for (std::size_t r = 0; r < colors.size(); ++r) {
+    if (colors[r] == colors[static_cast<std::size_t>(rank)]) ranks.push_back(static_cast<int>(r));
+  }
+  return ranks;
 }
 
 std::vector<std::size_t> segment_offsets(std::span<const std::size_t> bytes) {

@@ -20,12 +20,16 @@ struct CommunicationFailure {
   CommunicationError error() const { return {peer, reason, told_by_peer}; }
 };
 
-/// The failure of a peer that did not come within the deadline.
+/// The failure of a peer that did not come within the deadline. Of kSomePeer the text is what it
+/// did not do, and leaves it to others to say who.
 CommunicationFailure absent_peer(int peer, std::chrono::milliseconds deadline);
 /// The failure of a peer that called abort(reason).
 CommunicationFailure aborted_peer(int peer, const std::string& reason);
 /// The failure of a peer whose communicator is gone.
 CommunicationFailure departed_peer(int peer);
+
+/// Ranks with the same color as `rank`, ascending. colors: by rank.
+std::vector<int> ranks_of_color(std::span<const int> colors, int rank);
 
 /// First byte of every segment, and the total at the end: (bytes.size() + 1).
 std::vector<std::size_t> segment_offsets(std::span<const std::size_t> bytes);

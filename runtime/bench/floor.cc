@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "partition/prepare.h"
-#include "partition/volumes.h"
 
 namespace gsplit {
 namespace {
@@ -56,7 +56,17 @@ Cost sage(const Layer& layer) {
   return cost;
 }
 
+/// Sums first, then two products.
+Cost gin(const Layer& layer) {
+  const Cost first = cost_of(layer.destinations, layer.in, layer.out, layer.destinations * layer.in,
+                             !layer.is_input);
+  const Cost second =
+      cost_of(layer.destinations, layer.out, layer.out, layer.destinations * layer.out, true);
+  return {first.flops + second.flops, first.elements + second.elements};
+}
+
 Cost linear_part(const Layer& layer, const FloorOptions& options) {
+  if (options.model == "gin") return gin(layer);
   if (options.model == "gat") return gat(layer, options.heads);
   return options.model == "gcn" ? gcn(layer) : sage(layer);
 }
@@ -66,36 +76,45 @@ double outer_elements(const Layer& layer) {
   return layer.sources * layer.in * (layer.is_input ? 1 : 2) + 3 * layer.destinations * layer.out;
 }
 
-StepCounts from_volumes(const Volumes& volumes, const Dataset& dataset,
-                        const FloorOptions& options) {
-  StepCounts counts{.input_rows = volumes.input_rows.total};
+}  // namespace
+
+std::vector<LayerWidths> layer_widths(const Dataset& dataset, const FloorOptions& options) {
+  std::vector<LayerWidths> widths;
   double in = static_cast<double>(dataset.feature_width());
-  counts.gathered_bytes = counts.input_rows * in * kElementBytes;
+  for (std::size_t l = 0; l < options.fanout.size(); ++l) {
+    const bool last = l + 1 == options.fanout.size();
+    const int heads = options.model == "gat" ? options.heads : 1;
+    const double out = last ? dataset.num_classes * heads : static_cast<double>(options.hidden);
+    widths.push_back({in, out});
+    in = out;
+  }
+  return widths;
+}
+
+StepCounts counts_of(const Volumes& volumes, const std::vector<LayerWidths>& widths,
+                     const FloorOptions& options) {
+  StepCounts counts{.input_rows = volumes.input_rows.total};
+  counts.gathered_bytes = counts.input_rows * widths.front().in * kElementBytes;
   for (std::size_t l = 0; l < volumes.layers.size(); ++l) {
-    const bool last = l + 1 == volumes.layers.size();
     const LayerVolumes& volume = volumes.layers[l];
-    // The heads of GAT's last layer are averaged: it computes all of them.
-    const double out = !last                    ? static_cast<double>(options.hidden)
-                       : options.model == "gat" ? dataset.num_classes * options.heads
-                                                : dataset.num_classes;
-    const Layer layer{volume.destinations.total, volume.own_rows.total, in, out, l == 0};
+    const Layer layer{volume.destinations.total, volume.own_rows.total, widths[l].in, widths[l].out,
+                      l == 0};
     const Cost cost = linear_part(layer, options);
     counts.dense_flops += cost.flops;
     counts.streamed_bytes += kElementBytes * (cost.elements + outer_elements(layer));
     counts.random_reads += volume.destinations.total + volume.edges.total;
-    in = out;
   }
   return counts;
 }
-
-}  // namespace
 
 StepCounts count_step(const Dataset& dataset, const FloorOptions& options, const Log& log) {
   check_fanout(options.fanout);
   if (dataset.train.nodes.empty())
     throw UsageError("the dataset has no training nodes", "give a train_set");
-  if (options.model != "sage" && options.model != "gcn" && options.model != "gat") {
-    throw UsageError("--floor does not know --model " + options.model, "choose sage, gcn or gat");
+  static const std::set<std::string> models{"sage", "gcn", "gat", "gin"};
+  if (!models.contains(options.model)) {
+    throw UsageError("--floor does not know --model " + options.model,
+                     "choose sage, gcn, gat or gin");
   }
   const Csc csc = prepare_csc(dataset, options.threads, log);
   const PresampledBatches batches(csc.view(), dataset.train.nodes,
@@ -104,7 +123,8 @@ StepCounts count_step(const Dataset& dataset, const FloorOptions& options, const
                                    .max_batches = 16,
                                    .seed = options.seed,
                                    .threads = options.threads});
-  return from_volumes(count_volumes(csc.view(), batches, {.seed = options.seed}), dataset, options);
+  return counts_of(count_volumes(csc.view(), batches, {.seed = options.seed}),
+                   layer_widths(dataset, options), options);
 }
 
 StepFloor floor_of(const StepCounts& counts, const MachineRates& rates) {

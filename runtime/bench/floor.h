@@ -17,12 +17,13 @@
 
 #include "graph/dataset.h"
 #include "kernels/base/log.h"
+#include "partition/volumes.h"
 #include "runtime/bench/machine_rates.h"
 
 namespace gsplit {
 
 struct FloorOptions {
-  std::string model = "sage";                   ///< sage, gcn or gat
+  std::string model = "sage";                   ///< sage, gcn, gat or gin
   std::vector<std::int32_t> fanout{15, 10, 5};  ///< nearest the seeds first
   int batch_size = 1024;
   std::int64_t hidden = 256;
@@ -39,6 +40,17 @@ struct StepCounts {
   double dense_flops = 0;
   double streamed_bytes = 0;
 };
+
+/// Input and output width of each layer, the input's first; of GAT's last one, of all heads.
+struct LayerWidths {
+  double in = 0;
+  double out = 0;
+};
+std::vector<LayerWidths> layer_widths(const Dataset& dataset, const FloorOptions& options);
+
+/// Of a step whose volumes are known, over all workers.
+StepCounts counts_of(const Volumes& volumes, const std::vector<LayerWidths>& widths,
+                     const FloorOptions& options);
 
 StepCounts count_step(const Dataset& dataset, const FloorOptions& options, const Log& log);
 

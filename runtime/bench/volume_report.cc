@@ -114,7 +114,7 @@ class Report {
       line.partition = method;
       line.batch_size = batch_size;
       emit_(line);
-      if (mode == "data" && workers > 1) emit_(p3_line(line, volumes, batch_size));
+      if (mode == "data" && workers > 1) emit_(p3_line(line, volumes));
     }
   }
 
@@ -130,6 +130,7 @@ class Report {
           l > 0 ? 3 : 2;  // forward, weight gradient, but at the input, input gradient
       line.gflop += passes * 4 * layer.destinations.total * in * out / 1e9;
       const double trips = l > 0 ? 2 : 1;
+      line.moved_bytes += trips * layer.edges.total * in * sizeof(float);
       line.pull_rows += layer.pull_rows.total;
       line.pull_bytes += trips * layer.pull_rows.total * in * sizeof(float);
       line.push_bytes += trips * layer.push_rows.total * in * sizeof(float);
@@ -143,13 +144,11 @@ class Report {
   }
 
   /// P3 (S. Gandhi and A. Iyer, OSDI 2021): as data, but each worker has a slice of the columns of
-  /// all features, computes its part of the first layer for every worker, and sends it there.
-  VolumeLine p3_line(const VolumeLine& data, const Volumes& volumes, int batch_size) const {
+  /// all features, loads these of every worker's input rows, computes their part of the first layer
+  /// for every worker, and sends it there.
+  VolumeLine p3_line(const VolumeLine& data, const Volumes& volumes) const {
     VolumeLine line = data;
     line.mode = "p3";
-    const Volumes whole =
-        count_volumes(csc_.view(), presample(batch_size), {.seed = options_.seed});
-    line.input_rows = whole.input_rows.total;  // each worker loads its columns of all of them
     line.cached_rows = 0;
     line.load_inputs = 1;
     line.pull_rows = volumes.layers.front().destinations.total * (data.workers - 1);

@@ -37,6 +37,7 @@ struct VolumeLine {
   double input_rows = 0;   ///< loaded from host memory or peers, without a cache
   double cached_rows = 0;  ///< of these, the hottest nodes: what `--cache replicate` saves
   double gflop = 0;        ///< dense products, forward and backward
+  double moved_bytes = 0;  ///< by sums over neighbours: a row an edge, forward and backward
   double pull_bytes =
       0;  ///< shuffled if rows are pulled, forward and backward; p3: its partial sums
   double push_bytes = 0;   ///< shuffled if partial sums are pushed

@@ -2,10 +2,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <thread>
 
 #include "runtime/bench/floor.h"
+#include "runtime/bench/projection.h"
 #include "runtime/bench/volume_report.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
@@ -18,6 +20,7 @@ struct BenchFlags {
   std::string dataset;
   bool volumes = false;
   bool floor = false;
+  std::string project;
   bool json = false;
   std::string fanout = "15,10,5";
   std::string model = "sage";
@@ -34,7 +37,7 @@ Log warnings_only() {
           .warning_sink = [](const std::string& line) { std::cerr << line << std::endl; }};
 }
 
-ExitCode report_volumes(const BenchFlags& flags, const Log& log) {
+VolumeReportOptions volume_options(const BenchFlags& flags) {
   VolumeReportOptions options = flags.options;
   options.fanout = parse_fanout(flags.fanout, "--fanout");
   options.sampler = sampler_from_name(flags.sampler);
@@ -42,9 +45,52 @@ ExitCode report_volumes(const BenchFlags& flags, const Log& log) {
   for (const std::string& method : flags.methods) {
     options.methods.push_back(partition_method_from_name(method));
   }
+  return options;
+}
+
+ExitCode report_volumes(const BenchFlags& flags, const Log& log) {
   if (!flags.json) std::cout << volume_header() << std::endl;
-  report_volumes(open_dataset(flags.dataset), options, log, [&](const VolumeLine& line) {
-    std::cout << (flags.json ? as_json(line) : as_text(line)) << std::endl;
+  report_volumes(open_dataset(flags.dataset), volume_options(flags), log,
+                 [&](const VolumeLine& line) {
+                   std::cout << (flags.json ? as_json(line) : as_text(line)) << std::endl;
+                 });
+  return ExitCode::kDone;
+}
+
+/// Weights of GraphSAGE: two matrices a layer, and a bias.
+double num_weights(const Dataset& dataset, const VolumeReportOptions& options) {
+  double weights = 0, in = static_cast<double>(dataset.feature_width());
+  for (std::size_t l = 0; l < options.fanout.size(); ++l) {
+    const bool last = l + 1 == options.fanout.size();
+    const double out = last ? dataset.num_classes : static_cast<double>(options.hidden);
+    weights += (2 * in + 1) * out;
+    in = out;
+  }
+  return weights;
+}
+
+ExitCode report_projection(const BenchFlags& flags, const Log& log) {
+  const DeviceRates rates = read_device_rates(flags.project);
+  const VolumeReportOptions options = volume_options(flags);
+  const Dataset dataset = open_dataset(flags.dataset);
+  ProjectionOptions projected{
+      .layers = options.fanout.size(),
+      .row_bytes = static_cast<double>(dataset.feature_width()) * sizeof(float),
+      .weights = num_weights(dataset, options),
+      .num_train = dataset.train.nodes.size()};
+  if (!flags.json) std::cout << rates.name << "\n" << projection_header() << std::endl;
+  std::map<std::pair<int, int>, double> data_epochs;  // by workers and batch size
+  report_volumes(dataset, options, log, [&](const VolumeLine& line) {
+    for (const bool cached : {false, true}) {
+      if (cached && line.cached_rows == 0) continue;
+      projected.cached = cached;
+      const Projection projection = project(line, rates, projected);
+      double& data_epoch = data_epochs[{line.workers, line.batch_size}];
+      if (line.mode == "data" && !cached) data_epoch = projection.epoch;
+      std::cout << (flags.json ? as_json(line, projection, cached)
+                               : as_text(line, projection, data_epoch, cached))
+                << std::endl;
+    }
   });
   return ExitCode::kDone;
 }
@@ -68,10 +114,12 @@ ExitCode report_floor(const BenchFlags& flags, const Log& log) {
 }
 
 ExitCode bench(const BenchFlags& flags) {
-  if (flags.volumes == flags.floor) {
-    throw UsageError("gsplit bench measures one thing at a time", "give --volumes or --floor");
+  if (int{flags.volumes} + int{flags.floor} + int{!flags.project.empty()} != 1) {
+    throw UsageError("gsplit bench measures one thing at a time",
+                     "give --volumes, --floor or --project");
   }
   const Log log = flags.json ? warnings_only() : make_log(false);
+  if (!flags.project.empty()) return report_projection(flags, log);
   return flags.volumes ? report_volumes(flags, log) : report_floor(flags, log);
 }
 
@@ -88,9 +136,14 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_flag("--floor", flags->floor,
                     "The least that a step can take on this machine: its counts at the rates that "
                     "the machine reaches");
-  command->add_option("--model", flags->model, "--floor: sage, gcn or gat");
+  command->add_option("--project", flags->project,
+                      "What an epoch would take in each mode on workers and links of the rates in "
+                      "this file (bench/rates), from counts");
+  command->add_option("--model", flags->model, "--floor: sage, gcn, gat or gin");
   command->add_option("--heads", flags->heads, "--floor: of gat")->check(CLI::PositiveNumber);
-  command->add_option("--workers", options.workers, "--volumes: numbers of workers, up to 64")
+  command
+      ->add_option("--workers", options.workers,
+                   "--volumes, --project: numbers of workers, up to 64")
       ->delimiter(',');
   command
       ->add_option("--batch-size", options.batch_sizes,
@@ -99,15 +152,17 @@ void add_bench_command(CLI::App& app, Action& action) {
       ->check(CLI::PositiveNumber);
   command
       ->add_option("--partition", flags->methods,
-                   "--volumes: auto, metis, stream, random, range; several are compared")
+                   "--volumes, --project: auto, metis, stream, random, range; several are compared")
       ->delimiter(',');
-  command->add_option("--group-size", options.group_size,
-                      "--volumes: workers of a group of mode hybrid; 0: without this mode");
+  command->add_option(
+      "--group-size", options.group_size,
+      "--volumes, --project: workers of a group of mode hybrid; 0: without this mode");
   command
       ->add_option("--cache-budget", options.cache_budget,
-                   "--volumes: share of all nodes that a worker of mode data caches")
+                   "--volumes, --project: share of all nodes that a worker of mode data caches")
       ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--sampler", flags->sampler, "--volumes: uniform, labor or weighted");
+  command->add_option("--sampler", flags->sampler,
+                      "--volumes, --project: uniform, labor or weighted");
   command->add_option("--fanout", flags->fanout, "Nearest the seeds first");
   command->add_option("--hidden", options.hidden, "Width of hidden layers")
       ->check(CLI::PositiveNumber);

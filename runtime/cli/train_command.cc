@@ -38,12 +38,29 @@ void check_partition(const std::string& partition) {
   }
 }
 
-void check_mode(const std::string& mode) {
-  static const std::set<std::string> present{"split", "data"}, planned{"p3", "hybrid", "auto"};
-  if (present.contains(mode)) return;
-  throw UsageError(
-      "--mode " + mode + (planned.contains(mode) ? " is not there yet" : " is unknown"),
-      "choose split or data");
+void check_mode(const TrainConfig& config) {
+  static const std::set<std::string> modes{"split", "data", "p3", "hybrid", "auto"};
+  if (!modes.contains(config.mode)) {
+    throw UsageError("--mode " + config.mode + " is unknown",
+                     "choose split, data, p3, hybrid or auto");
+  }
+  if (config.mode == "p3" && config.model == "gat") {
+    throw UsageError("--mode p3 with --model gat, whose attention needs whole rows",
+                     "choose another mode, or sage, gcn or gin");
+  }
+}
+
+void check_group_size(const TrainConfig& config) {
+  const bool hybrid = config.mode == "hybrid";
+  if (hybrid && config.group_size == 0) {
+    throw UsageError("--mode hybrid without --group-size",
+                     "give the number of workers of a group, such as those of a host");
+  }
+  if (!hybrid && config.group_size > 0) {
+    throw UsageError("--group-size " + std::to_string(config.group_size) + " with --mode " +
+                         config.mode + ", which has no groups",
+                     "leave it away, or give --mode hybrid");
+  }
 }
 
 void check_route(const TrainConfig& config) {
@@ -98,11 +115,14 @@ TrainConfig checked(const TrainFlags& flags) {
   if (config.dataset.empty()) {
     throw UsageError("no dataset given", "give the dataset's directory: gsplit train DATASET ...");
   }
+  // Those of the run before, where `auto` had become hybrid.
+  if (config.resume && config.mode == "auto") config.group_size = 0;
   config.fanout = parse_fanout(flags.fanout, "--fanout");
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
-  check_mode(config.mode);
+  check_mode(config);
+  check_group_size(config);
   check_partition(config.partition);
   check_route(config);
   const bool budget_given = flags.cache_budget != TrainFlags::kNoBudget;
@@ -239,7 +259,15 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option(
       "--mode", config.mode,
       "split: every node of a mini-batch has one owner; data: each worker takes an equal "
-      "slice of the batch and has the whole graph");
+      "slice of the batch and has the whole graph; hybrid: split within groups of workers, each of "
+      "which takes a slice and has the whole graph; p3: as data, but workers divide the columns of "
+      "the "
+      "features, compute their parts of each other's first layer and exchange these; auto: the one "
+      "that a few counted batches and "
+      "the "
+      "machine's rates say is fastest");
+  app.add_option("--group-size", config.group_size, "workers of a group of mode hybrid")
+      ->check(CLI::Range(1, 1024));
   add_choice(app, "--cache", config.cache, {"none", "replicate", "partition"},
              "keep the hottest feature rows in memory, by how often presampled batches read them; "
              "replicate: with --mode data the same ones at every worker, with --mode split at each "

@@ -88,7 +88,7 @@ Planner::Planner(std::span<const GlobalId> train_seeds, std::vector<std::uint64_
                  const PlannerOptions& options)
     : train_seeds_(train_seeds), bounds_(std::move(bounds)), options_(options) {
   check_bounds(bounds_);
-  GSPLIT_CHECK(options.slices == 0 || bounds_.size() == 2);
+  GSPLIT_CHECK(options.slices >= 1);
   check_options(train_seeds_.size(), options_);
   steps_per_epoch_ = steps_in_epoch(train_seeds_.size(), options_);
   total_steps_ = options_.max_steps > 0 ? options_.max_steps : steps_per_epoch_ * options_.epochs;
@@ -109,16 +109,15 @@ std::vector<StepPlan> Planner::plan(std::uint64_t step) const {
                         .global_batch = static_cast<std::uint32_t>(last - first),
                         .last_of_epoch = step_of_epoch + 1 == steps_per_epoch_};
   const std::size_t parts = bounds_.size() - 1;
-  std::vector<StepPlan> shares(options_.slices > 0 ? options_.slices : parts, common);
+  std::vector<StepPlan> shares(options_.slices * parts, common);
   const EpochPermutation permutation(train_seeds_.size(), options_.seed, common.epoch);
   for (std::uint64_t position = first; position < last; ++position) {
     const std::uint64_t node = value(train_seeds_[permutation(position)]);
     GSPLIT_CHECK(node < bounds_.back());
     const auto next_part = std::upper_bound(bounds_.begin(), bounds_.end(), node);
     const auto owner = static_cast<std::size_t>(next_part - bounds_.begin()) - 1;
-    const std::size_t worker =
-        options_.slices > 0 ? (position - first) * options_.slices / (last - first) : owner;
-    shares[worker].seeds.push_back(static_cast<LocalId>(node - bounds_[owner]));
+    const std::size_t slice = (position - first) * options_.slices / (last - first);
+    shares[slice * parts + owner].seeds.push_back(static_cast<LocalId>(node - bounds_[owner]));
   }
   for (StepPlan& share : shares) std::sort(share.seeds.begin(), share.seeds.end());
   return shares;

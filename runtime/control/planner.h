@@ -42,17 +42,18 @@ struct PlannerOptions {
   std::uint32_t epochs = 10;
   std::uint64_t max_steps = 0;  ///< 0: epochs decide
   bool drop_last = false;
-  /// 0: each seed goes to its owner. Else to so many workers in slices of the permutation, whose
-  /// sizes differ by one at most; the one part is the whole graph.
-  std::uint32_t slices = 0;
+  /// Groups of workers, each with an owner of every part: a batch is cut into so many slices of the
+  /// permutation, whose sizes differ by one at most, and each seed goes to its owner in the group
+  /// of its slice. Worker s * parts + p owns part p in group s.
+  std::uint32_t slices = 1;
 };
 
 /// Thread-safe after construction. The spans must outlive it.
 class Planner {
  public:
   /// `train_seeds` as Partition::train_seeds; `bounds`: (parts + 1), part p is [bounds[p], bounds[p
-  /// + 1]) and worker p's, or with slices the only one. Throws UsageError when there is nothing to
-  /// train on (no seeds, or drop_last with a batch larger than the set).
+  /// + 1]). Throws UsageError when there is nothing to train on (no seeds, or drop_last with a
+  /// batch larger than the set).
   Planner(std::span<const GlobalId> train_seeds, std::vector<std::uint64_t> bounds,
           const PlannerOptions& options);
   /// Throws UsageError as the constructor does, before there is a partition.

@@ -34,7 +34,7 @@ struct Progress {
   std::atomic<Phase> phase{Phase::kStarting};
   std::atomic<std::uint64_t> step{0};
   std::atomic<std::uint64_t> seeds_done{0};
-  std::atomic<std::uint64_t> exchanges{0};  ///< between GPUs, that it has come to
+  std::atomic<std::uint64_t> exchanges{0};  ///< come to: between GPUs, or as WorkerGroups counts
   std::unique_ptr<Fault> fault;             ///< for tests; of the training thread alone
 };
 

@@ -34,21 +34,29 @@ struct ShuffleCounters {
   double seconds = 0;            ///< inside exchanges
 };
 
+/// The workers that hold the same part of the graph as this one, itself included.
+struct Replicas {
+  int count = 1;
+  int index = 0;                          ///< of this worker among them
+  DeviceCommunicator* traffic = nullptr;  ///< between them; null: there is no other
+};
+
 struct Context {
   Backend& backend;  ///< where the model computes
   Backend& host;     ///< where shards are read and samples drawn; the same one on the CPU
   Stream& stream;
   Communicator& communicator;       ///< of host memory: counts, ids, reports
-  DeviceCommunicator& row_traffic;  ///< of the backend's memory: rows and gradients
+  DeviceCommunicator& row_traffic;  ///< of the backend's memory: gradients
   Progress& progress;
   ShuffleCounters shuffle;
   /// The workers among whom nodes are divided, for sampling and the shuffle: all of them in split
-  /// parallelism; in data parallelism each worker alone, since each has the whole graph.
+  /// parallelism; in data parallelism each worker alone, since each has the whole graph; else this
+  /// worker's group.
   Communicator& owners = communicator;
+  DeviceCommunicator& owner_traffic = row_traffic;  ///< the rows that they exchange
+  Replicas replicas = {};
   /// Rows and gradients between workers are rounded to bf16 on the way.
   bool bf16_wire = false;
-
-  bool divides_nodes() const { return &owners == &communicator; }
 
   Memory& memory() const { return backend.memory(); }
   /// A host array for the backend's ops to read.

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,8 +43,17 @@ struct LayerBatch {
   std::span<const OriginalId> original_ids;  ///< (num_own)
   DrawKey key;  ///< seed, step, layer; the purpose is the convolution's
   bool training = true;
+  /// The sources may be a slice of their columns, the first of which this is: the pass is then
+  /// partial. A worker has all sources of such a block.
+  std::optional<std::int64_t> first_column = {};
 
   const Block& block() const { return sampled.block; }
+  bool partial() const { return first_column.has_value(); }
+  /// The columns of a weight, or of its gradient, that `count` columns of the sources meet.
+  template <class View>
+  View columns_of(View weight, std::int64_t count) const {
+    return partial() ? weight.columns(*first_column, count) : weight;
+  }
 };
 
 /// What forward keeps for backward.
@@ -87,6 +97,18 @@ class Conv {
   virtual void backward(const LayerBatch& batch, const ConvState& state,
                         ConstMatrixView output_gradient, Matrix* source_gradient,
                         Context& context) = 0;
+
+  /// A type whose output begins with a sum over the columns of its input can be computed slice by
+  /// slice. For a partial batch forward() writes that slice's part of the sum, always aggregating
+  /// first; complete() makes the output of the total. complete_backward() returns the gradient of
+  /// the total, in `made` where it is not `output_gradient` itself; of it backward() of a partial
+  /// batch adds to the gradients of its columns, and neither asks for source gradients.
+  virtual bool has_partial() const { return true; }
+  virtual void complete(const LayerBatch& batch, Matrix total, MatrixView output, ConvState& state,
+                        Context& context);
+  virtual ConstMatrixView complete_backward(const LayerBatch& batch, const ConvState& state,
+                                            ConstMatrixView output_gradient, Matrix& made,
+                                            Context& context);
 };
 
 /// SAGE, GCN and GAT sum over neighbours before or after the product with their weights
@@ -136,9 +158,9 @@ class Operand {
 /// output = input * weight^T, or += with `accumulate`. weight: (out, in).
 void apply_linear(ConstMatrixView input, ConstMatrixView weight, MatrixView output, bool accumulate,
                   Context& context);
-/// gradient (out, in) = output_gradient^T * input.
+/// gradient (out, in) = output_gradient^T * input, or += with `accumulate`.
 void linear_weight_gradient(ConstMatrixView output_gradient, ConstMatrixView input,
-                            MatrixView gradient, Context& context);
+                            MatrixView gradient, bool accumulate, Context& context);
 /// gradient (rows, in) = output_gradient * weight, or += with `accumulate`.
 void linear_input_gradient(ConstMatrixView output_gradient, ConstMatrixView weight,
                            MatrixView gradient, bool accumulate, Context& context);

@@ -28,6 +28,7 @@ class GatConv final : public Conv {
 
   std::int64_t in_width() const override { return options_.in; }
   std::int64_t out_width() const override { return options_.out; }
+  bool has_partial() const override { return false; }
   bool needs_inverse() const override { return true; }
   ParameterId bias() const override { return bias_; }
 
@@ -115,7 +116,7 @@ class GatConv final : public Conv {
     return_gradients(batch.sampled, values_gradient.view(), context);
     const MatrixView own_gradient = values_gradient.view().slice(0, block.num_own);
     linear_weight_gradient(own_gradient, state.sources.view().slice(0, block.num_own),
-                           parameters_.gradient(weight_), context);
+                           parameters_.gradient(weight_), false, context);
     if (source_gradient == nullptr) return;
     *source_gradient = Matrix(context.memory(), gradient.dtype, block.num_own, options_.in);
     linear_input_gradient(own_gradient, parameters_.operand(weight_, gradient.dtype),
@@ -178,7 +179,7 @@ class GatConv final : public Conv {
     for (int h = 0; h < options_.heads; ++h) {
       const ConstMatrixView of_head = value_of(h, gradient);
       linear_weight_gradient(of_head, sum_of(h, state.saved[kSums].view()), weight_gradient_of(h),
-                             context);
+                             false, context);
       linear_input_gradient(of_head, weight_of(h, gradient.dtype), sum_of(h, sums_gradient.view()),
                             false, context);
     }
@@ -225,7 +226,7 @@ class GatConv final : public Conv {
     const MatrixView vectors_gradient = by_head(parameters_.gradient(vector));
     const Operand of_logits(logits_gradient, rows.dtype, context);
     Matrix of_weights(context.memory(), vectors.dtype, options_.heads, options_.in);
-    linear_weight_gradient(of_logits.view(), rows, of_weights.view(), context);
+    linear_weight_gradient(of_logits.view(), rows, of_weights.view(), false, context);
     for (int h = 0; h < options_.heads; ++h) {
       const ConstMatrixView of_head = std::as_const(of_weights).view().slice(h, 1);
       context.backend.dense().gemm({.a = vectors.slice(h, 1),

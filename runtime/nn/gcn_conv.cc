@@ -62,7 +62,8 @@ class GcnConv final : public Conv {
     const Normalization normalization(batch, scales_, context);
     context.backend.sparse().scale_rows(
         {sources.view().slice(0, batch.block().num_own), normalization.rows()}, context.stream);
-    const ConstMatrixView weight = parameters_.operand(weight_, sources.dtype());
+    const ConstMatrixView weight =
+        batch.columns_of(parameters_.operand(weight_, sources.dtype()), sources.cols());
     sum_.forward(batch, normalization.options(), std::move(sources), weight, output, state,
                  context);
   }
@@ -72,7 +73,8 @@ class GcnConv final : public Conv {
     const Normalization normalization(batch, scales_, context);
     sum_.backward(batch, normalization.options(), state,
                   parameters_.operand(weight_, output_gradient.dtype), output_gradient,
-                  parameters_.gradient(weight_), source_gradient, context);
+                  batch.columns_of(parameters_.gradient(weight_), state.sources.cols()),
+                  source_gradient, context);
     if (source_gradient == nullptr) return;
     context.backend.sparse().scale_rows(
         {source_gradient->view().slice(0, batch.block().num_own), normalization.rows()},

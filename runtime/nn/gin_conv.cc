@@ -29,48 +29,89 @@ class GinConv final : public Conv {
     const Block& block = batch.block();
     const DType rows = sources.dtype();
     pull_rows(batch.sampled, sources.view(), context);
-    Matrix aggregated(context.memory(), rows, block.num_destinations, in_);
+    Matrix aggregated(context.memory(), rows, block.num_destinations, sources.cols());
     const std::vector<double> one(block.num_destinations, 1.0);
     const DeviceArray<double> ones = context.to_device(one);
     context.backend.sparse().aggregate({block.indptr.span(), block.columns.span(), sources.view(),
                                         aggregated.view(), sum_with_self(ones)},
                                        context.stream);
+    const ConstMatrixView weight =
+        batch.columns_of(parameters_.operand(weight0_, rows), sources.cols());
+    state.sources = std::move(sources);
+    state.saved.clear();
+    state.saved.push_back(std::move(aggregated));
+    if (batch.partial()) {
+      apply_linear(state.saved.back().view(), weight, output, false, context);
+      return;
+    }
     Matrix hidden(context.memory(), rows, block.num_destinations, out_);
-    apply_linear(aggregated.view(), parameters_.operand(weight0_, rows), hidden.view(), false,
-                 context);
+    apply_linear(state.saved.back().view(), weight, hidden.view(), false, context);
+    perceive(std::move(hidden), output, state, context);
+  }
+
+  void complete(const LayerBatch& batch, Matrix total, MatrixView output, ConvState& state,
+                Context& context) override {
+    const DType rows = state.sources.dtype();
+    Matrix hidden = std::move(total);
+    if (hidden.dtype() != rows) {
+      Matrix rounded(context.memory(), rows, hidden.rows(), hidden.cols());
+      Conv::complete(batch, std::move(hidden), rounded.view(), state, context);
+      hidden = std::move(rounded);
+    }
+    state.saved.clear();
+    perceive(std::move(hidden), output, state, context);
+  }
+
+  void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
+                Matrix* source_gradient, Context& context) override {
+    if (batch.partial()) return sum_backward(batch, state, output_gradient, nullptr, context);
+    Matrix made;
+    const ConstMatrixView hidden_gradient =
+        complete_backward(batch, state, output_gradient, made, context);
+    sum_backward(batch, state, hidden_gradient, source_gradient, context);
+  }
+
+  ConstMatrixView complete_backward(const LayerBatch& batch, const ConvState& state,
+                                    ConstMatrixView output_gradient, Matrix& made,
+                                    Context& context) override {
+    const Matrix& hidden = state.saved.back();
+    const DType rows = output_gradient.dtype;
+    linear_weight_gradient(output_gradient, hidden.view(), parameters_.gradient(weight1_), false,
+                           context);
+    made = Matrix(context.memory(), rows, batch.block().num_destinations, out_);
+    linear_input_gradient(output_gradient, parameters_.operand(weight1_, rows), made.view(), false,
+                          context);
+    context.backend.dense().activation_dropout_backward(
+        {.gradient = made.view(), .output = hidden.view(), .activation = Activation::kRelu},
+        context.stream);
+    context.backend.dense().sum_rows({made.view(), parameters_.gradient(bias0_)}, context.stream);
+    return made.view();
+  }
+
+ private:
+  /// The rest of the perceptron. `hidden`: of its first product; moved into `state`.
+  void perceive(Matrix hidden, MatrixView output, ConvState& state, Context& context) {
+    const DType rows = hidden.dtype();
     context.backend.dense().bias_activation_dropout({.values = hidden.view(),
                                                      .bias = parameters_.value(bias0_),
                                                      .activation = Activation::kRelu},
                                                     context.stream);
     apply_linear(hidden.view(), parameters_.operand(weight1_, rows), output, false, context);
-    state.sources = std::move(sources);
-    state.saved.clear();
-    state.saved.push_back(std::move(aggregated));
     state.saved.push_back(std::move(hidden));
   }
 
-  void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
-                Matrix* source_gradient, Context& context) override {
+  void sum_backward(const LayerBatch& batch, const ConvState& state,
+                    ConstMatrixView hidden_gradient, Matrix* source_gradient, Context& context) {
     const Block& block = batch.block();
-    const Matrix& aggregated = state.saved[0];
-    const Matrix& hidden = state.saved[1];
-    const DType rows = output_gradient.dtype;
-    linear_weight_gradient(output_gradient, hidden.view(), parameters_.gradient(weight1_), context);
-    Matrix hidden_gradient(context.memory(), rows, block.num_destinations, out_);
-    linear_input_gradient(output_gradient, parameters_.operand(weight1_, rows),
-                          hidden_gradient.view(), false, context);
-    context.backend.dense().activation_dropout_backward({.gradient = hidden_gradient.view(),
-                                                         .output = hidden.view(),
-                                                         .activation = Activation::kRelu},
-                                                        context.stream);
-    linear_weight_gradient(hidden_gradient.view(), aggregated.view(),
-                           parameters_.gradient(weight0_), context);
-    context.backend.dense().sum_rows({hidden_gradient.view(), parameters_.gradient(bias0_)},
-                                     context.stream);
+    const Matrix& aggregated = state.saved.front();
+    const DType rows = hidden_gradient.dtype;
+    linear_weight_gradient(hidden_gradient, aggregated.view(),
+                           batch.columns_of(parameters_.gradient(weight0_), aggregated.cols()),
+                           batch.partial(), context);
     if (source_gradient == nullptr) return;
 
     Matrix aggregated_gradient(context.memory(), rows, block.num_destinations, in_);
-    linear_input_gradient(hidden_gradient.view(), parameters_.operand(weight0_, rows),
+    linear_input_gradient(hidden_gradient, parameters_.operand(weight0_, rows),
                           aggregated_gradient.view(), false, context);
     *source_gradient = Matrix(context.memory(), rows, block.num_sources(), in_);
     const std::vector<double> one(block.num_destinations, 1.0);
@@ -82,7 +123,6 @@ class GinConv final : public Conv {
     return_gradients(batch.sampled, source_gradient->view(), context);
   }
 
- private:
   static AggregateOptions sum_with_self(const DeviceArray<double>& ones) {
     return {.reduce = Reduce::kSum, .self_scale = ones.span()};
   }

@@ -123,7 +123,11 @@ Matrix Model::forward(const ModelBatch& batch, Matrix input, ForwardState& state
                 convs_[l]->out_width());
     const MatrixView output = next.view().slice(0, own);
     const Matrix residual = copy_residual(l, layer.block(), input, context);
-    convs_[l]->forward(layer, std::move(input), output, state.convs[l], context);
+    if (l == 0 && batch.first_layer != nullptr) {
+      batch.first_layer->forward(*convs_[l], layer, output, state.convs[l], context);
+    } else {
+      convs_[l]->forward(layer, std::move(input), output, state.convs[l], context);
+    }
     finish_layer(l, layer, residual, output, state.norms[l], context);
     input = std::move(next);
   }
@@ -146,6 +150,12 @@ void Model::norm_backward(std::size_t layer, const NormState& state, MatrixView 
 void Model::backward(const ModelBatch& batch, Matrix logits_gradient, const ForwardState& state,
                      Context& context) {
   DenseOps& dense = context.backend.dense();
+  if (batch.first_layer != nullptr) {  // it adds to the columns that it has
+    const MatrixView gradients = parameters_.gradients();
+    context.memory().fill_zero(gradients.data,
+                               static_cast<std::size_t>(gradients.cols) * size_of(gradients.dtype),
+                               context.stream);
+  }
   Matrix gradient = std::move(logits_gradient);
   if (const DType rows = state.convs.front().sources.dtype(); rows != gradient.dtype()) {
     Matrix rounded(context.memory(), rows, gradient.rows(), gradient.cols());
@@ -168,6 +178,10 @@ void Model::backward(const ModelBatch& batch, Matrix logits_gradient, const Forw
     norm_backward(l, state.norms[l], output_gradient, context);
     dense.sum_rows({output_gradient, parameters_.gradient(convs_[l]->bias())}, context.stream);
     Matrix source_gradient;
+    if (l == 0 && batch.first_layer != nullptr) {
+      batch.first_layer->backward(*convs_[l], layer, state.convs[l], output_gradient, context);
+      return;
+    }
     convs_[l]->backward(layer, state.convs[l], output_gradient, l > 0 ? &source_gradient : nullptr,
                         context);
     if (l > 0 && has_residual(l)) {

@@ -10,6 +10,7 @@
 
 #include "runtime/nn/conv.h"
 #include "runtime/nn/parameters.h"
+#include "runtime/nn/push_pull.h"
 
 namespace gsplit {
 
@@ -36,6 +37,7 @@ struct ModelBatch {
   std::span<const OriginalId> original_ids;  ///< (nodes of the sample), in row order
   DrawKey key;                               ///< seed and step
   bool training = true;                      ///< dropout
+  PushPull* first_layer = nullptr;           ///< computes its sums; null: the worker itself does
 };
 
 /// What layer normalisation keeps for backward.
@@ -63,8 +65,12 @@ class Model {
   /// Whether the sampler must build the inverse of the input layer's block too.
   bool needs_input_inverse() const { return convs_.front()->needs_inverse(); }
 
+  /// Whether the first layer reads whole input rows of its destinations beside its convolution.
+  bool adds_input() const { return has_residual(0); }
+
   /// Logits of the batch's seeds, (seeds, out), of the weights' dtype. `input`: (num_sources of
-  /// layer 0, in), own rows filled in; hidden rows are of its dtype.
+  /// layer 0, in), own rows filled in; with a PushPull those of the destinations, where
+  /// adds_input(), or none. Hidden rows are of its dtype.
   Matrix forward(const ModelBatch& batch, Matrix input, ForwardState& state, Context& context);
   /// Gradients of this worker's share of the loss into parameters().gradients(). `logits_gradient`:
   /// (seeds, out), of the weights' dtype.

@@ -66,12 +66,13 @@ void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coeff
                           Matrix sources, ConstMatrixView weight, MatrixView output,
                           ConvState& state, Context& context) const {
   const Block& block = batch.block();
-  state.order = choose_order(options_.order,
-                             {.in = options_.in,
-                              .out = options_.out,
-                              .backward = batch.training,
-                              .source_gradient = !options_.input_layer},
-                             block, context);
+  state.order = batch.partial() ? Order::kAggregate
+                                : choose_order(options_.order,
+                                               {.in = options_.in,
+                                                .out = options_.out,
+                                                .backward = batch.training,
+                                                .source_gradient = !options_.input_layer},
+                                               block, context);
   state.sources = std::move(sources);
   state.saved.clear();
   const DType rows = state.sources.dtype();
@@ -87,7 +88,7 @@ void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coeff
     return;
   }
   pull_rows(batch.sampled, state.sources.view(), context);
-  Matrix sums(context.memory(), rows, block.num_destinations, options_.in);
+  Matrix sums(context.memory(), rows, block.num_destinations, state.sources.cols());
   aggregate(block, coefficients, state.sources.view(), sums.view(), context);
   apply_linear(sums.view(), weight, output, false, context);
   state.saved.push_back(std::move(sums));
@@ -103,13 +104,14 @@ void NeighborSum::backward(const LayerBatch& batch, const AggregateOptions& coef
     const Matrix values = aggregate_backward(batch, coefficients, output_gradient, context);
     const ConstMatrixView own = values.view().slice(0, block.num_own);
     linear_weight_gradient(own, state.sources.view().slice(0, block.num_own), weight_gradient,
-                           context);
+                           batch.partial(), context);
     if (source_gradient == nullptr) return;
     *source_gradient = Matrix(context.memory(), dtype, block.num_own, options_.in);
     linear_input_gradient(own, weight, source_gradient->view(), false, context);
     return;
   }
-  linear_weight_gradient(output_gradient, state.saved.front().view(), weight_gradient, context);
+  linear_weight_gradient(output_gradient, state.saved.front().view(), weight_gradient,
+                         batch.partial(), context);
   if (source_gradient == nullptr) return;
   Matrix sums_gradient(context.memory(), dtype, block.num_destinations, options_.in);
   linear_input_gradient(output_gradient, weight, sums_gradient.view(), false, context);

@@ -14,7 +14,8 @@ class NeighborSum {
   bool needs_inverse() const;
 
   /// Overwrites `output` (num_destinations, out). `sources` are moved into `state`, whose order and
-  /// saved rows are set; the own ones are filled in. `weight`: (out, in).
+  /// saved rows are set; the own ones are filled in. `weight`: (out, columns of the sources), as
+  /// its gradient.
   void forward(const LayerBatch& batch, const AggregateOptions& coefficients, Matrix sources,
                ConstMatrixView weight, MatrixView output, ConvState& state, Context& context) const;
   /// Writes `weight_gradient` and, where `source_gradient` is not null, a matrix whose first

@@ -24,19 +24,25 @@ class SageConv final : public Conv {
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
     const DType rows = sources.dtype();
-    sum_.forward(batch, {}, std::move(sources), parameters_.operand(neighbor_weight_, rows), output,
+    const std::int64_t columns = sources.cols();
+    sum_.forward(batch, {}, std::move(sources),
+                 batch.columns_of(parameters_.operand(neighbor_weight_, rows), columns), output,
                  state, context);
-    apply_linear(own_rows(batch, state), parameters_.operand(own_weight_, rows), output, true,
+    apply_linear(own_rows(batch, state),
+                 batch.columns_of(parameters_.operand(own_weight_, rows), columns), output, true,
                  context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
                 Matrix* source_gradient, Context& context) override {
     const DType rows = output_gradient.dtype;
+    const std::int64_t columns = state.sources.cols();
     sum_.backward(batch, {}, state, parameters_.operand(neighbor_weight_, rows), output_gradient,
-                  parameters_.gradient(neighbor_weight_), source_gradient, context);
+                  batch.columns_of(parameters_.gradient(neighbor_weight_), columns),
+                  source_gradient, context);
     linear_weight_gradient(output_gradient, own_rows(batch, state),
-                           parameters_.gradient(own_weight_), context);
+                           batch.columns_of(parameters_.gradient(own_weight_), columns),
+                           batch.partial(), context);
     if (source_gradient == nullptr) return;
     linear_input_gradient(output_gradient, parameters_.operand(own_weight_, rows),
                           source_gradient->view().slice(0, batch.block().num_destinations), true,

@@ -27,12 +27,13 @@ struct RowExchange {
   MatrixView to;
   const std::vector<std::size_t>& receive_counts;
   std::size_t pulled;  // rows that pulling sends this way
+  DeviceCommunicator& traffic;
 };
 
 void exchange_as_they_are(const RowExchange& rows, Context& context) {
-  context.row_traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
-                                bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
-                               context.stream);
+  rows.traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
+                         bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
+                        context.stream);
   context.shuffle.bytes += bytes_of(rows.from).size();
 }
 
@@ -40,8 +41,9 @@ void exchange_as_bf16(const RowExchange& rows, Context& context) {
   Matrix sent(context.memory(), DType::kBF16, rows.from.rows, rows.from.cols);
   Matrix received(context.memory(), DType::kBF16, rows.to.rows, rows.to.cols);
   context.backend.sparse().convert_rows({rows.from, sent.view()}, context.stream);
-  exchange_as_they_are(
-      {sent.view(), rows.send_counts, received.view(), rows.receive_counts, rows.pulled}, context);
+  exchange_as_they_are({sent.view(), rows.send_counts, received.view(), rows.receive_counts,
+                        rows.pulled, rows.traffic},
+                       context);
   context.backend.sparse().convert_rows({received.view(), rows.to}, context.stream);
 }
 
@@ -115,7 +117,7 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) 
   gather_sent(plan, sources.slice(0, layer.block.num_own), sent.view(), context);
   exchange_rows(
       {sent.view(), plan.send_counts, sources.slice(layer.block.num_own, layer.block.num_received),
-       plan.receive_counts, plan.pull_sends},
+       plan.receive_counts, plan.pull_sends, context.owner_traffic},
       context);
 }
 
@@ -123,9 +125,10 @@ void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& 
   if (context.owners.size() == 1) return;
   const ShufflePlan& plan = layer.plan;
   Matrix received(context.memory(), gradients.dtype, num_sent(plan), gradients.cols);
-  exchange_rows({gradients.slice(layer.block.num_own, layer.block.num_received),
-                 plan.receive_counts, received.view(), plan.send_counts, plan.pull_receives},
-                context);
+  exchange_rows(
+      {gradients.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
+       received.view(), plan.send_counts, plan.pull_receives, context.owner_traffic},
+      context);
   if (plan.sends_sums()) {
     add_through_sums(plan.sums, received.view(), gradients.slice(0, layer.block.num_own), context);
   } else {
@@ -133,23 +136,29 @@ void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& 
   }
 }
 
+void exchange_among_all(const AllExchange& rows, Context& context) {
+  exchange_rows({rows.from, rows.send_counts, rows.to, rows.receive_counts, 0, context.row_traffic},
+                context);
+}
+
 void share_rows(std::span<const std::size_t> bounds, MatrixView rows, Context& context) {
+  if (context.replicas.traffic == nullptr) return;
   const auto slice = [&](std::size_t begin, std::size_t end) {
     return rows.slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
   };
-  const auto rank = static_cast<std::size_t>(context.communicator.rank());
+  const auto rank = static_cast<std::size_t>(context.replicas.index);
   const MatrixView own = slice(bounds[rank], bounds[rank + 1]);
   std::vector<std::size_t> send_counts, receive_counts;
-  // One copy for each worker, as an exchange asks for.
-  const std::int64_t workers = context.communicator.size();
-  Matrix copies(context.memory(), rows.dtype, own.rows * workers, rows.cols);
+  // One copy for each replica, as an exchange asks for.
+  const std::int64_t replicas = context.replicas.count;
+  Matrix copies(context.memory(), rows.dtype, own.rows * replicas, rows.cols);
   for (std::size_t p = 0; p + 1 < bounds.size(); ++p) {
     send_counts.push_back(bounds[rank + 1] - bounds[rank]);
     receive_counts.push_back(bounds[p + 1] - bounds[p]);
     const MatrixView copy = copies.view().slice(static_cast<std::int64_t>(p) * own.rows, own.rows);
     context.memory().copy(copy.data, own.data, bytes_of(own).size(), context.stream);
   }
-  context.row_traffic.exchange(
+  context.replicas.traffic->exchange(
       {bytes_of(copies.view()), in_bytes(send_counts, rows),
        bytes_of(slice(bounds.front(), bounds.back())), in_bytes(receive_counts, rows)},
       context.stream);

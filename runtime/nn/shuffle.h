@@ -5,7 +5,9 @@
 // and gradients never are.
 #pragma once
 
+#include <cstddef>
 #include <span>
+#include <vector>
 
 #include "runtime/nn/context.h"
 #include "sampler/block.h"
@@ -21,8 +23,19 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context);
 /// `gradients`: (num_sources, cols).
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context);
 
-/// Copies rows [bounds[p], bounds[p + 1]) of `rows`, which worker p has computed, to all others,
-/// for each p. `bounds`: (workers + 1), the same everywhere; rows lie without gaps.
+/// Rows between all workers, whoever owns nodes: those of `from`, `send_counts[p]` for worker p in
+/// rank order, to `to`, likewise. Counts: (workers), the own entries 0. Collective over all.
+struct AllExchange {
+  MatrixView from;
+  const std::vector<std::size_t>& send_counts;
+  MatrixView to;
+  const std::vector<std::size_t>& receive_counts;
+};
+void exchange_among_all(const AllExchange& rows, Context& context);
+
+/// Copies rows [bounds[p], bounds[p + 1]) of `rows`, which replica p has computed, to all others of
+/// Context::replicas, for each p. `bounds`: (replicas + 1), the same everywhere; rows lie without
+/// gaps.
 void share_rows(std::span<const std::size_t> bounds, MatrixView rows, Context& context);
 
 }  // namespace gsplit

@@ -101,6 +101,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("mode", config.mode);
     read("cache", config.cache);
     read("cache-budget", config.cache_budget);
+    read("group-size", config.group_size);
     read("device", config.device);
     read("partition", config.partition);
     read("precision", precision);
@@ -173,6 +174,7 @@ std::string to_yaml(const TrainConfig& config) {
   if (!config.init_from.empty()) entry("init-from", config.init_from.string());
   entry("seed", config.seed);
   entry("mode", config.mode);
+  if (config.group_size > 0) entry("group-size", config.group_size);
   entry("cache", config.cache);
   if (config.cache != "none") entry("cache-budget", config.cache_budget);
   entry("device", config.device);

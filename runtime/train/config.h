@@ -58,12 +58,15 @@ struct TrainConfig {
   std::uint64_t seed = 0;
 
   /// split: every node has one owner; data: each worker has the whole graph and a slice of the
-  /// batch
+  /// batch; p3: the same, but the first layer is computed from slices of the features'
+  /// columns; hybrid: split in groups of `group_size` workers, each with a slice; auto is settled
+  /// before anything is prepared
   std::string mode = "split";
   /// none, replicate or partition: where the hottest feature rows are kept in memory
   std::string cache = "none";
   /// In [0, 1]; rows a worker keeps: of all (data), of as many as it owns (split)
   double cache_budget = 0.2;
+  int group_size = 0;           ///< hybrid; else 0
   std::string device = "auto";  ///< auto, cpu or cuda; auto is settled before a worker begins
   std::string partition = "auto";
   DType precision = DType::kF32;
@@ -93,7 +96,11 @@ struct TrainConfig {
   bool uses_edge_weights() const {
     return edge_weights == "auto" && sampler != "weighted" && (model == "sage" || model == "gcn");
   }
-  bool data_parallel() const { return mode == "data"; }
+  /// Workers among whom the nodes of the graph are divided, of so many.
+  int owners_among(int workers) const {
+    if (mode == "hybrid") return group_size;
+    return mode == "data" || mode == "p3" ? 1 : workers;
+  }
   /// Fanouts as the sampler takes them: input layer first.
   std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }
 };

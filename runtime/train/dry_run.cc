@@ -52,14 +52,24 @@ std::string expected_shuffle(const std::filesystem::path& partition) {
   return fmt::format("{:.0f} rows", json["shuffle_rows"].get<double>());
 }
 
+/// Where each worker has the whole graph.
+std::string shuffle_of_whole_graphs(const TrainConfig& config, std::size_t workers) {
+  if (config.cache == "partition") return "input rows that other workers keep, not counted here";
+  if (config.mode != "p3" || workers == 1) return "none";
+  return "sums of the first layer, which gsplit bench --volumes counts";
+}
+
 std::string plan_line(const TrainConfig& config, const Partition& partition, std::size_t workers) {
   const std::string fanout = format_fanout(config.fanout);
-  if (config.data_parallel()) {
-    return fmt::format("plan: mode data, {} workers, each with the whole graph, fanout {}", workers,
-                       fanout);
+  const int owners = config.owners_among(static_cast<int>(workers));
+  if (owners == 1) {
+    return fmt::format("plan: mode {}, {} workers, each with the whole graph, fanout {}",
+                       config.mode, workers, fanout);
   }
-  return fmt::format("plan: mode split, route pull, {} workers, partition by {}, fanout {}",
-                     workers, partition.info().method, fanout);
+  const std::string groups =
+      config.mode == "hybrid" ? fmt::format(" in groups of {}", owners) : std::string();
+  return fmt::format("plan: mode {}, route pull, {} workers{}, partition by {}, fanout {}",
+                     config.mode, workers, groups, partition.info().method, fanout);
 }
 
 }  // namespace
@@ -132,10 +142,8 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
                     mebibytes(worker.shard_bytes), worker.edges / worker.batches,
                     worker.input_rows / worker.batches));
   }
-  if (config.data_parallel()) {
-    log.info(config.cache == "partition"
-                 ? "expected shuffle: input rows that other workers keep, not counted here"
-                 : "expected shuffle: none");
+  if (partition.info().num_parts == 1) {
+    log.info("expected shuffle: " + shuffle_of_whole_graphs(config, workers.size()));
     return;
   }
   const std::uint64_t batches = workers.front().batches;

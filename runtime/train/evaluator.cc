@@ -42,49 +42,27 @@ MatrixView rows_between(const MatrixView& rows, std::size_t begin, std::size_t e
   return rows.slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end - begin));
 }
 
-/// Calls compute(piece, its rows of output) for each piece of own `nodes`. Every worker takes part
-/// in every exchange inside, so one that has no piece left goes on with empty ones.
-template <class Compute>
-void for_own_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
-                    MatrixView output, Communicator& communicator, Compute&& compute) {
-  const std::vector<std::uint64_t> pieces =
-      communicator.all_gather_value(std::uint64_t{ends.size()});
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < *std::max_element(pieces.begin(), pieces.end()); ++i) {
-    const std::size_t end = i < ends.size() ? ends[i] : nodes.size();
-    compute(nodes.subspan(begin, end - begin), rows_between(output, begin, end));
-    begin = end;
-  }
-}
-
-/// The same where every worker has the whole graph and the same `nodes`: of each round of pieces a
-/// worker computes one and gets the rows of the others.
-template <class Compute>
-void for_shared_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
-                       MatrixView output, Context& context, Compute&& compute) {
-  const auto workers = static_cast<std::size_t>(context.communicator.size());
-  const auto rank = static_cast<std::size_t>(context.communicator.rank());
-  std::size_t begin = 0;
-  for (std::size_t first = 0; first < ends.size(); first += workers) {
-    std::vector<std::size_t> bounds{begin};
-    for (std::size_t i = first; i < first + workers; ++i) {
-      bounds.push_back(i < ends.size() ? ends[i] : nodes.size());
-    }
-    compute(nodes.subspan(bounds[rank], bounds[rank + 1] - bounds[rank]),
-            rows_between(output, bounds[rank], bounds[rank + 1]));
-    share_rows(bounds, output, context);
-    begin = bounds.back();
-  }
-}
-
-/// One of the two, as nodes are divided.
+/// Calls compute(piece, its rows of output) for each piece of own `nodes`; replicas hold the same
+/// nodes, so of each round of pieces one computes one and gets the rows of the others. Every worker
+/// takes part in every exchange inside, so one that has no piece left goes on with empty ones.
 template <class Compute>
 void for_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& ends,
                 MatrixView output, Context& context, Compute&& compute) {
-  if (context.divides_nodes()) {
-    for_own_pieces(nodes, ends, output, context.communicator, compute);
-  } else {
-    for_shared_pieces(nodes, ends, output, context, compute);
+  const auto replicas = static_cast<std::size_t>(context.replicas.count);
+  const auto index = static_cast<std::size_t>(context.replicas.index);
+  const std::vector<std::uint64_t> pieces =
+      context.owners.all_gather_value(std::uint64_t{ends.size()});
+  const std::uint64_t most = *std::max_element(pieces.begin(), pieces.end());
+  std::size_t begin = 0;
+  for (std::size_t first = 0; first < most; first += replicas) {
+    std::vector<std::size_t> bounds{begin};
+    for (std::size_t i = first; i < first + replicas; ++i) {
+      bounds.push_back(i < ends.size() ? ends[i] : nodes.size());
+    }
+    compute(nodes.subspan(bounds[index], bounds[index + 1] - bounds[index]),
+            rows_between(output, bounds[index], bounds[index + 1]));
+    share_rows(bounds, output, context);
+    begin = bounds.back();
   }
 }
 

@@ -1,6 +1,6 @@
 // Full-neighbour inference, layer by layer over all own nodes, distributed by the same ownership as
 // training: no sampling error, every node computed once per layer (as PyG's and DGL's `inference`).
-// Where every worker has the whole graph, they share the nodes of a layer and exchange their rows.
+// Workers that hold the same part share its nodes and exchange their rows.
 // Or, with --eval-fanout, by mini-batches of sampled neighbours.
 #pragma once
 
@@ -39,8 +39,8 @@ struct EvaluatorOptions {
   int local_workers = 1;                ///< of this host, among whom its memory is divided
 };
 
-/// Every public function is collective. Own nodes are all nodes where every worker has the whole
-/// graph.
+/// Every public function is collective. Own nodes are those of the worker's part, all nodes where
+/// it has the whole graph.
 class Evaluator {
  public:
   /// All references must outlive the evaluator.

@@ -37,6 +37,7 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "epochs",
                                 "max-steps",
                                 "workers",
+                                "group-size",
                                 "threads",
                                 "partition",
                                 "device",

@@ -32,6 +32,13 @@ void ShardRowReader::read(std::span<const LocalId> nodes, MatrixView rows) {
   context_.host.sparse().gather_rows({shard_.features(), as_rows(nodes), rows}, context_.stream);
 }
 
+void ShardRowReader::read_columns(std::span<const LocalId> nodes, std::int64_t first,
+                                  MatrixView columns) {
+  if (read_ahead_) read_ahead_->request(as_rows(nodes));
+  context_.host.sparse().gather_rows(
+      {shard_.features().columns(first, columns.cols), as_rows(nodes), columns}, context_.stream);
+}
+
 InputRows::InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixView on_device,
                      Context& context)
     : shard_(shard),
@@ -85,6 +92,10 @@ void InputRows::gather_by_host(std::span<const LocalId> nodes, RowReader& reader
   Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
   reader.read(nodes, staged.view());
   context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
+}
+
+void InputRows::load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows) {
+  shard_rows_.read_columns(nodes, first, rows);
 }
 
 }  // namespace gsplit

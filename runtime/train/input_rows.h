@@ -22,6 +22,8 @@ class ShardRowReader final : public RowReader {
   /// From now on rows are asked for before they are read, if `flag` (--read-ahead) says so.
   void read_ahead(const std::string& flag);
   void read(std::span<const LocalId> nodes, MatrixView rows) override;
+  /// Columns [first, first + those of `columns`) alone.
+  void read_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView columns);
 
  private:
   const Shard& shard_;
@@ -45,6 +47,9 @@ class InputRows {
   void load(std::span<const LocalId> nodes, MatrixView rows);
   /// The same of own nodes that the device has.
   void load_for_device(std::span<const LocalId> nodes, MatrixView rows);
+  /// Columns [first, first + columns of `rows`) of the same, in reach of the host, not normalised.
+  void load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows);
+  bool normalizes() const { return normalize_; }
 
  private:
   void find_smallest();

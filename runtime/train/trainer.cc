@@ -56,7 +56,7 @@ GcnScales scales_of(const TrainConfig& config, const Shard& shard, const RemoteC
 std::unique_ptr<RemoteCopies> make_copies(const TrainConfig& config, const Shard& shard,
                                           const std::vector<std::uint64_t>& bounds,
                                           const ReadCounts* reads, Context& context) {
-  if (reads == nullptr || config.data_parallel()) return nullptr;
+  if (reads == nullptr || config.mode == "data") return nullptr;
   return std::make_unique<RemoteCopies>(
       hottest_elsewhere(reads->of(shard.part()),
                         rows_within(config.cache_budget, shard.num_nodes()), shard.range()),
@@ -66,7 +66,7 @@ std::unique_ptr<RemoteCopies> make_copies(const TrainConfig& config, const Shard
 std::unique_ptr<FeatureCache> make_cache(const TrainConfig& config, const Shard& shard,
                                          const ReadCounts* reads, RowReader& shard_rows,
                                          Context& context) {
-  if (reads == nullptr || !config.data_parallel()) return nullptr;
+  if (reads == nullptr || config.mode != "data") return nullptr;
   const bool spread = config.cache == "partition";
   const std::size_t kept = rows_within(config.cache_budget, shard.num_nodes());
   const std::size_t places = spread ? static_cast<std::size_t>(context.communicator.size()) : 1;
@@ -106,7 +106,7 @@ std::vector<std::uint64_t> row_bytes(const TrainConfig& config, Model& model) {
 /// workers' rows or makes sums of rows travel.
 DeviceDataOptions device_data_options(const TrainConfig& config, const ReadCounts* reads) {
   const bool host_samples =
-      (reads != nullptr && !config.data_parallel()) || route_of(config) != Route::kPull;
+      (reads != nullptr && config.mode != "data") || route_of(config) != Route::kPull;
   return {.share = config.gpu_data,
           .graph = host_samples ? DataPlace::kHost
                                 : data_place_from_name(config.gpu_graph, "--gpu-graph"),
@@ -134,7 +134,10 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard,
       scales_(scales_of(config, shard, copies_.get(), context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       optimizer_(config, model_.parameters(), context),
-      loss_(shard, class_weights(config.class_weights, shard, context), context) {
+      loss_(shard, class_weights(config.class_weights, shard, context), context),
+      columns_(config.mode == "p3" ? own_columns(input_rows_.width(), context.communicator.rank(),
+                                                 context.communicator.size())
+                                   : ColumnRange{0, input_rows_.width()}) {
   if (const DeviceTopology* const there = device_data_.topology()) {
     device_sampler_.emplace(there->topology(), bounds, context.backend, context.owners,
                             there->data());
@@ -186,11 +189,15 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   }
   const MiniBatch& batch = batch_on_device();
   const Buffer<OriginalId> ids = original_ids();
+  std::optional<PushPull> first_layer = push_pull(key, report);
   Matrix input = load_input(ids.span(), key, report);
   {
     const PhaseScope phase(context_.progress, Phase::kCompute);
     const Stopwatch watch(report.compute_s);
-    const ModelBatch model_batch{batch, ids.span(), key};
+    const ModelBatch model_batch{.sample = batch,
+                                 .original_ids = ids.span(),
+                                 .key = key,
+                                 .first_layer = first_layer ? &*first_layer : nullptr};
     ForwardState state;
     const Matrix logits = model_.forward(model_batch, std::move(input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());
@@ -245,28 +252,38 @@ Matrix Trainer::load_input(std::span<const OriginalId> ids, DrawKey key, StepRep
   const PhaseScope phase(context_.progress, Phase::kLoading);
   const Stopwatch watch(report.load_s);
   const Block& block = batch_.layers.front().block;
-  Matrix input(context_.memory(), config_.precision, block.num_sources(), input_rows_.width());
-  const MatrixView own = input.view().slice(0, block.num_own);
-  load_rows(own, report);
-  if (config_.input_dropout > 0) {
-    // The owner masks its rows before they travel, and masks depend on nothing but the node:
-    // whoever reads a row, or a copy of it, reads the same.
-    key.purpose = Purpose::kDropout;
-    key.layer = 0;
-    context_.backend.dense().bias_activation_dropout(
-        {.values = own, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
-        context_.stream);
-  }
-  return input;
-}
-
-void Trainer::load_rows(MatrixView rows, StepReport& report) {
-  const Block& block = batch_.layers.front().block;
   report.input_rows = block.num_needed();
   report.rows_cache = block.num_spared;
   // What a GPU has in its memory is a cache of what the shard has.
   (device_data_.holds_features() ? report.rows_cache : report.rows_disk) += block.num_owned();
   report.rows_copied = block.num_copies;
+  const bool in_columns = columns_.size() < input_rows_.width();
+  const RowIndex destinations = model_.adds_input() ? block.num_destinations : 0;
+  const RowIndex own = in_columns ? destinations : block.num_own;
+  Matrix input(context_.memory(), config_.precision, in_columns ? own : block.num_sources(),
+               input_rows_.width());
+  const MatrixView rows = input.view().slice(0, own);
+  if (in_columns) {
+    input_rows_.load(batch_.nodes.span().first(own), rows);
+  } else {
+    load_batch_rows(rows, report);
+  }
+  mask(ids.first(own), key, rows);
+  return input;
+}
+
+void Trainer::mask(std::span<const OriginalId> ids, DrawKey key, MatrixView rows) {
+  if (config_.input_dropout == 0) return;
+  // The owner masks its rows before they travel, and masks depend on nothing but the node: whoever
+  // reads a row, or a copy of it, reads the same.
+  key.purpose = Purpose::kDropout;
+  key.layer = 0;
+  context_.backend.dense().bias_activation_dropout(
+      {.values = rows, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
+      context_.stream);
+}
+
+void Trainer::load_batch_rows(MatrixView rows, StepReport& report) {
   if (copies_) {
     CopiedRowReader reader(*copies_, shard_.num_nodes(), input_rows_.shard_rows(), context_);
     input_rows_.load(batch_.nodes.span(), reader, rows);
@@ -288,6 +305,42 @@ void Trainer::load_from_cache(MatrixView rows) {
   if (!samples_on_device()) return input_rows_.load(batch_.nodes.span(), *cache_, rows);
   const std::span<const LocalId> nodes = batch_.nodes.span();
   input_rows_.load(read_back(nodes, context_.memory(), context_.stream), *cache_, rows);
+}
+
+std::optional<PushPull> Trainer::push_pull(DrawKey key, StepReport& report) {
+  if (columns_.size() == input_rows_.width()) return std::nullopt;
+  std::vector<PushPullPart> parts;
+  {
+    const Stopwatch watch(report.sample_s);
+    parts = share_first_layers(batch_, batch_.plan_bytes, context_);
+  }
+  const PhaseScope phase(context_.progress, Phase::kLoading);
+  const Stopwatch watch(report.load_s);
+  for (PushPullPart& part : parts) part.columns = load_columns(part.nodes, key);
+  return PushPull(std::move(parts), columns_.begin);
+}
+
+Matrix Trainer::load_columns(std::span<const LocalId> nodes, DrawKey key) {
+  const auto num_nodes = static_cast<std::int64_t>(nodes.size());
+  Matrix columns(context_.memory(), config_.precision, num_nodes, columns_.size());
+  if (!input_rows_.normalizes() && config_.input_dropout == 0) {
+    input_rows_.load_columns(nodes, columns_.begin, columns.view());
+    return columns;
+  }
+  // Both look at whole rows.
+  std::vector<OriginalId> ids;
+  std::vector<RowIndex> places;
+  for (const LocalId node : nodes) {
+    places.push_back(static_cast<RowIndex>(ids.size()));
+    ids.push_back(shard_.original_ids()[value(node)]);
+  }
+  Matrix rows(context_.memory(), config_.precision, num_nodes, input_rows_.width());
+  input_rows_.load(nodes, rows.view());
+  mask(ids, key, rows.view());
+  context_.backend.sparse().gather_rows(
+      {rows.view().columns(columns_.begin, columns_.size()), places, columns.view()},
+      context_.stream);
+  return columns;
 }
 
 void Trainer::loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient,

@@ -11,6 +11,7 @@
 #include "partition/read_counts.h"
 #include "runtime/control/planner.h"
 #include "runtime/nn/model.h"
+#include "runtime/train/column_parts.h"
 #include "runtime/train/config.h"
 #include "runtime/train/device_data.h"
 #include "runtime/train/feature_cache.h"
@@ -65,9 +66,14 @@ class Trainer {
   DrawKey draw_key(const StepPlan& plan) const;
   /// `ids`: in device memory.
   Matrix load_input(std::span<const OriginalId> ids, DrawKey key, StepReport& report);
-  /// Input rows of the batch, from wherever they are kept.
-  void load_rows(MatrixView rows, StepReport& report);
+  /// All own source rows of the batch's first layer, from wherever they are kept.
+  void load_batch_rows(MatrixView rows, StepReport& report);
   void load_from_cache(MatrixView rows);
+  /// Input dropout. `ids`: of the rows' nodes, in device memory.
+  void mask(std::span<const OriginalId> ids, DrawKey key, MatrixView rows);
+  /// Mode p3: the first layers of all workers with this one's columns of their input. Collective.
+  std::optional<PushPull> push_pull(DrawKey key, StepReport& report);
+  Matrix load_columns(std::span<const LocalId> nodes, DrawKey key);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.
   void loss(const StepPlan& plan, ConstMatrixView logits, MatrixView gradient, StepReport& report);
@@ -89,6 +95,7 @@ class Trainer {
   Model model_;
   Optimizer optimizer_;
   TaskLoss loss_;
+  ColumnRange columns_;  // of the features: all, or with p3 this worker's
   MiniBatch batch_;
   std::optional<DeviceBatch> copied_batch_;  // of what the host has drawn
 };

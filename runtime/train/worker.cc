@@ -1,12 +1,13 @@
 #include "runtime/train/worker.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <thread>
 #include <utility>
 
-#include "comm/world.h"
 #include "partition/prepare.h"
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
@@ -14,6 +15,7 @@
 #include "runtime/train/flag_differences.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/safetensors.h"
+#include "runtime/train/settle_mode.h"
 #include "runtime/train/weights.h"
 
 namespace gsplit {
@@ -41,7 +43,7 @@ PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads
 
 /// Of the batches that a worker samples: with --mode data its slices.
 PresampleOptions presample_options(const TrainConfig& config, int workers, int threads) {
-  const auto slices = static_cast<std::uint32_t>(config.data_parallel() ? workers : 1);
+  const auto slices = static_cast<std::uint32_t>(config.mode == "data" ? workers : 1);
   return {.fanout = config.fanout,
           .sampler = sampler_from_name(config.sampler),
           .batch_size = (config.batch_size + slices - 1) / slices,
@@ -55,7 +57,14 @@ PlannerOptions planner_options(const TrainConfig& config, int workers) {
           .epochs = config.epochs,
           .max_steps = config.max_steps,
           .drop_last = config.drop_last,
-          .slices = config.data_parallel() ? static_cast<std::uint32_t>(workers) : 0};
+          .slices = static_cast<std::uint32_t>(workers / config.owners_among(workers))};
+}
+
+void check_group_size(const TrainConfig& config, int workers) {
+  if (workers % config.owners_among(workers) == 0) return;
+  throw UsageError(
+      fmt::format("--group-size {} does not divide the {} workers", config.group_size, workers),
+      "give a divisor of their number");
 }
 
 LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) {
@@ -78,6 +87,14 @@ void check_before_partitioning(const TrainConfig& config, const Dataset& dataset
   }
 }
 
+/// Each worker has columns of its own.
+void check_columns(const TrainConfig& config, const Dataset& dataset, int workers) {
+  const auto width = static_cast<std::int64_t>(dataset.feature_width());
+  if (config.mode != "p3" || workers <= width) return;
+  throw UsageError(fmt::format("--mode p3 with {} workers for {} feature columns", workers, width),
+                   "start at most as many workers as there are columns");
+}
+
 /// Says what becomes of the dataset's edge weights, where it has some.
 void log_edge_weights(const TrainConfig& config, const Dataset& dataset, const Log& log) {
   if (!dataset.edge_weights) return;
@@ -98,17 +115,16 @@ bool names_directory(const std::string& partition) {
   return std::filesystem::exists(std::filesystem::path(partition) / "partition.json");
 }
 
-void log_unused_partition(const TrainConfig& config, const Log& log) {
-  if (!config.data_parallel() || config.partition == "auto") return;
-  if (!names_directory(config.partition)) {
-    log.info("mode data: every worker has the whole graph; --partition " + config.partition +
-             " plays no part");
-  }
+void log_unused_partition(const TrainConfig& config, int workers, const Log& log) {
+  const bool whole = workers > 1 && config.owners_among(workers) == 1;
+  if (!whole || config.partition == "auto" || names_directory(config.partition)) return;
+  log.info("mode " + config.mode + ": every worker has the whole graph; --partition " +
+           config.partition + " plays no part");
 }
 
 Partition open_partition(const TrainConfig& config, const Dataset& dataset,
                          const std::string& fingerprint, int workers, int threads, const Log& log) {
-  const int parts = config.data_parallel() ? 1 : workers;
+  const int parts = config.owners_among(workers);
   if (!names_directory(config.partition)) {
     return prepare_partition(dataset, prepare_options(config, parts, threads), log);
   }
@@ -116,9 +132,14 @@ Partition open_partition(const TrainConfig& config, const Dataset& dataset,
   if (partition.info().num_parts != parts) {
     const std::string has = "--partition " + config.partition + " has " +
                             std::to_string(partition.info().num_parts) + " parts";
-    if (config.data_parallel()) {
-      throw UsageError(has + ", and with --mode data every worker needs the whole graph",
-                       "leave --partition away, or give one of one part");
+    if (parts == 1 && workers > 1) {
+      throw UsageError(
+          has + ", and with --mode " + config.mode + " every worker needs the whole graph",
+          "leave --partition away, or give one of one part");
+    }
+    if (parts < workers) {
+      throw UsageError(has + " for groups of " + std::to_string(parts) + " workers",
+                       "give as many parts as --group-size, or leave --partition away");
     }
     throw UsageError(has + " for " + std::to_string(workers) + " workers",
                      "start as many workers as parts, or partition again");
@@ -137,7 +158,7 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
                Supervisor& supervisor, const Log& log)
     : config_(config),
       communicator_(communicator),
-      local_workers_(place.local_workers),
+      place_(place),
       supervisor_(supervisor),
       log_(log),
       device_(config, place),
@@ -283,8 +304,11 @@ void Worker::prepare() {
   if (leads()) {
     check_before_partitioning(config_, dataset_);
     find_beginning();
+    settle_mode(config_, dataset_, communicator_.size(), place_, log_);
+    check_group_size(config_, communicator_.size());
+    check_columns(config_, dataset_, communicator_.size());
     log_edge_weights(config_, dataset_, log_);
-    log_unused_partition(config_, log_);
+    log_unused_partition(config_, communicator_.size(), log_);
     open(log_);
     coordinator_->open(
         {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
@@ -292,6 +316,7 @@ void Worker::prepare() {
          fingerprint_});
   }
   job_ = client_->join(GSPLIT_VERSION, fingerprint_);
+  share_mode(config_, communicator_);
   if (!leads()) open(Log{});
   // A run goes on with what `auto` chose once.
   const PartitionInfo& info = partition_.info();
@@ -299,6 +324,7 @@ void Worker::prepare() {
 }
 
 void Worker::find_beginning() {
+  adopt_recorded_mode(config_);
   if (config_.resume) {
     if (run_directory_->holds_run()) run_directory_->lock();
     resumed_ = find_checkpoint(config_, fingerprint_, log_);
@@ -315,9 +341,9 @@ void Worker::build() {
       device_.connect(communicator_, *stream_, config_.deadline,
                       {.job_has_failed = [this] { return client_->failure().has_value(); },
                        .coming = [this] { ++progress_.exchanges; }});
-  if (config_.data_parallel()) {
-    alone_ = std::move(make_local_communicators(1, config_.deadline).front());
-  }
+  groups_ =
+      std::make_unique<WorkerGroups>(AllWorkers{communicator_, *row_traffic_, config_.deadline},
+                                     partition_.info().num_parts, device_.compute(), progress_);
   context_.emplace(Context{device_.compute(),
                            device_.host(),
                            *stream_,
@@ -325,7 +351,9 @@ void Worker::build() {
                            *row_traffic_,
                            progress_,
                            {},
-                           alone_ ? *alone_ : communicator_,
+                           groups_->owners(),
+                           groups_->owner_traffic(),
+                           groups_->replicas(),
                            config_.wire == "bf16"});
   trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
                                        static_cast<std::int64_t>(partition_.info().num_classes),
@@ -340,7 +368,7 @@ void Worker::build() {
       EvaluatorOptions{.fanout = config_.eval_fanout,
                        .sampler = sampler_from_name(config_.sampler),
                        .seed = config_.seed,
-                       .local_workers = local_workers_},
+                       .local_workers = place_.local_workers},
       shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, *context_);

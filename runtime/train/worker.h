@@ -24,6 +24,7 @@
 #include "runtime/train/recorder.h"
 #include "runtime/train/supervisor.h"
 #include "runtime/train/trainer.h"
+#include "runtime/train/worker_groups.h"
 
 namespace gsplit {
 
@@ -47,7 +48,7 @@ class Worker {
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();
   /// What this worker holds: its part of the graph, or all of it.
-  int part() const { return config_.data_parallel() ? 0 : communicator_.rank(); }
+  int part() const { return communicator_.rank() % partition_.info().num_parts; }
   void build();
   /// Where training begins: the checkpoint's state, --init-from's weights or fresh ones. Files are
   /// read by rank 0 alone.
@@ -76,7 +77,7 @@ class Worker {
 
   TrainConfig config_;  // with what `auto` has become
   Communicator& communicator_;
-  int local_workers_;
+  WorkerPlace place_;
   Supervisor& supervisor_;
   const Log& log_;
   Progress progress_;
@@ -95,8 +96,8 @@ class Worker {
       plans_;  // open until the end: a worker that dies with it is missed at once
 
   Shard shard_;
-  std::unique_ptr<Communicator> alone_;              // data parallelism: of this worker only
   std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
+  std::unique_ptr<WorkerGroups> groups_;
   std::optional<Context> context_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;

@@ -33,6 +33,48 @@ INSTANTIATE_TEST_SUITE_P(Ranks, LocalConformance,
                                   std::to_string(std::get<1>(test.param));
                          });
 
+class LocalPartConformance : public ::testing::TestWithParam<std::tuple<ConformanceCase, int>> {};
+
+/// Two parts at the same time, of different sizes where the number of ranks is odd.
+TEST_P(LocalPartConformance, Holds) {
+  const auto& [conformance_case, ranks] = GetParam();
+  run_local_ranks(ranks, kPlenty, [&run = conformance_case.run](Communicator& comm) {
+    const std::unique_ptr<Communicator> part = comm.split(comm.rank() % 2);
+    EXPECT_EQ(part->rank(), comm.rank() / 2);
+    EXPECT_EQ(part->size(), (comm.size() + 1 - comm.rank() % 2) / 2);
+    run(*part);
+    comm.barrier();
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, LocalPartConformance,
+                         ::testing::Combine(::testing::ValuesIn(conformance_cases()),
+                                            ::testing::Values(1, 4, 5)),
+                         [](const auto& test) {
+                           return std::string(std::get<0>(test.param).name) + "_" +
+                                  std::to_string(std::get<1>(test.param));
+                         });
+
+TEST(LocalSplit, PartsDoNotWaitForEachOther) {
+  std::latch first_is_done(2);
+  run_local_ranks(4, kPlenty, [&](Communicator& comm) {
+    const std::unique_ptr<Communicator> part = comm.split(comm.rank() / 2);
+    if (comm.rank() >= 2) first_is_done.wait();
+    for (int round = 0; round < 20; ++round) part->barrier();
+    if (comm.rank() < 2) first_is_done.count_down();
+    comm.barrier();  // who leaves the whole ends the parts
+  });
+}
+
+TEST(LocalSplit, MayBeMadeInSeveralWays) {
+  run_local_ranks(6, kPlenty, [](Communicator& comm) {
+    const auto rows = comm.split(comm.rank() / 2), columns = comm.split(-(comm.rank() % 2));
+    EXPECT_EQ(rows->all_gather_value(comm.rank()).back(), comm.rank() / 2 * 2 + 1);
+    EXPECT_EQ(columns->all_gather_value(comm.rank()).back(), 4 + comm.rank() % 2);
+    comm.barrier();  // who leaves the whole ends the parts
+  });
+}
+
 TEST(LocalBarrier, NobodyLeavesBeforeAllHaveCome) {
   std::atomic<int> come{0};
   run_local_ranks(4, kPlenty, [&come](Communicator& comm) {
@@ -77,6 +119,53 @@ TEST(LocalDeadline, NamesTheLowestAbsentRank) {
     EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), 1);
     waited.count_down();
   });
+}
+
+TEST(LocalDeadline, NamesTheAbsentRankOfAPartAsTheWholeDoes) {
+  std::latch waited(1);
+  run_local_ranks(4, milliseconds{100}, [&](Communicator& comm) {
+    const std::unique_ptr<Communicator> part = comm.split(comm.rank() % 2);
+    if (comm.rank() % 2 == 0) {
+      part->barrier();
+      return waited.wait();
+    }
+    if (comm.rank() == 1) {
+      waited.wait();
+      EXPECT_EQ(thrown_by([&] { part->barrier(); }).peer(), 1);
+      return;
+    }
+    const CommunicationError error = thrown_by([&] { part->barrier(); });
+    EXPECT_EQ(error.peer(), 1);
+    EXPECT_THAT(error.what(), HasSubstr("rank 1 did not take part in a collective within 100 ms"));
+    waited.count_down();
+  });
+}
+
+TEST(LocalDeadline, NamesNobodyWhoMayWaitInAPart) {
+  std::latch waited(2);
+  run_local_ranks(4, milliseconds{100}, [&](Communicator& comm) {
+    const std::unique_ptr<Communicator> part = comm.split(comm.rank() / 2);
+    if (comm.rank() >= 2) return waited.wait();
+    EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), CommunicationError::kSomePeer);
+    waited.count_down();
+  });
+}
+
+TEST(LocalAbort, ReachesWaitersInPartsAndInTheWhole) {
+  for (const bool in_part : {false, true}) {
+    const auto start = Clock::now();
+    run_local_ranks(5, kPlenty, [&](Communicator& comm) {
+      const std::unique_ptr<Communicator> part = comm.split(comm.rank() / 3);
+      if (comm.rank() == 4) (in_part ? *part : comm).abort("disk full");
+      Communicator& awaited = comm.rank() == 0 ? comm : *part;
+      const auto wait = [&] {
+        while (true) awaited.barrier();
+      };
+      EXPECT_EQ(thrown_by(wait).peer(), 4);
+      EXPECT_THAT(thrown_by([&] { comm.barrier(); }).what(), HasSubstr("disk full"));
+    });
+    EXPECT_LT(Clock::now() - start, kPlenty / 4);
+  }
 }
 
 TEST(LocalAbort, WakesWaitersAtOnce) {

@@ -26,6 +26,21 @@ TEST_P(MpiConformance, Holds) {
 INSTANTIATE_TEST_SUITE_P(Mpi, MpiConformance, ::testing::ValuesIn(conformance_cases()),
                          [](const auto& test) { return std::string(test.param.name); });
 
+class MpiPartConformance : public ::testing::TestWithParam<ConformanceCase> {};
+
+TEST_P(MpiPartConformance, Holds) {
+  MpiWorld world(kPlenty);
+  Communicator& comm = world.communicator();
+  const std::unique_ptr<Communicator> part = comm.split(comm.rank() % 2);
+  EXPECT_EQ(part->rank(), comm.rank() / 2);
+  EXPECT_EQ(part->size(), (comm.size() + 1 - comm.rank() % 2) / 2);
+  GetParam().run(*part);
+  comm.barrier();
+}
+
+INSTANTIATE_TEST_SUITE_P(Mpi, MpiPartConformance, ::testing::ValuesIn(conformance_cases()),
+                         [](const auto& test) { return std::string(test.param.name); });
+
 /// Tests in which ranks fail: each meets all ranks again before the next begins.
 class MpiFailure : public ::testing::Test {
  protected:
@@ -80,6 +95,46 @@ TEST_F(MpiFailure, DeadlineNamesTheAbsentRankInLaterRoundsToo) {
     EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), 1);
   }
   MPI_Barrier(MPI_COMM_WORLD);
+}
+
+TEST_F(MpiFailure, DeadlineNamesTheAbsentRankOfAPartAsTheWholeDoes) {
+  if (size_ < 4) GTEST_SKIP() << "needs two parts of two ranks";
+  MpiWorld world(milliseconds{300});
+  Communicator& comm = world.communicator();
+  const std::unique_ptr<Communicator> part = comm.split(comm.rank() % 2);
+  if (comm.rank() == 3) {
+    EXPECT_EQ(thrown_by([&] { part->barrier(); }).peer(), 1);
+  }
+  MPI_Barrier(MPI_COMM_WORLD);  // a notice has come, too
+  EXPECT_EQ(thrown_by([&] { part->barrier(); }).peer(), 1);
+}
+
+TEST_F(MpiFailure, DeadlineNamesNobodyWhoMayWaitInAPart) {
+  MpiWorld world(milliseconds{300});
+  Communicator& comm = world.communicator();
+  const std::unique_ptr<Communicator> part = comm.split(comm.rank());
+  if (comm.rank() == 0) {
+    EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), CommunicationError::kSomePeer);
+  }
+  MPI_Barrier(MPI_COMM_WORLD);
+  EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), CommunicationError::kSomePeer);
+}
+
+TEST_F(MpiFailure, AbortReachesWaitersInParts) {
+  if (size_ < 4) GTEST_SKIP() << "needs two parts of two ranks";
+  MpiWorld world(kPlenty);
+  Communicator& comm = world.communicator();
+  const std::unique_ptr<Communicator> part = comm.split(comm.rank() / 2);
+  MPI_Barrier(MPI_COMM_WORLD);
+  const auto start = Clock::now();
+  if (comm.rank() == 0) part->abort("disk full");
+  const auto wait = [&] {
+    while (true) part->barrier();
+  };
+  const CommunicationError error = thrown_by(wait);
+  EXPECT_EQ(error.peer(), 0);
+  EXPECT_THAT(error.what(), HasSubstr("disk full"));
+  EXPECT_LT(Clock::now() - start, kPlenty / 4);
 }
 
 TEST_F(MpiFailure, AbortWakesWaitersAtOnce) {

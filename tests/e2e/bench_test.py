@@ -22,20 +22,21 @@ class Volumes(harness.Scratch):
 
     def trained(self, mode):
         """Means over the steps of two epochs."""
-        run_dir = self.train(self.dataset, *SHAPE, "--mode", mode, "--workers", 4, "--partition", "random", "--order", "aggregate", "--route", "pull", "--epochs", 2,
+        groups = ["--group-size", 2] if mode == "hybrid" else []
+        run_dir = self.train(self.dataset, *SHAPE, "--mode", mode, *groups, "--workers", 4, "--partition", "random", "--order", "aggregate", "--route", "pull", "--epochs", 2,
                              "--eval-every", 0)
         steps = harness.events(run_dir, "step")
         return {key: sum(step[key] for step in steps) / len(steps) for key in ("edges", "input_rows", "shuffle_bytes")}
 
     def test_counts_are_those_of_training(self):
-        counted = self.count("--workers", 4, "--batch-size", 100, "--partition", "random")
-        for mode in ("split", "data"):
+        counted = self.count("--workers", 4, "--batch-size", 100, "--partition", "random", "--group-size", 2)
+        for mode in ("split", "data", "p3", "hybrid"):
             with self.subTest(mode=mode):
                 trained, line = self.trained(mode), counted[mode, 4, 100]
                 # Presampled steps draw other samples than training's: their means differ by a few per mille.
                 self.assertAlmostEqual(line["edges"] / trained["edges"], 1, delta=0.02)
                 self.assertAlmostEqual(line["input_rows"] / trained["input_rows"], 1, delta=0.02)
-                if mode == "split":
+                if mode != "data":
                     self.assertAlmostEqual(line["pull_bytes"] / trained["shuffle_bytes"], 1, delta=0.03)
 
     def test_modes_are_ordered(self):
@@ -50,7 +51,7 @@ class Volumes(harness.Scratch):
                                  [one[key] for key in ("edges", "input_rows", "gflop")])
                 self.assertGreater(data["input_rows"], split["input_rows"])
                 self.assertGreater(data["cached_rows"], 0)
-                self.assertEqual(p3["input_rows"], split["input_rows"])
+                self.assertEqual((p3["input_rows"], p3["load_max_avg"]["input_rows"]), (data["input_rows"], 1))
                 self.assertGreater(split["pull_rows"], 0)
             between = counted["hybrid", 4, batch]["input_rows"]
             self.assertLess(counted["split", 4, batch]["input_rows"], between)
@@ -58,7 +59,7 @@ class Volumes(harness.Scratch):
 
     def test_floor_adds_up(self):
         floors = {}
-        for model in ("sage", "gcn", "gat"):
+        for model in ("sage", "gcn", "gat", "gin"):
             found = json.loads(self.must("bench", self.dataset, "--floor", "--json", "--model", model, *SHAPE, "--threads", 1).stdout)
             counts, rates, floor = found["counts"], found["rates"], found["floor_s"]
             self.assertEqual(floor["total"], sum(floor[part] for part in ("sample", "load", "dense", "rows")))
@@ -71,8 +72,27 @@ class Volumes(harness.Scratch):
         counted = self.count("--workers", 1, "--batch-size", 100)["data", 1, 100]
         self.assertLessEqual(floors["sage"]["dense_flops"], 1e9 * counted["gflop"])
 
+    def test_projections_follow_from_the_counts(self):
+        shape = [*SHAPE, "--workers", 4, "--batch-size", 100, "--partition", "random", "--cache-budget", 0.5]
+        rates = harness.SOURCE / "bench" / "rates" / "v100_nvlink.yaml"
+        counts, projections = ([json.loads(line) for line in self.must("bench", self.dataset, *what, "--json", *shape).stdout.splitlines()]
+                               for what in (["--volumes"], ["--project", rates]))
+        projected = {(line["mode"], line["cache"]): line for line in projections}
+        self.assertEqual(set(projected), {("data", False), ("data", True), ("p3", False), ("split", False)})
+        for count in counts:
+            line = projected[count["mode"], False]
+            self.assertAlmostEqual(line["sample_s"], count["edges"] * count["load_max_avg"]["edges"] / 4 / 4e8)
+            self.assertAlmostEqual(line["load_s"], count["input_rows"] * 16 * 4 * count["load_max_avg"]["input_rows"] / 4 / 5e9)
+            self.assertEqual(line["shuffle_s"] > 0, count["pull_bytes"] > 0)
+            parts = [line[part] for part in ("sample_s", "load_s", "compute_s", "shuffle_s", "gradients_s")]
+            self.assertAlmostEqual(line["step_s"], sum(parts) + 4e-3)
+        self.assertLess(projected["data", True]["load_s"], projected["data", False]["load_s"])
+        absent = self.gsplit("bench", self.dataset, "--project", self.scratch / "absent.yaml")
+        self.assertEqual(absent.returncode, 2)
+        self.assertIn("absent.yaml", absent.stderr)
+
     def test_wrong_use_is_refused(self):
-        for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes or --floor"),
+        for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes, --floor or --project"),
                                 (["--partition", "best"], "--method best is unknown")):
             with self.subTest(arguments=arguments):
                 flags = ["--volumes"] if arguments else []

@@ -301,6 +301,44 @@ class Ends(FaultTest):
         self.assertIn("did not take part in a collective within 3 s", outcome.lines[0])
 
 
+class Groups(FaultTest):
+    """The same of --mode hybrid: who is lost is found, whether awaited in its group or by all workers."""
+
+    def job(self, name, fault):
+        return Job(self, f"groups-{name}", fault, ranks=4, options=["--mode", "hybrid", "--group-size", "2"])
+
+    def test_the_culprit_is_named(self):
+        cases = [(kind, phase, rank) for kind in ("KILL", "STOP", "absent") for phase, rank in (("compute", 3), ("sampling", 1))]
+        cases += [("KILL", "exchange", 2), ("STOP", "evaluation", 0), ("absent", "exchange", 0), ("absent", "all-reduce", 2)]
+
+        def run(case):
+            kind, phase, rank = case
+            end = "signal=USR1,after=120" if kind == "absent" else f"signal={kind},after={IN_PHASE}"
+            return self.job("-".join(map(str, case)), f"rank={rank},phase={phase},step={STEP},{end}").outcome()
+
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            outcomes = list(pool.map(run, cases))
+        for (kind, phase, rank), outcome in zip(cases, outcomes, strict=True):
+            print(f"hybrid: {kind} in {phase} of rank {rank}: {outcome.seconds:.1f} s, exit {outcome.code}", *outcome.lines)
+            with self.subTest(kind=kind, phase=phase, rank=rank):
+                self.assert_ended(outcome)
+                self.assert_one_line(outcome, f"{phase} at step {STEP}", rank)
+
+    def test_rank_threads_name_a_living_culprit(self):
+        for rank, phase in ((3, "compute"), (0, "sampling")):
+            with self.subTest(rank=rank):
+                job = Job(self, f"threads-{rank}", f"rank={rank},phase={phase},step={STEP},signal=USR1,after=120", ranks=None,
+                          options=["--workers", "4", "--mode", "hybrid", "--group-size", "2"])
+                outcome = job.outcome()
+                self.assert_ended(outcome)
+                self.assert_one_line(outcome, f"{phase} at step {STEP}", rank)
+
+    def test_stops_in_good_order(self):
+        outcome = self.job("stop", f"rank=3,phase=compute,step={STEP},signal=USR1").outcome()
+        self.assert_stopped(outcome)
+        self.assertEqual((outcome.code, outcome.last_step), (130, STEP))
+
+
 class Stops(FaultTest):
     """Asked to stop, by command and by signal."""
 

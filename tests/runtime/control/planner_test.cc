@@ -229,6 +229,31 @@ TEST_P(PlannerOfSlices, CutsThePermutationIntoEqualSlicesInItsOrder) {
 // 100 workers: the last batch of an epoch has 52 seeds.
 INSTANTIATE_TEST_SUITE_P(Workers, PlannerOfSlices, testing::Values(1, 2, 3, 8, 100));
 
+/// The same slices, each divided among the owners of its group.
+TEST(Planner, GroupsDivideTheirSlicesByOwner) {
+  const SplitSeeds whole = split_seeds(1001, 1), parts = split_seeds(1001, 3);
+  for (const std::uint32_t slices : {1u, 2u, 5u}) {
+    const PlannerOptions options{.seed = 11, .batch_size = 64, .epochs = 2, .slices = slices};
+    const Planner sliced(whole.train_seeds, whole.bounds, options);
+    const Planner planner(parts.train_seeds, parts.bounds, options);
+    for (std::uint64_t step = 1; step <= planner.total_steps(); ++step) {
+      const std::vector<StepPlan> shares = planner.plan(step), expected = sliced.plan(step);
+      ASSERT_EQ(shares.size(), 3 * slices);
+      for (std::uint32_t s = 0; s < slices; ++s) {
+        std::set<std::uint64_t> ours, theirs;
+        for (std::uint32_t p = 0; p < 3; ++p) {
+          for (const LocalId seed : shares[3 * s + p].seeds) {
+            EXPECT_LT(parts.bounds[p] + value(seed), parts.bounds[p + 1]);
+            ours.insert(parts.original_of[parts.bounds[p] + value(seed)]);
+          }
+        }
+        for (const LocalId seed : expected[s].seeds) theirs.insert(whole.original_of[value(seed)]);
+        EXPECT_EQ(ours, theirs) << "slice " << s << " of step " << step;
+      }
+    }
+  }
+}
+
 TEST(Planner, EmptyPartsGetEmptyShares) {
   const std::vector<GlobalId> seeds{GlobalId{0}, GlobalId{3}, GlobalId{4}};
   const Planner planner(seeds, {0, 0, 4, 4, 5, 5}, {.batch_size = 3, .epochs = 1});

@@ -1,0 +1,49 @@
+#include "runtime/train/worker_groups.h"
+
+#include "comm/host_route.h"
+#include "comm/world.h"
+
+namespace gsplit {
+namespace {
+
+constexpr int kBitsSince = 32;
+
+}  // namespace
+
+WorkerGroups::WorkerGroups(const AllWorkers& all, int size, Backend& backend, Progress& progress)
+    : all_(all), size_(size) {
+  const int workers = all.communicator.size();
+  GSPLIT_CHECK(size >= 1 && workers % size == 0);
+  if (size == workers) return;
+  if (size == 1) {
+    owners_ = std::move(make_local_communicators(1, all.deadline).front());
+  } else {
+    owners_ = all.communicator.split(all.communicator.rank() / size);
+    same_part_ = all.communicator.split(all.communicator.rank() % size);
+    same_part_traffic_ = std::make_unique<HostRoute>(*same_part_, backend);
+    count_exchanges(progress);
+  }
+  owner_traffic_ = std::make_unique<HostRoute>(*owners_, backend);
+}
+
+WorkerGroups::~WorkerGroups() {
+  if (same_part_) all_.communicator.on_coming({});
+}
+
+Replicas WorkerGroups::replicas() const {
+  const int count = all_.communicator.size() / size_;
+  if (count == 1) return {};
+  return {.count = count,
+          .index = all_.communicator.rank() / size_,
+          .traffic = same_part_traffic_ ? same_part_traffic_.get() : &all_.traffic};
+}
+
+void WorkerGroups::count_exchanges(Progress& progress) {
+  all_.communicator.on_coming(
+      [&progress] { progress.exchanges = ((progress.exchanges >> kBitsSince) + 1) << kBitsSince; });
+  for (Communicator* group : {owners_.get(), same_part_.get()}) {
+    group->on_coming([&progress] { ++progress.exchanges; });
+  }
+}
+
+}  // namespace gsplit

@@ -1,0 +1,50 @@
+// How the workers of a run are divided into groups, each of which holds the whole graph among its
+// members: all of them in one group (split parallelism), each alone (data parallelism), or groups
+// in between (hybrid). Worker r owns part r % size of group r / size.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "runtime/nn/context.h"
+
+namespace gsplit {
+
+/// All workers, and how device memory travels between them.
+struct AllWorkers {
+  Communicator& communicator;
+  DeviceCommunicator& traffic;
+  std::chrono::milliseconds deadline;
+};
+
+/// Of one worker; belongs to its thread.
+class WorkerGroups {
+ public:
+  /// `size`: of a group, a divisor of the number of workers. Groups in between exchange through
+  /// host memory. References must outlive it. Collective.
+  WorkerGroups(const AllWorkers& all, int size, Backend& backend, Progress& progress);
+  ~WorkerGroups();
+  WorkerGroups(const WorkerGroups&) = delete;
+  WorkerGroups& operator=(const WorkerGroups&) = delete;
+
+  /// The members of this worker's group.
+  Communicator& owners() const { return owners_ ? *owners_ : all_.communicator; }
+  DeviceCommunicator& owner_traffic() const {
+    return owner_traffic_ ? *owner_traffic_ : all_.traffic;
+  }
+  Replicas replicas() const;
+
+ private:
+  /// Tells `progress` to which exchanges this worker has come. All come to the same ones of all
+  /// workers, so who has come to the fewest of these, then to the fewest since, is waited for.
+  void count_exchanges(Progress& progress);
+
+  AllWorkers all_;
+  int size_;
+  std::unique_ptr<Communicator> owners_;  // null: all
+  std::unique_ptr<DeviceCommunicator> owner_traffic_;
+  std::unique_ptr<Communicator> same_part_;  // null: all, or this worker alone
+  std::unique_ptr<DeviceCommunicator> same_part_traffic_;
+};
+
+}  // namespace gsplit
