@@ -261,6 +261,9 @@ class Runs(CacheTest):
                                  (["--cache", "everything"], "--cache"),
                                  (["--cache", "replicate", "--gpu-features", "pinned"], "--gpu-features pinned with --cache"),
                                  (["--cache", "replicate", "--gpu-graph", "device"], "--gpu-graph device with --cache"),
+                                 (["--cache", "replicate", "--mode", "p3"], "--cache replicate with --mode p3"),
+                                 (["--cache", "replicate", "--mode", "auto"], "--cache replicate with --mode auto"),
+                                 (["--cache", "partition", "--mode", "hybrid", "--group-size", 2, "--workers", 2], "--cache partition with --mode hybrid"),
                                  (["--cache", "partition"], "--cache partition with --mode split")):
             done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / "refused", *arguments)
             self.assertEqual(done.returncode, 2, arguments)
