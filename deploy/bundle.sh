@@ -107,13 +107,10 @@ bring_program "$gsplit" bin/gsplit
 if [ -e "$module" ]; then bring_program "$module" lib/libgsplit_cuda.so; fi
 bring_open_mpi
 if $verification; then bring_verification; fi
-# A library that brings a search path of its own would not look beside the others.
 for library in "$bundle"/lib/*.so* "$bundle"/lib/openmpi/*.so; do
   if [ "$library" = "$bundle/lib/libgsplit_cuda.so" ]; then continue; fi
   strip --strip-unneeded "$library"
-  if [ -n "$(patchelf --print-rpath "$library")" ]; then
-    patchelf --force-rpath --set-rpath "\$ORIGIN/$(realpath --relative-to="$(dirname "$library")" "$bundle/lib")" "$library"
-  fi
+  patchelf --force-rpath --set-rpath "\$ORIGIN/$(realpath --relative-to="$(dirname "$library")" "$bundle/lib")" "$library"
 done
 cp LICENSE README.md "$bundle/"
 
