@@ -116,6 +116,7 @@ class Hybrid(Modes):
         self.refused("--group-size 2 with --mode split", "--workers", 4, "--group-size", 2)
         for size in (0, -1, "two"):
             self.refused("--group-size", "--workers", 4, *hybrid(size))
+        self.refused("--cache replicate with --mode hybrid", "--workers", 4, *hybrid(2), "--cache", "replicate")
         self.refused("--mode hybrid is of the CPU", "--workers", 4, *hybrid(2), "--device", "cuda")
 
     def test_a_partition_has_as_many_parts_as_a_group(self):
