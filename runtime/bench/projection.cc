@@ -51,6 +51,16 @@ double sending(double bytes, int workers, const DeviceRates& rates) {
   return bytes * ((1 - remote) / rates.peer_bytes + remote / rates.network_bytes);
 }
 
+/// Seconds in which the busiest worker gets its input rows.
+double loading(const VolumeLine& line, const DeviceRates& rates, const ProjectionOptions& options) {
+  const double rows = line.input_rows - (options.cached ? line.cached_rows : 0);
+  const double bytes = rows * options.row_bytes * line.load_inputs / line.workers;
+  if (!options.on_device) return bytes / rates.load_bytes;
+  if (line.mode != "data" || line.workers == 1) return 0;
+  return sending(bytes * (line.workers - 1) / line.workers, line.workers, rates) +
+         2 * rates.exchange;
+}
+
 }  // namespace
 
 DeviceRates read_device_rates(const std::filesystem::path& file) {
@@ -88,14 +98,12 @@ DeviceRates read_device_rates(const std::filesystem::path& file) {
 Projection project(const VolumeLine& line, const DeviceRates& rates,
                    const ProjectionOptions& options) {
   const double workers = line.workers, busiest_edges = line.load_edges / workers;
-  const double loaded = line.input_rows - (options.cached ? line.cached_rows : 0);
-  Projection result{
-      .sample = line.edges * busiest_edges / rates.sampled_edges,
-      .load = loaded * options.row_bytes * line.load_inputs / workers / rates.load_bytes,
-      .compute = busiest_edges *
-                 (line.gflop * 1e9 / rates.dense_flops + line.moved_bytes / rates.memory_bytes),
-      .shuffle = sending(line.pull_bytes / workers, line.workers, rates),
-      .step = rates.step};
+  Projection result{.sample = line.edges * busiest_edges / rates.sampled_edges,
+                    .load = loading(line, rates, options),
+                    .compute = busiest_edges * (line.gflop * 1e9 / rates.dense_flops +
+                                                line.moved_bytes / rates.memory_bytes),
+                    .shuffle = sending(line.pull_bytes / workers, line.workers, rates),
+                    .step = rates.step};
   if (line.pull_bytes > 0) {
     result.shuffle += kExchangesPerLayer * static_cast<double>(options.layers) * rates.exchange;
   }

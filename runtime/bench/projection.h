@@ -4,7 +4,8 @@
 // The busiest worker, one thing after the other:
 //
 //   sample     its sampled edges
-//   load       its input rows that no cache has, from host memory
+//   load       its input rows that no cache has, from host memory, or where the workers hold the
+//              features among them those of others, by the links between workers
 //   compute    its products, and the rows that its sums read and write
 //   shuffle    what it sends to others, of which those of its host have a faster link; a fixed time
 //   for each
@@ -45,6 +46,9 @@ struct ProjectionOptions {
   double weights = 0;           ///< elements of all weights
   std::uint64_t num_train = 0;  ///< training nodes
   bool cached = false;          ///< rows that a cache has are not loaded
+  /// Workers hold the features among them, in device memory: own ones need no loading, and in mode
+  /// data those of others are fetched from them (Quiver).
+  bool on_device = false;
 };
 
 /// Seconds of a step.

@@ -21,6 +21,7 @@ struct BenchFlags {
   bool volumes = false;
   bool floor = false;
   std::string project;
+  bool features_on_device = false;
   bool json = false;
   std::string fanout = "15,10,5";
   std::string model = "sage";
@@ -77,12 +78,13 @@ ExitCode report_projection(const BenchFlags& flags, const Log& log) {
       .layers = options.fanout.size(),
       .row_bytes = static_cast<double>(dataset.feature_width()) * sizeof(float),
       .weights = num_weights(dataset, options),
-      .num_train = dataset.train.nodes.size()};
+      .num_train = dataset.train.nodes.size(),
+      .on_device = flags.features_on_device};
   if (!flags.json) std::cout << rates.name << "\n" << projection_header() << std::endl;
   std::map<std::pair<int, int>, double> data_epochs;  // by workers and batch size
   report_volumes(dataset, options, log, [&](const VolumeLine& line) {
     for (const bool cached : {false, true}) {
-      if (cached && line.cached_rows == 0) continue;
+      if (cached && (line.cached_rows == 0 || projected.on_device)) continue;
       projected.cached = cached;
       const Projection projection = project(line, rates, projected);
       double& data_epoch = data_epochs[{line.workers, line.batch_size}];
@@ -139,6 +141,9 @@ void add_bench_command(CLI::App& app, Action& action) {
   command->add_option("--project", flags->project,
                       "What an epoch would take in each mode on workers and links of the rates in "
                       "this file (bench/rates), from counts");
+  command->add_flag(
+      "--features-on-device", flags->features_on_device,
+      "--project: workers hold all features among them, so that none come from hosts");
   command->add_option("--model", flags->model, "--floor: sage, gcn, gat or gin");
   command->add_option("--heads", flags->heads, "--floor: of gat")->check(CLI::PositiveNumber);
   command

@@ -61,6 +61,14 @@ TEST(Projection, RowsOfACacheAreNotLoaded) {
                    0.75 * project(line_of(4), kRound, without).load);
 }
 
+TEST(Projection, FeaturesOnDevicesAreFetchedInModeDataAlone) {
+  const ProjectionOptions options{.row_bytes = 100, .num_train = 100, .on_device = true};
+  VolumeLine line = line_of(4);
+  EXPECT_EQ(project(line, kRound, options).load, 0);
+  line.mode = "data";
+  EXPECT_DOUBLE_EQ(project(line, kRound, options).load, 800 * 100 * 1.25 / 4 * 0.75 / 1e6 + 2e-3);
+}
+
 TEST(Projection, OtherHostsHaveTheSlowerLink) {
   const ProjectionOptions options{.layers = 1, .row_bytes = 100, .num_train = 100};
   const Projection eight = project(line_of(8), kRound, options);
