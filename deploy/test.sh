@@ -74,6 +74,11 @@ test_without_gpu() {
   return $status
 }
 
+# --full: all of them, and not a few.
+plant_bugs() {
+  if $full; then GSPLIT_FULL_TESTS=1 tests/kernels/must_fail.py build/release; else tests/kernels/must_fail.py build/release; fi
+}
+
 # The same under a setting of gpu-on-cpu.
 test_under() { env "$1" tests/gpu_on_cpu/gpu-on-cpu ctest --test-dir build/release -L gpu --output-on-failure --no-tests=error; }
 
@@ -91,7 +96,7 @@ check_device_code() {
   fi
   if have_gpu; then check "Device tests on the GPU" test_on_gpus; fi
   check "Device tests under gpu-on-cpu" test_without_gpu
-  check "Planted bugs are caught" tests/kernels/must_fail.py build/release
+  check "Planted bugs are caught" plant_bugs
   $full || return 0
   check "Module for all architectures" build_all_architectures
   local setting

@@ -19,6 +19,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else ROOT / "build/release").resolve()
 GPU_ON_CPU = ROOT / "tests/gpu_on_cpu/gpu-on-cpu"
 FOLDER = "kernels/cuda"
+# Without GSPLIT_FULL_TESTS a few are planted: a barrier, places in memory, waits, a value.
+FEW = {"test_a_barrier_dropped_from_a_tree", "test_a_store_past_the_end_of_a_row", "test_a_mask_of_the_wrong_column",
+       "test_a_result_read_before_it_is_there", "test_a_stream_that_does_not_wait_for_the_other",
+       "test_a_remote_neighbour_counted_behind_own_ones"}
 
 
 class Mutants(unittest.TestCase):
@@ -30,6 +34,10 @@ class Mutants(unittest.TestCase):
                         for entry in json.loads((BUILD / "compile_commands.json").read_text(encoding="utf-8"))
                         if "gsplit_cuda.dir" in entry["command"]}
         cls.objects = sorted((BUILD / "kernels/CMakeFiles/gsplit_cuda.dir").rglob("*.o"))
+
+    def setUp(self):
+        if self._testMethodName not in FEW and not os.environ.get("GSPLIT_FULL_TESTS"):
+            self.skipTest("only a few are planted without GSPLIT_FULL_TESTS=1")
 
     def module(self, work, changed, old, new, source):
         """The module with `old` replaced in FOLDER/`changed`; `source` is compiled again, the rest is taken as built."""

@@ -12,6 +12,7 @@ import argparse
 import collections
 import concurrent.futures
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -187,7 +188,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--test", action="store_true", help="skip it without GSPLIT_FULL_TESTS=1: it compiles all kernels once more")
     arguments = parser.parse_args()
+    if arguments.test and not os.environ.get("GSPLIT_FULL_TESTS"):
+        print("skipped: compiling all kernels once more takes minutes (GSPLIT_FULL_TESTS=1)")
+        return 77
     uses = all_uses(arguments.build)
     if arguments.table:
         table(uses)
