@@ -16,6 +16,14 @@ std::string place(const char* what, std::size_t bytes, DataPlace where) {
                      names[static_cast<int>(where)]);
 }
 
+/// Of what was asked for by name.
+void require_room(DataPlace asked, std::size_t bytes, Memory& device, const std::string& flag) {
+  if (asked != DataPlace::kDevice || bytes <= device.available()) return;
+  throw UsageError(fmt::format("{} device needs {} MiB, and {} MiB of the GPU's memory are free",
+                               flag, bytes >> 20, device.available() >> 20),
+                   "give auto, pinned or host");
+}
+
 std::size_t share_of(std::size_t bytes, double share) {
   return static_cast<std::size_t>(share * static_cast<double>(bytes));
 }
@@ -49,6 +57,8 @@ DeviceData::DeviceData(const DeviceDataOptions& options, const Shard& shard,
       feature_bytes_(bytes_of(shard.features())) {
   Memory& device = context.memory();
   if (device.host_accessible()) return;
+  require_room(options.graph, topology_bytes_, device, "--gpu-graph");
+  require_room(options.features, feature_bytes_, device, "--gpu-features");
   Memory& pinned = context.backend.pinned();
   Room room{share_of(device.available(), options.share),
             share_of(pinned.available(), options.share)};

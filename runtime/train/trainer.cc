@@ -228,16 +228,18 @@ const MiniBatch& Trainer::batch_on_device() {
 }
 
 Buffer<OriginalId> Trainer::original_ids() {
-  Buffer<OriginalId> ids(context_.memory(), batch_.nodes.size());
   if (!samples_on_device()) {
-    std::vector<OriginalId> host;
-    host.reserve(batch_.nodes.size());
-    for (LocalId node : batch_.nodes.span()) {
-      host.push_back(copies_ ? copies_->original_id(node) : shard_.original_ids()[value(node)]);
+    Buffer<OriginalId> host(context_.backend.pinned(), batch_.nodes.size());
+    for (std::size_t i = 0; i < host.size(); ++i) {
+      const LocalId node = batch_.nodes.span()[i];
+      host.data()[i] = copies_ ? copies_->original_id(node) : shard_.original_ids()[value(node)];
     }
-    context_.memory().copy(ids.data(), host.data(), ids.span().size_bytes(), context_.stream);
+    if (context_.memory().host_accessible()) return host;
+    Buffer<OriginalId> ids(context_.memory(), host.size());
+    context_.memory().copy(ids.data(), host.data(), host.span().size_bytes(), context_.stream);
     return ids;
   }
+  Buffer<OriginalId> ids(context_.memory(), batch_.nodes.size());
   // An id is as wide as a double, and gathering copies bits.
   const std::span<const OriginalId> all = device_data_.topology()->topology().original_ids;
   context_.backend.sparse().gather_rows(
