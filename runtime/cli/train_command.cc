@@ -182,6 +182,10 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
   add_choice(app, "--read-ahead", config.read_ahead, {"auto", "always", "never"},
              "ask the disk for a step's feature rows together; auto: where features are more than "
              "half of the available memory");
+  app.add_option("--prefetch", config.prefetch,
+                 "steps that are sampled and loaded while one is computed, 0 to 8; auto: 1 on GPUs "
+                 "and where a host has cores that --threads leave free, else 0")
+      ->check(CLI::IsMember({"auto", "0", "1", "2", "3", "4", "5", "6", "7", "8"}));
   add_choice(app, "--edge-weights", config.edge_weights, {"auto", "none"},
              "auto: sage and gcn use those of the dataset where it has some; none: all weigh 1");
   add_choice(

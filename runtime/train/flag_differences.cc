@@ -49,6 +49,7 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "checkpoint-every-steps",
                                 "checkpoint-minutes",
                                 "read-ahead",
+                                "prefetch",
                                 "spmm",
                                 "gpu-graph",
                                 "gpu-features",

@@ -161,7 +161,7 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
       place_(place),
       supervisor_(supervisor),
       log_(log),
-      device_(config, place),
+      device_(config, place, threads_per_worker(config.threads, place.local_workers)),
       stream_(device_.compute().memory().create_stream()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
@@ -355,9 +355,15 @@ void Worker::build() {
                            groups_->owner_traffic(),
                            groups_->replicas(),
                            config_.wire == "bf16"});
-  trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
-                                       static_cast<std::int64_t>(partition_.info().num_classes),
-                                       *context_, reads_ ? &*reads_ : nullptr);
+  steps_ahead_ = config_.dry_run ? 0 : steps_ahead(config_, place_, communicator_);
+  if (steps_ahead_ > 0) {
+    ahead_ = std::make_unique<Ahead>(config_, place_, partition_.info().num_parts, communicator_);
+  }
+  trainer_ =
+      std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
+                                static_cast<std::int64_t>(partition_.info().num_classes), *context_,
+                                TrainerOptions{.reads = reads_ ? &*reads_ : nullptr,
+                                               .ahead = ahead_ ? &ahead_->context() : nullptr});
   if (leads() && !context_->memory().host_accessible()) {
     log_.info("GPU data: " + trainer_->device_data().describe());
   }
@@ -408,7 +414,7 @@ ExitCode Worker::train() {
   const PhaseScope phase(progress_, Phase::kWaitingForPlan);  // unless something else is entered
   plans_ = client_->stream_plans(steps_done_ + 1);
   while (!early_stopping_.ended()) {
-    const std::optional<StepPlan> plan = next_plan();
+    const std::optional<StepPlan> plan = next_step();
     if (!plan) break;
     StepReport own = run_step(*plan);
     own.checkpoint_due = leads() && checkpointer_->minutes_are_over();
@@ -422,7 +428,29 @@ ExitCode Worker::train() {
     if (total.checkpoint_due || checkpointer_->due(steps_done_)) save_checkpoint();
     if (total.stop) break;
   }
+  trainer_->drop_prepared();
   return finish();
+}
+
+std::optional<StepPlan> Worker::next_step() {
+  if (coming_.empty()) fetch_plan();
+  // All workers are given the same plans, so they prepare the same steps.
+  while (!coming_.empty() && coming_.size() <= static_cast<std::size_t>(steps_ahead_)) {
+    if (!fetch_plan()) break;
+  }
+  if (coming_.empty()) return std::nullopt;
+  StepPlan plan = std::move(coming_.front());
+  coming_.pop_front();
+  return plan;
+}
+
+bool Worker::fetch_plan() {
+  std::optional<StepPlan> plan = plans_ended_ ? std::nullopt : next_plan();
+  plans_ended_ = !plan;
+  if (!plan) return false;
+  if (ahead_) trainer_->prepare_ahead(*plan);
+  coming_.push_back(std::move(*plan));
+  return true;
 }
 
 ExitCode Worker::finish() {

@@ -3,6 +3,7 @@
 // records.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "partition/read_counts.h"
 #include "runtime/control/client.h"
 #include "runtime/control/coordinator.h"
+#include "runtime/train/ahead.h"
 #include "runtime/train/block_dump.h"
 #include "runtime/train/checkpointer.h"
 #include "runtime/train/config.h"
@@ -60,6 +62,10 @@ class Worker {
   /// In the place of train().
   ExitCode estimate();
   std::optional<StepPlan> next_plan();
+  /// The plan of the step to compute next, while those that follow it are prepared.
+  std::optional<StepPlan> next_step();
+  /// Puts one more plan behind those that are coming; false where there is none.
+  bool fetch_plan();
   StepReport run_step(const StepPlan& plan);
   std::vector<StepReport> gather(const StepReport& own);
   void check_loss(const StepPlan& plan, const StepReport& total);
@@ -99,6 +105,8 @@ class Worker {
   std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
   std::unique_ptr<WorkerGroups> groups_;
   std::optional<Context> context_;
+  int steps_ahead_ = 0;
+  std::unique_ptr<Ahead> ahead_;  // null: no step is prepared ahead
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<BlockDump> dump_;
@@ -111,6 +119,8 @@ class Worker {
   std::uint64_t steps_done_ = 0;
   bool evaluated_last_ = false;  // after the last of them
   double plan_wait_s_ = 0;       // of the plan stream so far
+  std::deque<StepPlan> coming_;  // of the next steps
+  bool plans_ended_ = false;
 };
 
 }  // namespace gsplit
