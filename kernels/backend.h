@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kernels/dense.h"
+#include "kernels/layer.h"
 #include "kernels/memory.h"
 #include "kernels/optimizer.h"
 #include "kernels/sampling.h"
@@ -23,6 +24,8 @@ class Backend {
   virtual SparseOps& sparse() = 0;
   virtual DenseOps& dense() = 0;
   virtual OptimizerOps& optimizer() = 0;
+  virtual void aggregate_linear(const AggregateLinearArgs& args, Stream& stream);
+  virtual void layer_gradients(const LayerGradientsArgs& args, Stream& stream);
   /// Host memory that copies to and from the device without the host waiting: on a GPU page-locked,
   /// on the host memory() itself.
   virtual Memory& pinned() = 0;

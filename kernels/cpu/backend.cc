@@ -130,6 +130,12 @@ class CpuBackend final : public Backend {
   SparseOps& sparse() override { return sparse_; }
   DenseOps& dense() override { return dense_; }
   OptimizerOps& optimizer() override { return optimizer_; }
+  void aggregate_linear(const AggregateLinearArgs& args, Stream&) override {
+    cpu::aggregate_linear(args, team_);
+  }
+  void layer_gradients(const LayerGradientsArgs& args, Stream&) override {
+    cpu::layer_gradients(args, memory_, team_);
+  }
   Memory& pinned() override { return memory_; }
   void enter_thread() override { set_threads(); }
   std::string describe() const override {

@@ -23,11 +23,6 @@ std::int64_t row_chunk(std::int64_t rows) {
   return std::clamp(num_chunks(rows, 16), kMinChunk, kMaxRowChunk);
 }
 
-/// Rows of A and B per partial product.
-std::int64_t depth_chunk(std::int64_t rows) {
-  return std::max(kMinChunk, num_chunks(rows, kMaxPartials));
-}
-
 void multiply_as(const Product& p, float, float) {
   const dnnl_status_t status =
       dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.m, p.n, p.k, 1.0f,
@@ -182,6 +177,16 @@ void dispatch_product(DType rows, DType result, F&& f) {
 }
 
 }  // namespace
+
+std::int64_t depth_chunk(std::int64_t rows) {
+  return std::max(kMinChunk, num_chunks(rows, kMaxPartials));
+}
+
+void multiply_part(const Product& part, DType rows, DType result) {
+  dispatch_product(rows, result, [&](auto row_type, auto result_type) {
+    multiply<decltype(row_type), decltype(result_type)>(part);
+  });
+}
 
 void gemm(const GemmArgs& args, Memory& memory, const Team& team) {
   const DType rows = args.a.dtype, result = args.c.dtype;
