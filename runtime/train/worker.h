@@ -47,6 +47,8 @@ class Worker {
   /// All ranks do the same steps only if they were told the same.
   void require_same_flags();
   void prepare();
+  /// Rank 0: tells the coordinator what plans are made from.
+  void open_job();
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();
   /// What this worker holds: its part of the graph, or all of it.
