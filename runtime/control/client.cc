@@ -33,6 +33,9 @@ std::uint64_t resident_bytes() {
   return resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+/// Of an Open: half a MiB.
+constexpr std::size_t kSeedsAtOnce = 1 << 16;
+
 std::uint64_t draw_instance() {
   std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
@@ -47,7 +50,7 @@ void set_timeout(grpc::ClientContext& context, milliseconds timeout) {
 struct CoordinatorClient::Impl {
   Impl(const ClientOptions& options, const Progress& progress)
       : state(std::make_shared<ClientState>(options, progress)),
-        stub(make_stub(options.address)),
+        stub(make_stub(options.contact)),
         instance(draw_instance()) {
     heartbeat_thread = std::thread([this] { keep_alive(); });
     attending_thread = std::thread([this] { attend(); });
@@ -80,7 +83,9 @@ struct CoordinatorClient::Impl {
   const std::uint64_t instance;
   std::optional<grpc::ClientContext> beat_context;  // of the beat under way; by state->mutex
   grpc::ClientContext attend_context;
-  bool ending = false;  // by state->mutex
+  bool ending = false;         // by state->mutex
+  bool answered_once = false;  // of heartbeat_thread, as the next
+  std::string last_error;      // before the first answer
   std::thread heartbeat_thread;
   std::thread attending_thread;
 };
@@ -100,6 +105,13 @@ void CoordinatorClient::Impl::attend() {
   }
   if (const auto failure = failure_of(status)) return state->set_failure(*failure);
   if (status.ok() || status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) return;
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
+    return state->set_failure(
+        state->own_failure(fmt::format("the coordinator at {} does not take this token; give the "
+                                       "--token-file that it was started with",
+                                       state->options().contact.first_address()),
+                           static_cast<int>(ExitCode::kUsage)));
+  }
   state->set_failure(state->coordinator_loss(fmt::format("is gone ({})", status.error_message())));
 }
 
@@ -131,9 +143,13 @@ bool CoordinatorClient::Impl::beat(milliseconds timeout) {
     const std::lock_guard lock(state->mutex);
     beat_context.reset();
   }
-  if (!status.ok()) return false;
+  if (!status.ok()) {
+    if (!answered_once) last_error = status.error_message();
+    return false;
+  }
+  answered_once = true;
   state->set_coordinator_place(from_wire(reply.coordinator()));
-  if (reply.stop_requested()) state->set_stop_requested();
+  if (reply.stop_requested()) state->set_stop_requested(reply.stop_reason());
   if (reply.has_failure()) state->set_failure(from_wire(reply.failure()));
   return true;
 }
@@ -156,8 +172,9 @@ bool CoordinatorClient::Impl::pause_unless_ending(milliseconds duration) {
 
 void CoordinatorClient::Impl::give_up() {
   const std::chrono::duration<double> deadline = state->options().deadline;
+  const std::string why = answered_once || last_error.empty() ? "" : " (" + last_error + ")";
   state->set_failure(
-      state->coordinator_loss(fmt::format("does not answer for {} s", deadline.count())));
+      state->coordinator_loss(fmt::format("does not answer for {} s{}", deadline.count(), why)));
 }
 
 void CoordinatorClient::Impl::report(v1::ReportRequest& request, milliseconds patience) noexcept {
@@ -207,6 +224,38 @@ std::unique_ptr<PlanStream> CoordinatorClient::stream_plans(std::uint64_t first_
   GSPLIT_CHECK(first_step >= 1);
   return std::make_unique<PlanReceiver>(impl_->stub, impl_->state, first_step);
 }
+
+void CoordinatorClient::open(const JobData& data) {
+  ClientState& state = *impl_->state;
+  v1::OpenRequest request = to_wire(data);
+  request.set_instance(impl_->instance);
+  std::size_t offset = 0;
+  milliseconds pause{2};
+  while (offset < data.train_seeds.size()) {
+    const auto piece =
+        data.train_seeds.subspan(offset, std::min(kSeedsAtOnce, data.train_seeds.size() - offset));
+    request.set_offset(offset);
+    request.clear_seeds();
+    for (const GlobalId seed : piece) request.add_seeds(value(seed));
+    grpc::ClientContext context;
+    set_timeout(context, state.options().deadline);
+    v1::OpenReply reply;
+    const grpc::Status status = impl_->stub->Open(&context, request, &reply);
+    if (status.ok()) {
+      offset += piece.size();
+      continue;
+    }
+    if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION ||
+        status.error_code() == grpc::StatusCode::INVALID_ARGUMENT) {
+      throw UsageError(status.error_message(), "see that all workers belong to this job");
+    }
+    state.check();  // as in join()
+    impl_->pause_unless_ending(pause);
+    pause = std::min(pause * 2, milliseconds{200});
+  }
+}
+
+std::string CoordinatorClient::stop_reason() const { return impl_->state->stop_reason(); }
 
 bool CoordinatorClient::stop_requested() const { return impl_->state->stop_requested(); }
 

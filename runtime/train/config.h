@@ -91,6 +91,13 @@ struct TrainConfig {
   std::uint32_t keep = 3;                    ///< checkpoints to go on from that are kept
   std::chrono::milliseconds deadline{30000};
   std::filesystem::path dump_blocks;
+  /// Where rank 0's coordinator listens: HOST or HOST:PORT; empty: it finds out; not in config.yaml
+  std::string coordinator_bind;
+  /// A coordinator in a process of its own, and what it is met with; empty: rank 0's, which tells;
+  /// not in config.yaml
+  std::string coordinator;
+  std::filesystem::path tls_ca;
+  std::filesystem::path token_file;
 
   /// Whether a dataset's edge weights take part in aggregation. Where they steer the sampler they
   /// are in its estimate already.

@@ -3,8 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <thread>
 #include <utility>
 
@@ -13,6 +11,7 @@
 #include "runtime/train/divergence.h"
 #include "runtime/train/dry_run.h"
 #include "runtime/train/flag_differences.h"
+#include "runtime/train/meeting.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/safetensors.h"
 #include "runtime/train/settle_mode.h"
@@ -24,12 +23,6 @@ namespace {
 constexpr std::uint64_t kDryRunBatches = 8;
 /// For the coordinator to tell a failure to a worker that sees its effects.
 constexpr std::chrono::milliseconds kPatienceForWord{1000};
-
-/// What rank 0 tells the others when they meet.
-struct Meeting {
-  std::array<char, 64> address{};
-  LastWord::Handle word;
-};
 
 PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads) {
   return {.parts = parts,
@@ -240,32 +233,49 @@ bool Worker::await_failure(std::chrono::milliseconds patience) const {
 
 void Worker::meet() {
   const PhaseScope phase(progress_, Phase::kStarting);
+  const bool apart = !config_.coordinator.empty();
+  CoordinatorOptions coordinator;
+  if (!apart) coordinator = coordinator_options(config_, place_, communicator_);
   Meeting meeting;
   if (leads()) {
-    coordinator_ = std::make_unique<Coordinator>(
-        CoordinatorOptions{.world_size = communicator_.size(), .deadline = config_.deadline});
-    const std::string& address = coordinator_->address();
-    GSPLIT_CHECK(address.size() < meeting.address.size());
-    std::copy(address.begin(), address.end(), meeting.address.begin());
+    if (!apart) {
+      coordinator_ = std::make_unique<Coordinator>(coordinator);
+      meeting.contact = coordinator_->contact();
+    }
     meeting.word = supervisor_.share_word();
   }
-  communicator_.broadcast(std::as_writable_bytes(std::span(&meeting, 1)), 0);
-  coordinator_address_ = meeting.address.data();
+  const Contact given = apart ? given_contact(config_) : Contact{};
+  meeting = broadcast_meeting(meeting, communicator_);
+  if (apart) meeting.contact = given;
   supervisor_.adopt_word(meeting.word);
+  leave_card(meeting.contact);
   client_ = std::make_unique<CoordinatorClient>(
       ClientOptions{
-          .address = coordinator_address_,
+          .contact = meeting.contact,
           .rank = communicator_.rank(),
           .world_size = communicator_.size(),
           .host = host_name(),
           .device = device_.compute().describe(),
           .deadline = config_.deadline,
+          .apart = apart,
           .stop_reason = [this] { return supervisor_.stop_reason(); },
           .on_failure = [this](const WorkerFailure& failure) { supervisor_.failed(failure); }},
       progress_);
   communicator_.barrier();  // who has not come so far is missed within the deadline
   supervisor_.note_met();
   require_same_flags();
+}
+
+/// The coordinator has left one on its own host.
+void Worker::leave_card(const Contact& contact) {
+  coordinator_address_ = contact.first_address();
+  if (leads()) {
+    log_.info("coordinator: " + coordinator_address_);
+    if (!coordinator_ || coordinator_->card_problem().empty()) return;
+    log_.warning("gsplit status and stop will not find the token: " + coordinator_->card_problem());
+  } else if (place_.local_rank == 0) {
+    card_.emplace(contact);
+  }
 }
 
 void Worker::require_same_flags() {
@@ -310,10 +320,7 @@ void Worker::prepare() {
     log_edge_weights(config_, dataset_, log_);
     log_unused_partition(config_, communicator_.size(), log_);
     open(log_);
-    coordinator_->open(
-        {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
-                                   planner_options(config_, communicator_.size())),
-         fingerprint_});
+    open_job();
   }
   job_ = client_->join(GSPLIT_VERSION, fingerprint_);
   share_mode(config_, communicator_);
@@ -321,6 +328,17 @@ void Worker::prepare() {
   // A run goes on with what `auto` chose once.
   const PartitionInfo& info = partition_.info();
   if (config_.partition == "auto" && info.num_parts > 1) config_.partition = info.method;
+}
+
+void Worker::open_job() {
+  const PlannerOptions options = planner_options(config_, communicator_.size());
+  const auto& bounds = partition_.info().bounds;
+  if (coordinator_) {
+    coordinator_->open(
+        {std::make_shared<Planner>(partition_.train_seeds(), bounds, options), fingerprint_});
+  } else {
+    client_->open({partition_.train_seeds(), bounds, options, fingerprint_});
+  }
 }
 
 void Worker::find_beginning() {
@@ -471,7 +489,8 @@ ExitCode Worker::finish() {
 }
 
 std::string Worker::stop_reason() {
-  const std::string mine = supervisor_.stop_reason();
+  std::string mine = supervisor_.stop_reason();
+  if (mine.empty()) mine = client_->stop_reason();
   for (const auto& bytes : communicator_.all_gather_v(std::as_bytes(std::span(mine)))) {
     if (bytes.empty()) continue;
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -44,9 +44,13 @@ class Worker {
  private:
   bool leads() const { return communicator_.rank() == 0; }
   void meet();
+  /// For `gsplit status` on this host.
+  void leave_card(const Contact& contact);
   /// All ranks do the same steps only if they were told the same.
   void require_same_flags();
   void prepare();
+  /// Rank 0: tells the coordinator what plans are made from.
+  void open_job();
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();
   /// What this worker holds: its part of the graph, or all of it.
@@ -92,6 +96,7 @@ class Worker {
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
   std::unique_ptr<CoordinatorClient> client_;
+  std::optional<ContactCard> card_;  // on hosts that rank 0 is not on
   std::string coordinator_address_;
   Dataset dataset_;
   std::string fingerprint_;
