@@ -40,6 +40,9 @@ void drop_what_is_not_read() {
   }
 }
 
+constexpr const char* kLauncherLossBegins = "the launcher of ";
+constexpr const char* kLauncherLossEnds = " has ended";
+
 /// One system call, so that lines of several processes do not mix.
 void print_failure(const std::string& line) {
   const std::string text = "gsplit: " + line + "\n";
@@ -52,6 +55,10 @@ std::string job_name(const Supervisor::Options& options) {
 }
 
 }  // namespace
+
+bool is_launcher_loss(const std::string& reason) {
+  return reason.starts_with(kLauncherLossBegins) && reason.ends_with(kLauncherLossEnds);
+}
 
 Supervisor::Supervisor(const Options& options, const Log& log)
     : options_(options), log_(log), launcher_(getppid()), word_(job_name(options)) {
@@ -114,7 +121,7 @@ void Supervisor::ask_to_stop(int signal) {
   if (!stop_reason_.empty()) return;
   stop_reason_ = fmt::format("SIG{} to {}", sigabbrev_np(signal), own_place());
   if (options_.rank && getppid() != launcher_) {
-    stop_reason_ = fmt::format("the launcher of {} has ended", own_place());
+    stop_reason_ = kLauncherLossBegins + own_place() + kLauncherLossEnds;
   }
   log_.info("asked to stop: the run ends after the step under way");
 }
