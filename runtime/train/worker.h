@@ -22,6 +22,7 @@
 #include "runtime/train/evaluator.h"
 #include "runtime/train/lr_schedule.h"
 #include "runtime/train/recorder.h"
+#include "runtime/train/run_data.h"
 #include "runtime/train/supervisor.h"
 #include "runtime/train/trainer.h"
 #include "runtime/train/worker_groups.h"
@@ -41,6 +42,7 @@ class Worker {
 
  private:
   bool leads() const { return communicator_.rank() == 0; }
+  bool has_other_hosts() const { return place_.local_workers < communicator_.size(); }
   void meet();
   /// All ranks do the same steps only if they were told the same.
   void require_same_flags();
@@ -87,8 +89,7 @@ class Worker {
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
   std::unique_ptr<CoordinatorClient> client_;
   std::string coordinator_address_;
-  Dataset dataset_;
-  std::string fingerprint_;
+  RunData data_;
   Partition partition_;
   std::optional<ReadCounts> reads_;  // with --cache
   JoinResult job_;
