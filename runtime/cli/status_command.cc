@@ -7,6 +7,7 @@
 
 #include "runtime/cli/command.h"
 #include "runtime/control/client.h"
+#include "runtime/control/contact_card.h"
 
 namespace gsplit {
 namespace {
@@ -20,8 +21,7 @@ std::string address_of(const StatusOptions& options) {
   if (!options.address.empty()) return options.address;
   const char* const fallback = std::getenv("GSPLIT_COORDINATOR");
   if (fallback != nullptr && *fallback != '\0') return fallback;
-  throw UsageError("no coordinator's address given",
-                   "give ADDR or set GSPLIT_COORDINATOR; the run's log prints the address");
+  return only_contact().first_address();
 }
 
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
@@ -29,7 +29,7 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
   CLI::App* command = app.add_subcommand(name, description);
   command->add_option("ADDR", options->address,
                       "HOST:PORT of the coordinator, as the run's log prints it; default: "
-                      "$GSPLIT_COORDINATOR");
+                      "$GSPLIT_COORDINATOR, else your only run that this host takes part in");
   return command;
 }
 

@@ -321,6 +321,9 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       ->check(CLI::Range(0, 4096));
   app.add_option("--deadline", flags.deadline_s, "seconds after which a silent peer ends the run")
       ->check(CLI::Range(0.1, 86400.0));
+  app.add_option("--coordinator-bind", config.coordinator_bind,
+                 "address on which rank 0 serves the other workers: HOST or HOST:PORT; not given: "
+                 "loopback where all are on one host, else the interfaces that the others reach");
   app.add_option("--dump-blocks", config.dump_blocks, "write the sampled blocks as text");
 }
 

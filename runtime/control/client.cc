@@ -47,7 +47,7 @@ void set_timeout(grpc::ClientContext& context, milliseconds timeout) {
 struct CoordinatorClient::Impl {
   Impl(const ClientOptions& options, const Progress& progress)
       : state(std::make_shared<ClientState>(options, progress)),
-        stub(make_stub(options.address)),
+        stub(make_stub(options.contact)),
         instance(draw_instance()) {
     heartbeat_thread = std::thread([this] { keep_alive(); });
     attending_thread = std::thread([this] { attend(); });
@@ -80,7 +80,9 @@ struct CoordinatorClient::Impl {
   const std::uint64_t instance;
   std::optional<grpc::ClientContext> beat_context;  // of the beat under way; by state->mutex
   grpc::ClientContext attend_context;
-  bool ending = false;  // by state->mutex
+  bool ending = false;         // by state->mutex
+  bool answered_once = false;  // of heartbeat_thread, as the next
+  std::string last_error;      // before the first answer
   std::thread heartbeat_thread;
   std::thread attending_thread;
 };
@@ -100,6 +102,13 @@ void CoordinatorClient::Impl::attend() {
   }
   if (const auto failure = failure_of(status)) return state->set_failure(*failure);
   if (status.ok() || status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) return;
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
+    return state->set_failure(
+        state->own_failure(fmt::format("the coordinator at {} does not take this token; give the "
+                                       "--token-file that it was started with",
+                                       state->options().contact.first_address()),
+                           static_cast<int>(ExitCode::kUsage)));
+  }
   state->set_failure(state->coordinator_loss(fmt::format("is gone ({})", status.error_message())));
 }
 
@@ -131,7 +140,11 @@ bool CoordinatorClient::Impl::beat(milliseconds timeout) {
     const std::lock_guard lock(state->mutex);
     beat_context.reset();
   }
-  if (!status.ok()) return false;
+  if (!status.ok()) {
+    if (!answered_once) last_error = status.error_message();
+    return false;
+  }
+  answered_once = true;
   state->set_coordinator_place(from_wire(reply.coordinator()));
   if (reply.stop_requested()) state->set_stop_requested();
   if (reply.has_failure()) state->set_failure(from_wire(reply.failure()));
@@ -156,8 +169,9 @@ bool CoordinatorClient::Impl::pause_unless_ending(milliseconds duration) {
 
 void CoordinatorClient::Impl::give_up() {
   const std::chrono::duration<double> deadline = state->options().deadline;
+  const std::string why = answered_once || last_error.empty() ? "" : " (" + last_error + ")";
   state->set_failure(
-      state->coordinator_loss(fmt::format("does not answer for {} s", deadline.count())));
+      state->coordinator_loss(fmt::format("does not answer for {} s{}", deadline.count(), why)));
 }
 
 void CoordinatorClient::Impl::report(v1::ReportRequest& request, milliseconds patience) noexcept {

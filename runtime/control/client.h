@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "runtime/control/contact_card.h"
 #include "runtime/control/coordinator.h"
 #include "runtime/control/planner.h"
 #include "runtime/control/progress.h"
@@ -18,7 +19,7 @@
 namespace gsplit {
 
 struct ClientOptions {
-  std::string address;
+  Contact contact;
   int rank = 0;
   int world_size = 1;
   std::string host;
@@ -81,7 +82,10 @@ class CoordinatorClient {
 };
 
 /// For `gsplit status` and `gsplit stop`: text for a terminal, or one JSON object. Throw
-/// SystemError when nobody answers.
+/// SystemError when nobody answers, UsageError when the token is not taken.
+std::string query_status(const Contact& contact, bool json);
+std::string request_stop(const Contact& contact);
+/// The same of a coordinator whose credentials this host knows: find_contact().
 std::string query_status(const std::string& address, bool json);
 std::string request_stop(const std::string& address);
 

@@ -57,7 +57,7 @@ WorkerFailure ClientState::coordinator_loss(const std::string& how) const {
           .phase = coordinator_place_.phase,
           .step = coordinator_place_.step,
           .message = fmt::format("lost: the coordinator at {} {}; run it again with --resume",
-                                 options_.address, how),
+                                 options_.contact.first_address(), how),
           .exit_code = static_cast<int>(ExitCode::kSystem)};
 }
 

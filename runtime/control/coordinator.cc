@@ -1,9 +1,7 @@
 #include "runtime/control/coordinator.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <grpc/grpc.h>
-#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -15,6 +13,7 @@
 
 #include "kernels/base/error.h"
 #include "runtime/control/attendance.h"
+#include "runtime/control/doorman.h"
 #include "runtime/control/grpc_setup.h"
 #include "runtime/control/job_state.h"
 #include "runtime/control/plan_sender.h"
@@ -23,14 +22,18 @@
 namespace gsplit {
 namespace {
 
+constexpr int kMaxStreams = 32;  // of one connection; a worker has three at once
+
 /// The calls of coordinator.proto, each a translation of messages around one call of JobState.
 class CoordinatorService final : public v1::Coordinator::CallbackService {
  public:
-  CoordinatorService(JobState& job, Attendances& attendances, PlanSenders& senders)
-      : job_(job), attendances_(attendances), senders_(senders) {}
+  CoordinatorService(JobState& job, Attendances& attendances, PlanSenders& senders,
+                     Doorman& doorman)
+      : job_(job), attendances_(attendances), senders_(senders), doorman_(doorman) {}
 
-  grpc::ServerUnaryReactor* Attend(grpc::CallbackServerContext*, const v1::AttendRequest* request,
-                                   v1::AttendReply*) override {
+  grpc::ServerUnaryReactor* Attend(grpc::CallbackServerContext* context,
+                                   const v1::AttendRequest* request, v1::AttendReply*) override {
+    doorman_.admit(context->peer());
     return attendances_.start(*request);
   }
 
@@ -52,7 +55,8 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   }
 
   grpc::ServerBidiReactor<v1::PlanRequest, v1::PlanReply>* StreamPlan(
-      grpc::CallbackServerContext*) override {
+      grpc::CallbackServerContext* context) override {
+    doorman_.admit(context->peer());
     return senders_.start();
   }
 
@@ -97,8 +101,9 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   }
 
  private:
-  static grpc::ServerUnaryReactor* end(grpc::CallbackServerContext* context,
-                                       const grpc::Status& status) {
+  /// Of a call that is served at once. It has passed the TokenCheck, as all have that come here.
+  grpc::ServerUnaryReactor* end(grpc::CallbackServerContext* context, const grpc::Status& status) {
+    doorman_.admit(context->peer());
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(status);
     return reactor;
@@ -107,6 +112,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   JobState& job_;
   Attendances& attendances_;
   PlanSenders& senders_;
+  Doorman& doorman_;
 };
 
 struct BindAddress {
@@ -131,31 +137,33 @@ BindAddress split_address(const std::string& address) {
   return parts;
 }
 
-bool is_loopback(const std::string& host) {
-  in_addr v4{};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
-  return host == "localhost" || host == "[::1]";
-}
-
-/// Without TLS nothing but loopback is safe: whoever reaches the port could stop the job.
-void refuse_open_network(const BindAddress& address) {
-  if (is_loopback(address.host)) return;
-  throw UsageError(fmt::format("the coordinator has no TLS and does not serve on {}, which other "
-                               "hosts can reach",
-                               address.host),
-                   "use 127.0.0.1 and workers of one host");
+/// Where workers look for it: every host with the port, separated by commas.
+std::string addresses_of(const std::vector<std::string>& hosts, int port) {
+  std::string addresses;
+  for (const std::string& host : hosts) {
+    const bool is_v6 = host.find(':') != std::string::npos && host.front() != '[';
+    addresses +=
+        fmt::format("{}{}:{}", addresses.empty() ? "" : ",", is_v6 ? "[" + host + "]" : host, port);
+  }
+  return addresses;
 }
 
 }  // namespace
 
 struct Coordinator::Impl {
-  explicit Impl(const CoordinatorOptions& options)
+  Impl(const CoordinatorOptions& options, const BindAddress& bind)
       : job(options, [this] { tell_all(); }),
         attendances(job),
         senders(job),
-        service(job, attendances, senders) {
+        doorman({.host = bind.host, .port = bind.port}),
+        service(job, attendances, senders, doorman) {
     quiet_grpc_log();
-    start_server(options.bind_address);
+    const Identity identity = options.identity ? *options.identity : make_identity();
+    contact = {addresses_of(options.hosts.empty() ? std::vector{bind.host} : options.hosts,
+                            doorman.port()),
+               identity.credentials()};
+    start_server(identity);
+    card.emplace(contact);
     monitor = std::thread([this] { watch_workers(); });
   }
 
@@ -166,28 +174,31 @@ struct Coordinator::Impl {
     }
     end_of_watch.notify_all();
     monitor.join();
+    card.reset();
+    doorman.close();
     attendances.close();
     senders.close();
     // Calls that answer at once need no more; what a stalled peer holds open is cancelled.
     server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
   }
 
-  void start_server(const std::string& bind_address) {
-    const BindAddress wanted = split_address(bind_address);
-    refuse_open_network(wanted);
-    int port = 0;
+  void start_server(const Identity& identity) {
+    using External = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(bind_address, grpc::InsecureServerCredentials(), &port);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a taken port is an error
-    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    acceptor = builder.experimental().AddExternalConnectionAcceptor(External::FROM_FD,
+                                                                    server_credentials(identity));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // a sender's window stays small
+    builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
     builder.SetMaxSendMessageSize(kMaxMessageBytes);
     builder.RegisterService(&service);
     server = builder.BuildAndStart();
-    if (!server || port == 0) {
-      throw SystemError(fmt::format("the coordinator cannot listen on {}", bind_address),
-                        "is the port taken? port 0 finds a free one");
-    }
-    address = fmt::format("{}:{}", wanted.host, port);
+    if (!server) throw SystemError("gRPC cannot start the coordinator's server", "run it again");
+    doorman.open([this](int descriptor) {
+      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+      connection.fd = descriptor;
+      acceptor->HandleNewConnection(&connection);
+    });
   }
 
   void tell_all() {
@@ -208,8 +219,11 @@ struct Coordinator::Impl {
   JobState job;
   Attendances attendances;
   PlanSenders senders;
+  Doorman doorman;
   CoordinatorService service;
-  std::string address;
+  Contact contact;
+  std::optional<ContactCard> card;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
   std::unique_ptr<grpc::Server> server;
   std::mutex mutex;
   std::condition_variable end_of_watch;
@@ -219,12 +233,18 @@ struct Coordinator::Impl {
 
 Coordinator::Coordinator(const CoordinatorOptions& options) {
   GSPLIT_CHECK(options.world_size >= 1);
-  impl_ = std::make_unique<Impl>(options);
+  impl_ = std::make_unique<Impl>(options, split_address(options.bind_address));
 }
 
 Coordinator::~Coordinator() = default;
 
-const std::string& Coordinator::address() const { return impl_->address; }
+std::string Coordinator::address() const { return impl_->contact.first_address(); }
+
+const Contact& Coordinator::contact() const { return impl_->contact; }
+
+const std::string& Coordinator::card_problem() const { return impl_->card->problem(); }
+
+std::uint64_t Coordinator::num_put_out() const { return impl_->doorman.num_put_out(); }
 
 void Coordinator::open(Job job) { impl_->job.open(std::move(job)); }
 

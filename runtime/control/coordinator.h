@@ -9,7 +9,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "runtime/control/contact_card.h"
+#include "runtime/control/credentials.h"
 #include "runtime/control/planner.h"
 #include "runtime/control/progress.h"
 
@@ -31,6 +34,11 @@ struct CoordinatorOptions {
   int world_size = 1;
   std::string bind_address = "127.0.0.1:0";   ///< port 0: any free one
   std::chrono::milliseconds deadline{30000};  ///< of silence, after which a worker counts as lost
+  /// The addresses, without a port, at which workers are to look for it, the likeliest first; none:
+  /// that of bind_address.
+  std::vector<std::string> hosts;
+  /// Nothing: one is made for this coordinator alone.
+  std::optional<Identity> identity;
 };
 
 /// What the workers are told once the data is ready.
@@ -39,14 +47,18 @@ struct Job {
   std::string dataset_fingerprint;
 };
 
-/// Serves from construction to destruction, on threads of gRPC. Thread-safe.
+/// Serves from construction to destruction, on threads of gRPC, by TLS and only those who have the
+/// token, on loopback too. Leaves a ContactCard for `gsplit status` on this host. Thread-safe.
 class Coordinator {
  public:
-  /// Throws UsageError for an address that is none or not on loopback, SystemError when it cannot
-  /// be bound.
+  /// Throws UsageError for an address that is none, SystemError when it cannot be bound.
   explicit Coordinator(const CoordinatorOptions& options);
   ~Coordinator();
-  const std::string& address() const;  ///< "127.0.0.1:43127"
+  std::string address() const;              ///< "127.0.0.1:43127"
+  const Contact& contact() const;           ///< for workers: secret
+  const std::string& card_problem() const;  ///< ContactCard::problem()
+  /// Connections that were put out because nobody showed the token there.
+  std::uint64_t num_put_out() const;
   /// Opens the job: from now on Join succeeds when all workers are there. Once.
   void open(Job job);
   /// Marks the job failed (by a worker or from outside); all workers learn it. The first failure

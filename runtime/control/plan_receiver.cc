@@ -59,7 +59,7 @@ std::optional<StepPlan> PlanReceiver::next() {
   const std::chrono::duration<double> deadline = state_->options().deadline;
   throw SystemError(
       fmt::format("rank {} had no plan from the coordinator at {} for {} s", state_->options().rank,
-                  state_->options().address, deadline.count()),
+                  state_->options().contact.first_address(), deadline.count()),
       "run it again with --resume");
 }
 

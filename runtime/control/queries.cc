@@ -19,8 +19,13 @@ void set_timeout(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + kTimeout);
 }
 
-void require_answer(const grpc::Status& status, const std::string& address) {
+void require_answer(const grpc::Status& status, const Contact& contact) {
   if (status.ok()) return;
+  const std::string& address = contact.address;
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
+    throw UsageError(fmt::format("the coordinator at {} does not take this token", address),
+                     "give the --token-file that it was started with");
+  }
   throw SystemError(
       fmt::format("no coordinator answers at {} ({})", address, status.error_message()),
       "is the run over? its log prints the address");
@@ -73,20 +78,26 @@ std::string as_text(const v1::StatusReply& reply) {
 
 }  // namespace
 
-std::string query_status(const std::string& address, bool json) {
+std::string query_status(const Contact& contact, bool json) {
   grpc::ClientContext context;
   set_timeout(context);
   v1::StatusReply reply;
-  require_answer(make_stub(address)->Status(&context, {}, &reply), address);
+  require_answer(make_stub(contact)->Status(&context, {}, &reply), contact);
   return json ? as_json(reply) : as_text(reply);
 }
 
-std::string request_stop(const std::string& address) {
+std::string request_stop(const Contact& contact) {
   grpc::ClientContext context;
   set_timeout(context);
   v1::StopReply reply;
-  require_answer(make_stub(address)->Stop(&context, {}, &reply), address);
+  require_answer(make_stub(contact)->Stop(&context, {}, &reply), contact);
   return fmt::format("stopping: every worker ends after step {} at the latest", reply.step());
 }
+
+std::string query_status(const std::string& address, bool json) {
+  return query_status(find_contact(address), json);
+}
+
+std::string request_stop(const std::string& address) { return request_stop(find_contact(address)); }
 
 }  // namespace gsplit

@@ -90,6 +90,8 @@ struct TrainConfig {
   std::uint32_t keep = 3;                    ///< checkpoints to go on from that are kept
   std::chrono::milliseconds deadline{30000};
   std::filesystem::path dump_blocks;
+  /// Where rank 0's coordinator listens: HOST or HOST:PORT; empty: it finds out; not in config.yaml
+  std::string coordinator_bind;
 
   /// Whether a dataset's edge weights take part in aggregation. Where they steer the sampler they
   /// are in its estimate already.

@@ -3,8 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <thread>
 #include <utility>
 
@@ -13,6 +11,7 @@
 #include "runtime/train/divergence.h"
 #include "runtime/train/dry_run.h"
 #include "runtime/train/flag_differences.h"
+#include "runtime/train/meeting.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/safetensors.h"
 #include "runtime/train/settle_mode.h"
@@ -24,12 +23,6 @@ namespace {
 constexpr std::uint64_t kDryRunBatches = 8;
 /// For the coordinator to tell a failure to a worker that sees its effects.
 constexpr std::chrono::milliseconds kPatienceForWord{1000};
-
-/// What rank 0 tells the others when they meet.
-struct Meeting {
-  std::array<char, 64> address{};
-  LastWord::Handle word;
-};
 
 PrepareOptions prepare_options(const TrainConfig& config, int parts, int threads) {
   return {.parts = parts,
@@ -246,21 +239,18 @@ bool Worker::await_failure(std::chrono::milliseconds patience) const {
 
 void Worker::meet() {
   const PhaseScope phase(progress_, Phase::kStarting);
+  const CoordinatorOptions coordinator = coordinator_options(config_, place_, communicator_);
   Meeting meeting;
   if (leads()) {
-    coordinator_ = std::make_unique<Coordinator>(
-        CoordinatorOptions{.world_size = communicator_.size(), .deadline = config_.deadline});
-    const std::string& address = coordinator_->address();
-    GSPLIT_CHECK(address.size() < meeting.address.size());
-    std::copy(address.begin(), address.end(), meeting.address.begin());
-    meeting.word = supervisor_.share_word();
+    coordinator_ = std::make_unique<Coordinator>(coordinator);
+    meeting = {coordinator_->contact(), supervisor_.share_word()};
   }
-  communicator_.broadcast(std::as_writable_bytes(std::span(&meeting, 1)), 0);
-  coordinator_address_ = meeting.address.data();
+  meeting = broadcast_meeting(meeting, communicator_);
   supervisor_.adopt_word(meeting.word);
+  leave_card(meeting.contact);
   client_ = std::make_unique<CoordinatorClient>(
       ClientOptions{
-          .address = coordinator_address_,
+          .contact = meeting.contact,
           .rank = communicator_.rank(),
           .world_size = communicator_.size(),
           .host = host_name(),
@@ -272,6 +262,18 @@ void Worker::meet() {
   communicator_.barrier();  // who has not come so far is missed within the deadline
   supervisor_.note_met();
   require_same_flags();
+}
+
+/// The coordinator has left one on its own host.
+void Worker::leave_card(const Contact& contact) {
+  coordinator_address_ = contact.first_address();
+  if (leads()) {
+    log_.info("coordinator: " + coordinator_address_);
+    if (coordinator_->card_problem().empty()) return;
+    log_.warning("gsplit status and stop will not find the token: " + coordinator_->card_problem());
+  } else if (place_.local_rank == 0) {
+    card_.emplace(contact);
+  }
 }
 
 void Worker::require_same_flags() {

@@ -44,6 +44,8 @@ class Worker {
   bool leads() const { return communicator_.rank() == 0; }
   bool has_other_hosts() const { return place_.local_workers < communicator_.size(); }
   void meet();
+  /// For `gsplit status` on this host.
+  void leave_card(const Contact& contact);
   /// All ranks do the same steps only if they were told the same.
   void require_same_flags();
   void prepare();
@@ -88,6 +90,7 @@ class Worker {
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
   std::unique_ptr<CoordinatorClient> client_;
+  std::optional<ContactCard> card_;  // on hosts that rank 0 is not on
   std::string coordinator_address_;
   RunData data_;
   Partition partition_;

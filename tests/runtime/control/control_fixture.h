@@ -55,13 +55,14 @@ class ControlFixture {
         coordinator_(std::make_unique<Coordinator>(
             CoordinatorOptions{.world_size = world_size, .deadline = deadline})),
         address_(coordinator_->address()),
+        contact_(coordinator_->contact()),
         world_size_(world_size),
         progress_(static_cast<std::size_t>(world_size)) {}
 
   void open() { coordinator_->open({.planner = planner_, .dataset_fingerprint = kFingerprint}); }
 
   ClientOptions options(int rank) const {
-    return {.address = address_,
+    return {.contact = contact_,
             .rank = rank,
             .world_size = world_size_,
             .host = "host-" + std::string(1, static_cast<char>('a' + rank)),
@@ -92,6 +93,7 @@ class ControlFixture {
   std::shared_ptr<const Planner> planner_;
   std::unique_ptr<Coordinator> coordinator_;
   std::string address_;
+  Contact contact_;
   int world_size_;
   std::vector<Progress> progress_;
 };

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   gsplit::Progress progress;
   progress.phase = gsplit::Phase::kCompute;
   progress.step = 1;
-  gsplit::CoordinatorClient client({.address = argv[1],
+  gsplit::CoordinatorClient client({.contact = gsplit::find_contact(argv[1]),
                                     .rank = std::atoi(argv[2]),
                                     .world_size = std::atoi(argv[3]),
                                     .host = "host-b",
