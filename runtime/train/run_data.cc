@@ -68,7 +68,7 @@ void require_same_partition(const Partition& partition, Communicator& communicat
   const Sha256Digest own = hash.digest();
   Sha256Digest first = own;
   communicator.broadcast(std::as_writable_bytes(std::span(first)), 0);
-  if (own == first) return;
+  if (own == first) return communicator.barrier();  // nobody goes on before all agree
   throw UsageError("rank " + std::to_string(communicator.rank()) + " on " + host_name() +
                        " has another partition of the data than rank 0: " + file.string(),
                    "give all hosts shards of one partition (deploy/shard-copy)");

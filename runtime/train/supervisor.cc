@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/train/stuck_launcher.h"
+
 namespace gsplit {
 namespace {
 
@@ -18,6 +20,8 @@ constexpr milliseconds kTick{50};
 constexpr milliseconds kListen{200};
 /// For the training thread of a rank to end by itself, and for the others to hear of the failure.
 constexpr milliseconds kGraceOfRank{2000};
+/// For the launcher to end once the job has failed, which takes it one second or two.
+constexpr std::chrono::seconds kPatienceForLauncher{10};
 /// Beyond the deadline: the start and the end of a job on a machine that is busy.
 constexpr milliseconds kSlack{5000};
 /// Between the limits of two ranks: the first one speaks and the launcher ends the others.
@@ -94,6 +98,7 @@ void Supervisor::failed(const WorkerFailure& failure) {
   failed_ = true;
   const milliseconds grace =
       options_.rank ? std::min(kGraceOfRank, options_.deadline) : options_.deadline;
+  if (options_.rank) end_stuck_launcher_after(kPatienceForLauncher);
   end_after_failure_ = End{Clock::now() + grace, "", ExitCode{failure.exit_code}};
   speak(failure.describe());
 }

@@ -302,6 +302,7 @@ void Worker::prepare() {
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, data_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);
+    shard_ = opened_here(has_other_hosts(), [this] { return Shard::open(partition_, part()); });
     if (config_.cache == "none") return;
     reads_ = prepare_read_counts(
         *data_.dataset, partition_,
@@ -344,7 +345,6 @@ void Worker::find_beginning() {
 }
 
 void Worker::build() {
-  shard_ = opened_here(has_other_hosts(), [this] { return Shard::open(partition_, part()); });
   lr_schedule_ = lr_schedule(config_, job_);
   row_traffic_ =
       device_.connect(communicator_, *stream_, config_.deadline,

@@ -83,7 +83,7 @@ class Job:
         environment = dict(test.environment(), GSPLIT_FAULT=fault)
         key, value = self.tag.split("=")
         environment[key] = value
-        launcher = [] if ranks is None else [*harness.MPIRUN[:-1], *mpi, "-n", str(ranks)]
+        launcher = [] if ranks is None else test.launcher(ranks, mpi)
         self.errors = open(test.scratch / f"{name}.err", "w+", encoding="utf-8")
         self.begin = time.monotonic()
         self.process = subprocess.Popen(
@@ -193,6 +193,9 @@ class FaultTest(harness.Scratch):
         cls.dataset = cls.generate("graph", nodes=3000, degree=8, features=8, classes=4)
         cls.train(cls.dataset, "--workers", RANKS, "--epochs", 1, "--fanout", "3,3", "--batch-size", 50, "--partition", "random")
 
+    def launcher(self, ranks, mpi):
+        return [*harness.MPIRUN[:-1], *mpi, "-n", str(ranks)]
+
     def assert_one_line(self, outcome, place, rank=r"\d+"):
         self.assertEqual(len(outcome.lines), 1, outcome.stderr)
         self.assertRegex(outcome.lines[0], rf"^gsplit: rank {rank} on \S.* failed in {re.escape(place)}: .+; .+$")
@@ -230,13 +233,19 @@ class Matrix(FaultTest):
         else:
             self.assertEqual((outcome.left, outcome.lines, outcome.status), ({}, [], "done"), outcome.stderr)
 
+    def cases(self):
+        return all_cases()
+
+    def is_representative(self, case):
+        return is_representative(case)
+
     def test_matrix(self):
-        cases = all_cases()
+        cases = self.cases()
         if not has_checkpoints():
             print("skipped: faults in the phase checkpoint, this version has no --checkpoint-every-steps")
             cases = [case for case in cases if case.phase != "checkpoint"]
         if not os.environ.get("GSPLIT_FULL_TESTS"):
-            cases = [case for case in cases if is_representative(case)]
+            cases = [case for case in cases if self.is_representative(case)]
         begin = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             outcomes = list(pool.map(lambda case: case.run(self), cases))
