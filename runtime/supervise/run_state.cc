@@ -50,8 +50,9 @@ void read_end(const fs::path& events, RunState& state) {
 /// hosts are told to end by what it left there.
 bool lost_launcher(const RunState& end, int code) {
   constexpr int kKilled = 128 + SIGKILL;
+  constexpr int kLostDaemon = 205;  // Open MPI 4.1.4, when that of a host ends
   return is_launcher_loss(end.reason) ||
-         (code == kKilled && end.reason.starts_with("SIGTERM to rank "));
+         ((code == kKilled || code == kLostDaemon) && end.reason.starts_with("SIGTERM to rank "));
 }
 
 }  // namespace

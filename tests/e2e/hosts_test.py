@@ -24,13 +24,21 @@ DEADLINE = 3
 LAUNCHER = 10  # seconds after which a launcher that does not end is ended: runtime/train/supervisor.cc
 RUN = ["--fanout", "4,3", "--hidden", "16", "--batch-size", "64", "--lr", "0.01", "--dropout", "0.3", "--threads", "1",
        "--deadline", DEADLINE, "--checkpoint-every-steps", "7"]
-SHARED = ("partition.json", "train_seeds.npy", "quality.json")  # what every host needs of a partition
 FINAL = "checkpoints/final/model.safetensors"
 EXPORTS = ("GSPLIT_FAULT", "GSPLIT_FAULT_TEST", "GSPLIT_CACHE")
 
 
+HOSTS = None
+
+
 def setUpModule():
+    global HOSTS
     tempfile.tempdir = "/var/tmp"  # hosts have a /tmp of their own
+    HOSTS = hosts.Hosts(3)
+
+
+def tearDownModule():
+    HOSTS.close()
 
 
 class OverHosts(harness.Scratch):
@@ -41,11 +49,12 @@ class OverHosts(harness.Scratch):
         super().setUpClass()
         cls.dataset = cls.generate("graph", nodes=5000, degree=8, features=8, classes=4)
         cls.parts = {}
-        cls.hosts = hosts.Hosts(3)
+        cls.hosts = HOSTS
 
     @classmethod
     def tearDownClass(cls):
-        cls.hosts.close()
+        for host in HOSTS.names():  # their own disks are left as they were found
+            HOSTS.on(host, "sh", "-c", "rm -rf /tmp/*")
         super().tearDownClass()
 
     @classmethod
@@ -56,16 +65,17 @@ class OverHosts(harness.Scratch):
                      "--out", cls.parts[parts, seed])
         return cls.parts[parts, seed]
 
-    def give_shards(self, owners, seed=0):
-        """Each host its own, below a path with its name. `owners`: parts of each host. Returns the path for --partition."""
-        parts = sum(map(len, owners.values()))
-        source = self.partition(parts, seed)
-        for name, owned in owners.items():
-            there = f"/tmp/disk-of-{name}/{parts}-parts-{seed}"
-            self.hosts.on(name, "mkdir", "-p", there)
-            files = [source / file for file in SHARED] + [source / f"part-{part}" for part in owned]
-            self.hosts.on(name, "cp", "-r", *files, there)
-        return f"/tmp/disk-of-{{host}}/{parts}-parts-{seed}"
+    def shard_copy(self, partition, hostfile, target):
+        return self.hosts.on("h1", harness.SOURCE / "deploy" / "shard-copy", partition, hostfile, target, check=False,
+                             env={**self.environment(), "SSH": f"ssh -F {self.hosts.ssh_config}"})
+
+    def give_shards(self, names, slots=1, seed=0):
+        """Each host its own, below a path with its name. Returns the path for --partition."""
+        parts = slots * len(names)
+        path = f"/tmp/disk-of-{{host}}/{parts}-parts-{seed}"
+        done = self.shard_copy(self.partition(parts, seed), self.hosts.hostfile(slots, names), path)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        return path
 
     def outside(self, name, path):
         """A file of a host as this machine sees it."""
@@ -100,13 +110,13 @@ class Shards(OverHosts):
 
     @only_in_full
     def test_hosts_with_nothing_but_their_shards_compute_what_one_host_does(self):
-        for slots, owners in ((1, {"h1": [0], "h2": [1], "h3": [2]}), (2, {"h1": [0, 1], "h2": [2, 3]})):
-            parts = slots * len(owners)
+        for slots, names in ((1, ["h1", "h2", "h3"]), (2, ["h1", "h2"])):
+            parts = slots * len(names)
             with self.subTest(parts=parts):
                 expected = self.train(self.dataset, "--partition", self.partition(parts), *RUN, "--epochs", 5, ranks=parts)
-                path = self.give_shards(owners)
+                path = self.give_shards(names, slots)
                 self.train_over_hosts(parts, "--run-dir", f"/tmp/run-{parts}", *RUN, "--partition", path, "--epochs", 5,
-                                      slots=slots, names=list(owners))
+                                      slots=slots, names=names)
                 found = self.outside("h1", f"/tmp/run-{parts}")
                 self.assert_same_run(found, expected)
                 self.assertIn(f"partition: {path}\n", (found / "config.yaml").read_text(encoding="utf-8"))
@@ -120,11 +130,59 @@ class Shards(OverHosts):
         return lines[0]
 
     def test_a_host_without_its_shards_or_with_others_is_named(self):
-        path = self.give_shards({"h1": [0], "h2": [1]})
+        path = self.give_shards(["h1", "h2"])
         self.hosts.on("h2", "rm", "-r", "/tmp/disk-of-h2/2-parts-0/part-1")
         self.assertRegex(self.refused(path), r"^gsplit: on h2: cannot open /tmp/disk-of-h2/2-parts-0/part-1/")
         self.hosts.on("h2", "cp", "-r", f"{self.partition(2, seed=1)}/.", "/tmp/disk-of-h2/2-parts-0")
         self.assertRegex(self.refused(path), r"^gsplit: rank 1 on h2 has another partition of the data than rank 0: /tmp/disk-of-h2/")
+
+
+class Copies(OverHosts):
+    """deploy/shard-copy."""
+
+    def names_in(self, host, path):
+        return sorted(entry.name for entry in self.outside(host, path).iterdir())
+
+    def test_hosts_get_their_own_shards_whole(self):
+        partition = self.partition(4)
+        hostfile = self.scratch / "hostfile"
+        hostfile.write_text("# of three\nh1 slots=1\nh2 slots=2\nh3\n", encoding="utf-8")
+        # As an interrupted copy leaves it: a file that is there and wrong.
+        self.hosts.on("h2", "mkdir", "-p", "/tmp/data/.h2-shards.unfinished/part-1")
+        self.hosts.on("h2", "cp", partition / "partition.json", "/tmp/data/.h2-shards.unfinished/part-1/features.npy")
+        for _ in range(2):  # the second time all is there
+            done = self.shard_copy(partition, hostfile, "/tmp/data/{host}-shards/")
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+            self.assertEqual(done.stdout.count("verified"), 3)
+            for host, parts in (("h1", [0]), ("h2", [1, 2]), ("h3", [3])):
+                there = f"/tmp/data/{host}-shards"
+                self.assertEqual(self.names_in(host, "/tmp/data"), [f"{host}-shards"])
+                self.assertEqual(self.names_in(host, there),
+                                 [f"part-{part}" for part in parts] + ["partition.json", "quality.json", "train_seeds.npy"])
+                for part in parts:
+                    for file in (partition / f"part-{part}").iterdir():
+                        self.assertEqual((self.outside(host, there) / f"part-{part}" / file.name).read_bytes(), file.read_bytes())
+        self.assertEqual(done.stdout.count("already"), 3)
+
+    def test_what_is_wrong_is_said_and_left_alone(self):
+        partition, hostfile = self.partition(2), self.hosts.hostfile(names=["h1", "h2"])
+        self.assertEqual(self.shard_copy(partition, hostfile, "/tmp/damaged").returncode, 0)
+        self.hosts.on("h2", "sh", "-c", "printf x | dd of=/tmp/damaged/part-1/labels.npy bs=1 seek=200 conv=notrunc")
+        before = (self.outside("h2", "/tmp/damaged/part-1/labels.npy")).read_bytes()
+        done = self.shard_copy(partition, hostfile, "/tmp/damaged")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("h2: /tmp/damaged exists and differs", done.stderr)
+        self.assertEqual(self.outside("h2", "/tmp/damaged/part-1/labels.npy").read_bytes(), before)
+        self.assertIn("h1: part-0 already in /tmp/damaged, verified", done.stdout)
+        for arguments, said in (((partition, self.hosts.hostfile(names=["h1"]), "/tmp/x"), "1 slots for the 2 parts"),
+                                ((self.dataset, hostfile, "/tmp/x"), "no partition.json"),
+                                ((partition, hostfile, "/tmp/x; reboot"), "absolute path"), ((partition, hostfile, "x"), "absolute path")):
+            done = self.shard_copy(*arguments)
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)
+            self.assertIn(said, done.stderr)
+        self.assertFalse(self.outside("h1", "/tmp/x").exists())
+        (self.scratch / "stranger").write_text("h1\nnobody-here\n", encoding="utf-8")
+        self.assertEqual(self.shard_copy(partition, self.scratch / "stranger", "/tmp/x").returncode, 255)
 
 
 class Cut(OverHosts):
@@ -133,7 +191,7 @@ class Cut(OverHosts):
     def test_a_run_over_hosts_ends_when_the_network_is_cut_and_resumes_exactly(self):
         epochs = ["--epochs", 40, "--eval-every", 0]
         expected = self.train(self.dataset, "--partition", self.partition(3), *RUN, *epochs, ranks=3)
-        path = self.give_shards({"h1": [0], "h2": [1], "h3": [2]})
+        path = self.give_shards(["h1", "h2", "h3"])
         run_dir = self.outside("h1", "/tmp/run")
         job = self.start(3, "--run-dir", "/tmp/run", *RUN, *epochs, "--partition", path)
         self.assertTrue(await_condition(lambda: self.steps(run_dir) > 10, 30))
@@ -156,8 +214,8 @@ class Cut(OverHosts):
 
     @only_in_full
     def test_a_supervised_run_goes_on_with_the_hosts_that_answer(self):
-        self.give_shards({"h1": [0], "h2": [1], "h3": [2]})
-        self.give_shards({"h1": [0], "h2": [1]})
+        self.give_shards(["h1", "h2", "h3"])
+        self.give_shards(["h1", "h2"])
         run_dir = self.outside("h1", "/tmp/supervised")
         probe = f"ssh -n -F {self.hosts.ssh_config} -o ConnectTimeout=2 {{host}} true 2>&-"
         supervise = [harness.GSPLIT, "supervise", "--backoff", 0.1, "--probe", probe, "--hostfile", self.hosts.hostfile(), "--"]
@@ -198,19 +256,20 @@ class Matrix(fault_test.Matrix):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.hosts = hosts.Hosts(fault_test.RANKS)
-        cls.hostfile = cls.hosts.hostfile()
+        cls.hosts, cls.hostfile = HOSTS, HOSTS.hostfile()
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.hosts.close()
-        super().tearDownClass()
+    def resume_launcher(self, case, job):
+        super().resume_launcher(case, job)
+        if case.target == "daemon":
+            for pid in self.hosts.processes("h2"):
+                os.kill(pid, signal.SIGCONT)
 
     def launcher(self, ranks, mpi):
         return [*self.hosts["h1"].enter(), *self.hosts.mpirun(ranks, self.hostfile, EXPORTS, mpi)]
 
     def cases(self):
-        cases = [HostCase(case.signal, case.phase, case.target) for case in fault_test.all_cases()]
+        cases = fault_test.all_cases()
+        cases = [HostCase(case.signal, case.phase, case.target) for case in cases]
         return cases + [HostCase(case.signal, case.phase, "daemon") for case in cases if case.target == "mpirun"]
 
     def is_representative(self, case):

@@ -106,6 +106,7 @@ TEST_F(RunStateTest, the_death_of_a_launcher_is_a_failure) {
       JobEnd::kFailed);
   const std::string told = kStep + end_event("stopped", "SIGTERM to rank 3 on h2");
   EXPECT_EQ(judged(kStep, told, 137), JobEnd::kFailed);
+  EXPECT_EQ(judged(kStep, told, 205), JobEnd::kFailed);  // a host that shuts down
   EXPECT_EQ(judged(kStep, told, 130), JobEnd::kStopped);
 }
 
