@@ -19,7 +19,7 @@ libraries=(
 test_programs=(
   openssh-server openssh-client iproute2 rsync
   slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
-  python3-yaml python3-kubernetes python3-jsonschema yamllint
+  python3-yaml python3-kubernetes python3-jsonschema shellcheck
 )
 # The compiler (nvcc, nvvm, crt), headers (cccl), and the libraries that the module is linked with, as NVIDIA builds
 # them; cusparse is linked with nvjitlink. 13.0, since drivers must know the PTX that a compiler writes, and a newer

@@ -133,7 +133,7 @@ class Batch(harness.Scratch):
         self.hosts.cut_off(last)
         try:
             self.await_state(job, "PENDING", seconds=90, out=out)
-                self.await_state(job, "COMPLETED", seconds=180, out=out)
+            self.await_state(job, "COMPLETED", seconds=180, out=out)
             self.assertNotIn(last, self.slurm.job(job)["NodeList"])
         finally:
             self.hosts.plug_in_again(last)
