@@ -105,6 +105,7 @@ class Batch(harness.Scratch):
     def test_the_time_limit_itself(self):
         """Slurm counts it in minutes, and signals up to one earlier than told."""
         job, run_dir, out = self.submit("limit", 100000, "--time=2", "--signal=B:USR1@60")
+        self.assertTrue(await_condition(lambda: self.steps(run_dir) > 10, 60), (out, self.slurm.logs()))
         self.await_state(job, "PENDING", seconds=150, out=out)
         self.assertEqual(harness.events(run_dir, "run_end")[0]["status"], "stopped")
         step = harness.events(run_dir, "step")[-1]["step"]
@@ -126,7 +127,7 @@ class Batch(harness.Scratch):
 
     @only_in_full
     def test_a_host_that_is_lost_is_replaced(self):
-        epochs = 600
+        epochs = 80
         job, run_dir, out = self.submit("lost", epochs)
         self.assertTrue(await_condition(lambda: self.steps(run_dir) > 10, 40), (out, self.slurm.logs()))
         last = self.slurm.command("scontrol", "show", "hostnames", self.slurm.job(job)["NodeList"]).split()[-1]
