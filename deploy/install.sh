@@ -2,6 +2,7 @@
 # Installs what building and testing gsplit on Debian 12 needs; does nothing where it is all there.
 #
 #   deploy/install.sh          the Debian packages
+#   deploy/install.sh --tests  also programs that only tests need; without them these tests are skipped
 #   deploy/install.sh --cuda   also, where no nvcc is found, a CUDA toolkit from PyPI: 1.2 GB to download, in build/cuda
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -14,6 +15,11 @@ libraries=(
   libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev
   zlib1g-dev libzip-dev libzstd-dev libssl-dev
   libgtest-dev libgmock-dev
+)
+test_programs=(
+  openssh-server openssh-client iproute2 rsync
+  slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+  python3-yaml python3-kubernetes python3-jsonschema shellcheck
 )
 # The compiler (nvcc, nvvm, crt), headers (cccl), and the libraries that the module is linked with, as NVIDIA builds
 # them; cusparse is linked with nvjitlink. 13.0, since drivers must know the PTX that a compiler writes, and a newer
@@ -96,14 +102,17 @@ install_cuda() {
 }
 
 cuda=false
+tests=false
 for argument in "$@"; do
   case $argument in
     --cuda) cuda=true ;;
+    --tests) tests=true ;;
     *)
-      echo "deploy/install.sh: unknown argument $argument; usage: deploy/install.sh [--cuda]" >&2
+      echo "deploy/install.sh: unknown argument $argument; usage: deploy/install.sh [--tests] [--cuda]" >&2
       exit 2
       ;;
   esac
 done
-install_packages "${tools[@]}" "${libraries[@]}"
+if ! $tests; then test_programs=(); fi
+install_packages "${tools[@]}" "${libraries[@]}" "${test_programs[@]}"
 if $cuda; then install_cuda; fi

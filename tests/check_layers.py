@@ -29,6 +29,7 @@ RANKS = {
     "runtime/nn": 60,
     "runtime/bench": 65,
     "runtime/train": 70,
+    "runtime/supervise": 75,
     "runtime/cli": 80,
     "bench": 90,
     "tests": 100,

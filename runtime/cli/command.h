@@ -26,5 +26,6 @@ void add_train_command(CLI::App& app, Action& action);
 void add_infer_command(CLI::App& app, Action& action);
 void add_evaluate_command(CLI::App& app, Action& action);
 void add_status_commands(CLI::App& app, Action& action);
+void add_supervise_command(CLI::App& app, Action& action);
 
 }  // namespace gsplit

@@ -10,6 +10,7 @@
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
 #include "runtime/train/run.h"
+#include "runtime/train/run_data.h"
 
 namespace gsplit {
 namespace {
@@ -27,14 +28,27 @@ struct TrainFlags {
   static constexpr double kNoBudget = -1;  ///< not given
 };
 
-/// A directory, or the name of a method.
+/// A directory, or the name of a method. What other hosts lack is found by their ranks, who can say
+/// so.
 void check_partition(const std::string& partition) {
-  if (std::filesystem::exists(partition)) return;
-  try {
-    partition_method_from_name(partition);
-  } catch (const UsageError&) {
-    throw UsageError("--partition " + partition + " is neither a directory nor a method",
-                     "choose auto, metis, stream, random, range, or what gsplit partition wrote");
+  if (!names_directory(partition) || launcher_rank() != 0) return;
+  const std::string here = on_this_host(partition);
+  if (std::filesystem::exists(here)) return;
+  throw UsageError("--partition " + here + " is neither a directory nor a method",
+                   "choose auto, metis, stream, random, range, or what gsplit partition wrote");
+}
+
+/// A partition directory is data enough, but for what is counted in the whole graph.
+void check_data(const TrainConfig& config) {
+  if (!config.dataset.empty()) return;
+  if (config.resume && launcher_rank() != 0) return;  // it may stand in rank 0's config.yaml
+  if (!names_directory(config.partition)) {
+    throw UsageError("no dataset given",
+                     "give the dataset's directory: gsplit train DATASET ..., or --partition DIR");
+  }
+  if (config.cache != "none") {
+    throw UsageError("--cache without a dataset, in which reads are counted",
+                     "give the dataset beside --partition, on all hosts");
   }
 }
 
@@ -127,9 +141,7 @@ void check_coordinator(const TrainConfig& config) {
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   if (!flags.dataset.empty()) config.dataset = flags.dataset;
-  if (config.dataset.empty()) {
-    throw UsageError("no dataset given", "give the dataset's directory: gsplit train DATASET ...");
-  }
+  check_data(config);
   // Those of the run before, where `auto` had become hybrid.
   if (config.resume && config.mode == "auto") config.group_size = 0;
   config.fanout = parse_fanout(flags.fanout, "--fanout");
@@ -275,7 +287,7 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option(
       "--partition", config.partition,
       "auto (metis where memory suffices, else stream), metis, stream, random, range, or a "
-      "directory made by gsplit partition");
+      "directory made by gsplit partition, {host} in it being the host's name");
   app.add_option(
       "--mode", config.mode,
       "split: every node of a mini-batch has one owner; data: each worker takes an equal "
@@ -347,7 +359,9 @@ void add_train_command(CLI::App& app, Action& action) {
   const auto flags = std::make_shared<TrainFlags>();
   // Where --config and the command line give the same flag, the later one counts.
   train->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  train->add_option("DATASET", flags->dataset, "dataset directory (metadata.yaml)");
+  train->add_option("DATASET", flags->dataset,
+                    "dataset directory (metadata.yaml); {host} in it and in --partition is the "
+                    "host's name; not needed with --partition DIR");
   train->add_option("--dataset", flags->config.dataset, "the same, as config.yaml has it");
   add_model_flags(*train, *flags);
   add_loop_flags(*train, *flags);

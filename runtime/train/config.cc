@@ -143,7 +143,7 @@ std::string to_yaml(const TrainConfig& config) {
       out << value;
     }
   };
-  entry("dataset", config.dataset.string());
+  if (!config.dataset.empty()) entry("dataset", config.dataset.string());
   entry("model", config.model);
   entry("fanout", format_fanout(config.fanout));
   entry("sampler", config.sampler);

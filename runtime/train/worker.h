@@ -24,6 +24,7 @@
 #include "runtime/train/evaluator.h"
 #include "runtime/train/lr_schedule.h"
 #include "runtime/train/recorder.h"
+#include "runtime/train/run_data.h"
 #include "runtime/train/supervisor.h"
 #include "runtime/train/trainer.h"
 #include "runtime/train/worker_groups.h"
@@ -43,6 +44,7 @@ class Worker {
 
  private:
   bool leads() const { return communicator_.rank() == 0; }
+  bool has_other_hosts() const { return place_.local_workers < communicator_.size(); }
   void meet();
   /// For `gsplit status` on this host.
   void leave_card(const Contact& contact);
@@ -98,8 +100,7 @@ class Worker {
   std::unique_ptr<CoordinatorClient> client_;
   std::optional<ContactCard> card_;  // on hosts that rank 0 is not on
   std::string coordinator_address_;
-  Dataset dataset_;
-  std::string fingerprint_;
+  RunData data_;
   Partition partition_;
   std::optional<ReadCounts> reads_;  // with --cache
   JoinResult job_;
