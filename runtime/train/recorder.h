@@ -14,6 +14,7 @@
 #include "runtime/train/evaluator.h"
 #include "runtime/train/progress_line.h"
 #include "runtime/train/run_directory.h"
+#include "runtime/train/step_event.h"
 #include "runtime/train/step_report.h"
 
 namespace gsplit {
@@ -87,6 +88,7 @@ class Recorder {
   const RunFacts facts_;
   const char* metric_;  // what the accuracies are
   RunDirectory& directory_;
+  WorkerSums worker_sums_;
   ProgressLine progress_;
   EpochTotals totals_;
   std::optional<Best> best_;

@@ -8,6 +8,7 @@
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
 #include "runtime/train/hot_rows.h"
+#include "runtime/train/resources.h"
 
 namespace gsplit {
 namespace {
@@ -173,7 +174,8 @@ const MiniBatch& Trainer::sample(const StepPlan& plan, Use use) {
                            .invert_input = model_.needs_input_inverse(),
                            .route = trains ? route_of(config_) : Route::kPull,
                            .row_bytes = row_bytes(config_, model_),
-                           .copies = trains && copies_ ? &copies_->nodes() : nullptr},
+                           .copies = trains && copies_ ? &copies_->nodes() : nullptr,
+                           .tracer = context_.progress.tracer},
                           context_.stream);
   return batch_;
 }
@@ -215,9 +217,10 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   report.seeds = plan.seeds.size();
   report.edges = batch_.num_edges();
   report.plan_bytes += batch_.plan_bytes;
-  report.shuffle_bytes = context_.shuffle.bytes;
-  report.shuffle_bytes_pull = context_.shuffle.bytes_pull;
+  report.traffic = context_.shuffle.layers;
+  report.peak_rss_bytes = peak_rss_bytes();
   context_.progress.seeds_done += plan.seeds.size();
+  context_.progress.busy_s += report.load_s + report.compute_s;
   return report;
 }
 
