@@ -13,6 +13,7 @@ libraries=(
   libmetis-dev libdnnl-dev libhwloc-dev
   libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev
   zlib1g-dev libzip-dev libzstd-dev libssl-dev
+  prometheus-cpp-dev
   libgtest-dev libgmock-dev
 )
 # What only tests run: where one is missing its tests are skipped, and say so.

@@ -15,6 +15,7 @@ std::int64_t Tracer::now() {
 void Tracer::start(std::uint64_t step) {
   const std::lock_guard lock(mutex_);
   step_ = step;
+  if (threads_.empty()) threads_.push_back(std::this_thread::get_id());
   on_.store(true, std::memory_order_relaxed);
 }
 

@@ -31,10 +31,10 @@ struct TraceRecord {
 class Tracer {
  public:
   /// Spans that are kept at most between two calls of take(); the others are counted.
-  static constexpr std::size_t kMostRecords = 1 << 16;
+  static constexpr std::size_t kMostRecords = 1 << 14;
 
   bool on() const { return on_.load(std::memory_order_relaxed); }
-  /// Spans that begin from now on are recorded as of `step`.
+  /// Spans that begin from now on are recorded as of `step`. Thread 0 is the one that calls this.
   void start(std::uint64_t step);
   /// Spans that begin from now on are not; those that have begun are, where they end before take().
   void stop();

@@ -9,7 +9,9 @@
 #include "partition/prepare.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
+#include "runtime/train/job_metrics.h"
 #include "runtime/train/run.h"
+#include "runtime/train/trace_steps.h"
 
 namespace gsplit {
 namespace {
@@ -121,6 +123,8 @@ TrainConfig checked(const TrainFlags& flags) {
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
+  TraceSteps::parse(config.trace_steps);
+  if (!config.metrics_port.empty()) MetricsAddress::parse(config.metrics_port);
   check_mode(config);
   check_group_size(config);
   check_partition(config.partition);
@@ -309,6 +313,13 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       ->check(CLI::Range(0, 4096));
   app.add_option("--deadline", flags.deadline_s, "seconds after which a silent peer ends the run")
       ->check(CLI::Range(0.1, 86400.0));
+  app.add_option(
+      "--metrics-port", config.metrics_port,
+      "figures for Prometheus over HTTP, by rank 0: a port on loopback, or ADDRESS:PORT; "
+      "0: any free port; the log says where");
+  app.add_option("--trace-steps", config.trace_steps,
+                 "steps whose spans of time go to RUN_DIR/trace.json: auto (the first three, the "
+                 "10th, 30th, 100th, ...), none, all, or such as 1-3,100");
   app.add_option("--dump-blocks", config.dump_blocks, "write the sampled blocks as text");
 }
 

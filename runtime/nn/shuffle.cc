@@ -38,6 +38,9 @@ Cargo cargo_of(const SampledLayer& layer, const MatrixView& rows, const Context&
 }
 
 void exchange_as_they_are(const RowExchange& rows, Context& context) {
+  const TraceSpan span(context.progress.tracer, "shuffle",
+                       static_cast<std::int32_t>(context.shuffle.layer + 1),
+                       bytes_of(rows.from).size());
   rows.traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
                          bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
                         context.stream);

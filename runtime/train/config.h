@@ -89,6 +89,8 @@ struct TrainConfig {
   double checkpoint_minutes = 10;            ///< 0: off
   std::uint32_t keep = 3;                    ///< checkpoints to go on from that are kept
   std::chrono::milliseconds deadline{30000};
+  std::string metrics_port;          ///< [ADDRESS:]PORT for Prometheus; empty: none
+  std::string trace_steps = "auto";  ///< auto, none, all or a list: TraceSteps
   std::filesystem::path dump_blocks;
 
   /// Whether a dataset's edge weights take part in aggregation. Where they steer the sampler they

@@ -123,6 +123,7 @@ Json Recorder::run_facts() const {
           {"dataset", facts_.dataset_name},
           {"dataset_fingerprint", facts_.dataset_fingerprint},
           {"coordinator", facts_.coordinator},
+          {"metrics", facts_.metrics.empty() ? Json() : Json(facts_.metrics)},
           {"total_steps", facts_.total_steps},
           {"parameters", facts_.num_parameters},
           {"metric", metric_},

@@ -26,6 +26,7 @@ struct RunFacts {
   std::string dataset_fingerprint;
   Task task = Task::kMultiClass;
   std::string coordinator;
+  std::string metrics;  ///< where Prometheus finds it; empty: nowhere
   std::uint64_t total_steps = 0;
   std::uint64_t steps_per_epoch = 0;
   std::int64_t num_parameters = 0;

@@ -369,9 +369,11 @@ void Trainer::reduce_gradients(StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kAllReduce);
   const Stopwatch watch(report.comm_s);
   const MatrixView gradients = model_.parameters().gradients();
+  TraceSpan span(context_.progress.tracer, "gradients");
   const std::uint64_t before = context_.row_traffic.bytes_sent();
   context_.row_traffic.all_reduce_sum(gradients, context_.stream);
   report.allreduce_bytes = context_.row_traffic.bytes_sent() - before;
+  span.set_bytes(report.allreduce_bytes);
 }
 
 }  // namespace gsplit
