@@ -15,8 +15,22 @@ std::int64_t Tracer::now() {
 void Tracer::start(std::uint64_t step) {
   const std::lock_guard lock(mutex_);
   step_ = step;
-  if (threads_.empty()) threads_.push_back(std::this_thread::get_id());
+  threads_[own_thread()].step = 0;
   on_.store(true, std::memory_order_relaxed);
+}
+
+std::size_t Tracer::own_thread() {
+  const std::thread::id self = std::this_thread::get_id();
+  const auto found = std::find_if(threads_.begin(), threads_.end(),
+                                  [self](const Thread& thread) { return thread.id == self; });
+  if (found != threads_.end()) return static_cast<std::size_t>(found - threads_.begin());
+  threads_.push_back({self});
+  return threads_.size() - 1;
+}
+
+void Tracer::note_step(std::uint64_t step) {
+  const std::lock_guard lock(mutex_);
+  threads_[own_thread()].step = step;
 }
 
 void Tracer::stop() { on_.store(false, std::memory_order_relaxed); }
@@ -27,11 +41,9 @@ void Tracer::record(TraceRecord record) {
     ++lost_;
     return;
   }
-  const std::thread::id self = std::this_thread::get_id();
-  const auto thread = std::find(threads_.begin(), threads_.end(), self);
-  record.thread = static_cast<std::uint32_t>(thread - threads_.begin());
-  if (thread == threads_.end()) threads_.push_back(self);
-  record.step = step_;
+  const std::size_t thread = own_thread();
+  record.thread = static_cast<std::uint32_t>(thread);
+  record.step = threads_[thread].step > 0 ? threads_[thread].step : step_;
   records_.push_back(record);
 }
 

@@ -24,7 +24,7 @@ struct TraceRecord {
   std::uint64_t step = 0;
   std::uint64_t bytes = kNoBytes;  ///< that this worker sends, of a collective
   std::int32_t layer = kNoLayer;   ///< from 1, the input layer
-  std::uint32_t thread = 0;        ///< 0: the first of the worker that recorded a span
+  std::uint32_t thread = 0;        ///< 0: the one that made the Tracer
 };
 
 /// The spans of one worker. Thread-safe.
@@ -33,9 +33,16 @@ class Tracer {
   /// Spans that are kept at most between two calls of take(); the others are counted.
   static constexpr std::size_t kMostRecords = 1 << 14;
 
+  /// The thread that makes it is thread 0.
+  Tracer() { own_thread(); }
+  Tracer(const Tracer&) = delete;
+  Tracer& operator=(const Tracer&) = delete;
+
   bool on() const { return on_.load(std::memory_order_relaxed); }
-  /// Spans that begin from now on are recorded as of `step`. Thread 0 is the one that calls this.
+  /// Spans that begin from now on are recorded as of `step`.
   void start(std::uint64_t step);
+  /// Of which step the calling thread's spans are until it calls start().
+  void note_step(std::uint64_t step);
   /// Spans that begin from now on are not; those that have begun are, where they end before take().
   void stop();
 
@@ -53,7 +60,14 @@ class Tracer {
   mutable std::mutex mutex_;
   std::uint64_t step_ = 0;
   std::uint64_t lost_ = 0;
-  std::vector<std::thread::id> threads_;  // by TraceRecord::thread
+  struct Thread {
+    std::thread::id id;
+    std::uint64_t step = 0;  // 0: that of start()
+  };
+  /// Index of the calling thread. REQUIRES: `mutex_` held.
+  std::size_t own_thread();
+
+  std::vector<Thread> threads_;  // by TraceRecord::thread
   std::vector<TraceRecord> records_;
 };
 

@@ -111,7 +111,7 @@ ExitCode watch(const StatusOptions& options) {
     }
     try {
       if (!print_status(options)) return ExitCode::kDone;
-    } catch (const SystemError&) {
+    } catch (const Error&) {  // it is gone, and what this host knew of it
       if (!answered) throw;
       if (!options.json) std::cout << "the run is over: its coordinator is gone" << std::endl;
       return ExitCode::kDone;
@@ -124,8 +124,8 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
   CLI::App* command = app.add_subcommand(name, description);
   command->add_option(
       "ADDR", options->address,
-      "HOST:PORT of the coordinator, as the run's log prints it, or the run directory; default: "
-      "$GSPLIT_COORDINATOR, else your only run that this host takes part in");
+      "HOST:PORT of the coordinator, as the run's log prints it, or the run "
+      "directory; default: $GSPLIT_COORDINATOR, else your only run that this host takes part in");
   command->add_option("--tls-ca", options->tls_ca, "certificate of a gsplit coordinator");
   command->add_option("--token-file", options->token_file, "its token, in a file of mode 600");
   return command;

@@ -130,14 +130,8 @@ double peak_rss(const RunDigest& run) {
 
 std::string or_dash(const std::string& text) { return text.empty() ? "–" : text; }
 
-/// Seconds of the steps themselves, as their stages add up.
-double step_seconds(const StepBin& total) {
-  double sum = 0;
-  for (const char* stage : {"sample_s", "load_s", "compute_s", "comm_s", "plan_wait_s"}) {
-    sum += figure(total, stage);
-  }
-  return sum;
-}
+constexpr std::array kStages{"sample_s", "load_s",      "compute_s",
+                             "comm_s",   "plan_wait_s", "prepare_wait_s"};
 
 /// Name and text.
 using Field = std::pair<std::string, std::string>;
@@ -145,7 +139,7 @@ using Field = std::pair<std::string, std::string>;
 std::vector<Field> summary_of(const RunDigest& run) {
   const StepBin total = run.steps.total();
   const auto steps = static_cast<double>(total.steps);
-  const double busy = step_seconds(total);
+  const double busy = figure(total, "step_s");
   const std::string of =
       run.total_steps > 0 ? " of " + whole(static_cast<double>(run.total_steps)) : "";
   return {{"state", run.state + (run.reason.empty() ? "" : " (" + run.reason + ")")},
@@ -253,13 +247,12 @@ std::string stages(const std::vector<RunDigest>& runs) {
   std::vector<Cells> rows;
   for (const RunDigest& run : runs) {
     const StepBin total = run.steps.total();
-    const double all = step_seconds(total);
-    Cells row{run.name};
-    for (const char* stage : {"sample_s", "load_s", "compute_s", "comm_s", "plan_wait_s"}) {
+    const double clock = figure(total, "step_s"), steps = static_cast<double>(total.steps);
+    Cells row{run.name, seconds(share(clock, steps))};
+    for (const char* stage : kStages) {
       const double time = figure(total, stage);
-      row.push_back(fmt::format("{} ({:.0f} %)",
-                                seconds(share(time, static_cast<double>(total.steps))),
-                                100 * share(time, all)));
+      row.push_back(
+          fmt::format("{} ({:.0f} %)", seconds(share(time, steps)), 100 * share(time, clock)));
     }
     rows.push_back(std::move(row));
   }
@@ -269,7 +262,9 @@ std::string stages(const std::vector<RunDigest>& runs) {
          "<div class=\"charts\">" +
          chart("stages", "Mean step") + chart("stages-over-time", "Over the run") +
          chart("throughput", "Seeds a second") + "</div>\n" +
-         table({"run", "sample", "load", "compute", "communicate", "wait for plan"}, rows) +
+         table({"run", "a step", "sample", "load", "compute", "communicate", "wait for plan",
+                "wait for sample"},
+               rows) +
          "</section>\n";
 }
 

@@ -97,9 +97,8 @@ class Reader {
     const std::optional<double> time = number(event, "time");
     if (!time) return;
     if (!run_.start_time) run_.start_time = time;
-    if (run_.end_time && name != "resume") {
-      run_.elapsed_s += std::max(0.0, *time - *run_.end_time);
-    }
+    passed_s_ = run_.end_time && name != "resume" ? std::max(0.0, *time - *run_.end_time) : 0;
+    run_.elapsed_s += passed_s_;
     run_.end_time = time;
   }
 
@@ -131,6 +130,8 @@ class Reader {
     for (std::size_t i = 0; i < kStepFields.size(); ++i) {
       record.figures[i] = number(event, kStepFields[i]).value_or(0);
     }
+    // An epoch's evaluation and a checkpoint end with events of their own.
+    record.figures[kStepSeconds] = passed_s_;
     last_step_ = record.step;
     run_.steps.add(record);
     if (const auto layers = event.find("shuffle_layers"); layers != event.end())
@@ -217,6 +218,7 @@ class Reader {
 
   RunDigest& run_;
   std::uint64_t last_step_ = 0;
+  double passed_s_ = 0;  // since the event before
 };
 
 void read_lines(const fs::path& file, const auto& take) {

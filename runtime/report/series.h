@@ -8,12 +8,14 @@
 
 namespace gsplit {
 
-/// Fields of a `step` event that a bin sums up, by their names there.
+/// Fields of a `step` event that a bin sums up, by their names there; and step_s, the step by the
+/// clock, which the times of events tell.
 inline constexpr std::array kStepFields{
-    "lr",          "seeds",           "edges",       "input_rows",    "rows_cache",
-    "rows_remote", "rows_disk",       "rows_copied", "shuffle_bytes", "shuffle_bytes_pull",
-    "plan_bytes",  "allreduce_bytes", "sample_s",    "load_s",        "compute_s",
-    "comm_s",      "plan_wait_s"};
+    "lr",          "seeds",           "edges",          "input_rows",    "rows_cache",
+    "rows_remote", "rows_disk",       "rows_copied",    "shuffle_bytes", "shuffle_bytes_pull",
+    "plan_bytes",  "allreduce_bytes", "sample_s",       "load_s",        "compute_s",
+    "comm_s",      "plan_wait_s",     "prepare_wait_s", "step_s"};
+inline constexpr std::size_t kStepSeconds = kStepFields.size() - 1;
 using StepFigures = std::array<double, kStepFields.size()>;
 
 struct StepRecord {

@@ -38,8 +38,9 @@ struct Noted {
 /// Counts and times of all steps so far, and what else the last one says.
 StepReport added(const StepReport& sums, const StepReport& step) {
   StepReport next = combine(std::vector{sums, step});
-  for (auto seconds : {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s,
-                       &StepReport::comm_s, &StepReport::plan_wait_s}) {
+  for (auto seconds :
+       {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s, &StepReport::comm_s,
+        &StepReport::plan_wait_s, &StepReport::prepare_wait_s}) {
     next.*seconds = sums.*seconds + step.*seconds;
   }
   return next;
@@ -107,6 +108,7 @@ void add_training(const Noted& noted, Families& families) {
   add(seconds, sums.compute_s, {{"stage", "compute"}});
   add(seconds, sums.comm_s, {{"stage", "comm"}});
   add(seconds, sums.plan_wait_s, {{"stage", "plan_wait"}});
+  add(seconds, sums.prepare_wait_s, {{"stage", "prepare_wait"}});
 }
 
 void add_progress(const Noted& noted, Families& families) {
@@ -167,10 +169,9 @@ void add_workers(const JobSnapshot& job, Families& families) {
 /// Answers a scrape from what is noted and what the coordinator has heard.
 class JobCollectable final : public prometheus::Collectable {
  public:
-  explicit JobCollectable(const Coordinator& coordinator) : coordinator_(coordinator) {}
+  explicit JobCollectable(const Coordinator* coordinator) : coordinator_(coordinator) {}
 
   std::vector<MetricFamily> Collect() const override {
-    const JobSnapshot job = coordinator_.snapshot();
     Families families;
     MetricFamily& build = families.make("gsplit_build_info", "1", MetricType::Gauge);
     add(build, 1, {{"version", GSPLIT_VERSION}});
@@ -179,8 +180,11 @@ class JobCollectable final : public prometheus::Collectable {
       add_training(noted_, families);
       add_progress(noted_, families);
     }
-    add_job(job, families);
-    add_workers(job, families);
+    if (coordinator_ != nullptr) {
+      const JobSnapshot job = coordinator_->snapshot();
+      add_job(job, families);
+      add_workers(job, families);
+    }
     return families.take();
   }
 
@@ -190,7 +194,7 @@ class JobCollectable final : public prometheus::Collectable {
   }
 
  private:
-  const Coordinator& coordinator_;
+  const Coordinator* coordinator_;
   mutable std::mutex mutex_;
   Noted noted_;
 };
@@ -227,7 +231,7 @@ MetricsAddress MetricsAddress::parse(const std::string& text) {
 bool MetricsAddress::is_loopback() const { return host.starts_with("127.") || host == "[::1]"; }
 
 struct JobMetrics::Impl {
-  Impl(const MetricsAddress& where, const Coordinator& coordinator)
+  Impl(const MetricsAddress& where, const Coordinator* coordinator)
       : collectable(std::make_shared<JobCollectable>(coordinator)),
         exposer(server_options(where)),
         address(where.host + ":" + std::to_string(exposer.GetListeningPorts().front())) {
@@ -239,7 +243,7 @@ struct JobMetrics::Impl {
   std::string address;
 };
 
-JobMetrics::JobMetrics(const MetricsAddress& where, const Coordinator& coordinator) {
+JobMetrics::JobMetrics(const MetricsAddress& where, const Coordinator* coordinator) {
   try {
     impl_ = std::make_unique<Impl>(where, coordinator);
   } catch (const std::exception&) {

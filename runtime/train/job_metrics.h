@@ -27,8 +27,9 @@ struct MetricsAddress {
 /// training thread.
 class JobMetrics {
  public:
-  /// `coordinator` must outlive it. Throws UsageError where it cannot listen there.
-  JobMetrics(const MetricsAddress& where, const Coordinator& coordinator);
+  /// `coordinator` must outlive it; nullptr where it is another process, which then knows what is
+  /// heard of each worker. Throws UsageError where it cannot listen there.
+  JobMetrics(const MetricsAddress& where, const Coordinator* coordinator);
   ~JobMetrics();
   JobMetrics(const JobMetrics&) = delete;
   JobMetrics& operator=(const JobMetrics&) = delete;

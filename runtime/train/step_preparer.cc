@@ -91,6 +91,7 @@ std::unique_ptr<PreparedStep> StepPreparer::prepare(const StepPlan& plan, const 
   auto step = std::make_unique<PreparedStep>();
   context_.shuffle = {};
   context_.progress.step = plan.step;
+  if (Tracer* const tracer = context_.progress.tracer) tracer->note_step(plan.step);
   step->plan = plan;
   step->key = draw_key(plan);
   {

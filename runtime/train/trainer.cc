@@ -101,7 +101,8 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   report.traffic = context_.shuffle.layers;
   report.peak_rss_bytes = peak_rss_bytes();
   context_.progress.seeds_done += plan.seeds.size();
-  context_.progress.busy_s += report.load_s + report.compute_s;
+  // What another thread loads is no time of this one.
+  context_.progress.busy_s += report.compute_s + (steps_.has_thread() ? 0 : report.load_s);
   return report;
 }
 
@@ -109,6 +110,8 @@ PreparedStep& Trainer::take(const StepPlan& plan, StepReport& report) {
   double waited = 0;
   PreparedStep* prepared = nullptr;
   {
+    const TraceSpan span(steps_.has_thread() ? context_.progress.tracer : nullptr,
+                         "waiting for the step");
     const Stopwatch watch(waited);
     prepared = &steps_.take(context_.progress);
   }

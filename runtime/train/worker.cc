@@ -277,7 +277,7 @@ void Worker::meet() {
 
 void Worker::serve_metrics() {
   const MetricsAddress where = MetricsAddress::parse(config_.metrics_port);
-  metrics_ = std::make_unique<JobMetrics>(where, *coordinator_);
+  metrics_ = std::make_unique<JobMetrics>(where, coordinator_.get());
   log_.info("metrics: http://" + metrics_->address() + "/metrics");
   if (!where.is_loopback()) {
     log_.warning("--metrics-port " + config_.metrics_port +

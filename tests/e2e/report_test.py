@@ -13,12 +13,19 @@ import harness
 from harness import events
 
 COUNTS = ["seeds", "edges", "input_rows", "rows_cache", "rows_remote", "rows_disk", "shuffle_bytes", "shuffle_bytes_pull", "allreduce_bytes"]
-TIMES = ["sample_s", "load_s", "compute_s", "comm_s", "plan_wait_s"]
+TIMES = ["sample_s", "load_s", "compute_s", "comm_s", "plan_wait_s", "prepare_wait_s"]
+STAGES = ("sample", "load", "compute", "communicate", "wait for plan", "wait for sample")
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--\u2028\u202e" + "A" * 300
 
 
 def digest(test, *arguments):
     return json.loads(test.must("report", "--json", *arguments).stdout)["runs"]
+
+
+def clock(run_dir):
+    """Seconds of each step: since the event before."""
+    lines = [json.loads(line) for line in (run_dir / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [event["time"] - before["time"] for before, event in zip(lines, lines[1:]) if event["event"] == "step"]
 
 
 def write_run(directory, lines, cut=False):
@@ -300,11 +307,11 @@ class Page(Runs):
         lasts = [max(event["step"] for event in steps if event["epoch"] == epoch["epoch"]) for epoch in epochs]
         self.check_curve(figures["accuracy"], "validation", lasts, [epoch["valid_acc"] for epoch in epochs])
         self.check_curve(figures["accuracy"], "training", lasts, [epoch["train_acc"] for epoch in epochs])
-        for series, field in (("sample", "sample_s"), ("load", "load_s"), ("compute", "compute_s"), ("communicate", "comm_s"), ("wait for plan", "plan_wait_s")):
+        for series, field in zip(STAGES, TIMES):
             self.check_curve(figures["stages-over-time"], series, xs, [event[field] for event in steps])
         for series, field in (("shuffle", "shuffle_bytes"), ("plain pull", "shuffle_bytes_pull"), ("ids and plans", "plan_bytes"), ("gradients", "allreduce_bytes")):
             self.check_curve(figures["traffic"], series, xs, [event[field] for event in steps])
-        self.check_curve(figures["throughput"], self.split.name, xs, [event["seeds"] / sum(event[field] for field in TIMES) for event in steps])
+        self.check_curve(figures["throughput"], self.split.name, xs, [event["seeds"] / took for event, took in zip(steps, clock(self.split))])
         self.check_curve(figures["memory-over-time"], self.split.name, lasts, [epoch["peak_rss_bytes"] for epoch in epochs])
 
     def test_bars_are_the_events(self):
@@ -312,8 +319,9 @@ class Page(Runs):
         figures = self.figures(self.browser.open(self.page))
         mean = {field: sum(event[field] for event in steps) / len(steps) for field in COUNTS + TIMES}
         found = {part: value for _, part, value, _, _ in figures["stages"]["bars"]}
-        for part, field in zip(("sample", "load", "compute", "communicate", "wait for plan"), TIMES):
+        for part, field in zip(STAGES, TIMES):
             self.assertAlmostEqual(found[part], mean[field], places=9)
+        self.assertAlmostEqual(figures["stages"]["marks"][0], sum(clock(self.split)) / len(steps), places=6)
         self.assertAlmostEqual(sum(value for *_, value, _, _ in figures["rows"]["bars"]), mean["input_rows"], places=6)
         self.assertAlmostEqual(sum(value for *_, value, _, _ in figures["layers"]["bars"]), mean["shuffle_bytes"], places=6)
         self.assertAlmostEqual(sum(figures["layers"]["marks"]), mean["shuffle_bytes_pull"], places=6)

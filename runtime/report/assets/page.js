@@ -4,7 +4,7 @@
   const runs = JSON.parse(document.getElementById("data").textContent).runs;
   const SVG = "http://www.w3.org/2000/svg";
   const DASHES = ["", "7 4", "2 3", "10 3 2 3"];
-  const STAGES = [["sample_s", "sample", 0], ["load_s", "load", 1], ["compute_s", "compute", 2], ["comm_s", "communicate", 3], ["plan_wait_s", "wait for plan", 6]];
+  const STAGES = [["sample_s", "sample", 0], ["load_s", "load", 1], ["compute_s", "compute", 2], ["comm_s", "communicate", 3], ["plan_wait_s", "wait for plan", 6], ["prepare_wait_s", "wait for sample", 5]];
   const ROUTES = ["pull", "project", "mixed", "push", "columns", "cache"];
   const HEIGHT = 236;
   let chosen = 0;  // the run whose details are shown
@@ -275,7 +275,6 @@
   const axis = () => document.getElementById("axis").value;
   const xOptions = () => (axis() === "step" ? { xLabel: "step", xFormat: plain } : { xLabel: "seconds", xFormat: plain });
   const scaled = (list, by) => list.map((value) => (value === null ? NaN : value * by));
-  const seconds = (run) => run.series.sample_s.map((_, i) => STAGES.reduce((sum, [key]) => sum + run.series[key][i], 0));
   const mean = (run, key) => (run.totals.steps ? run.totals[key] / run.totals.steps : 0);
   const overSteps = (run) => run.series[axis()];
 
@@ -302,7 +301,7 @@
     },
     stages(figure) {
       captioned(figure, null, true);
-      bars(figure, runs.map((run) => ({ name: run.name, parts: STAGES.map(([key, name, color]) => ({ name, value: mean(run, key), color })) })), { format: time });
+      bars(figure, runs.map((run) => ({ name: run.name, parts: STAGES.map(([key, name, color]) => ({ name, value: mean(run, key), color })), mark: mean(run, "step_s") })), { format: time });
     },
     "stages-over-time"(figure, run) {
       captioned(figure, run);
@@ -311,7 +310,7 @@
     throughput(figure) {
       captioned(figure);
       lines(figure, runs.map((run, i) => {
-        const took = seconds(run);
+        const took = run.series.step_s;
         return { name: run.name, x: overSteps(run), y: run.series.seeds.map((n, k) => (took[k] > 0 ? n / took[k] : NaN)), color: i, dash: dash(i) };
       }), { ...xOptions(), format: plain, zero: true });
     },

@@ -87,6 +87,21 @@ TEST(Tracer, TellsThreadsApart) {
   EXPECT_EQ(records[1].thread, 0u);
 }
 
+TEST(Tracer, SpansAreOfTheStepThatTheirThreadIsAt) {
+  Tracer tracer;
+  tracer.note_step(4);  // the step before, by the same thread
+  tracer.start(5);
+  std::thread([&] {
+    tracer.note_step(6);
+    const TraceSpan span(&tracer, "ahead");
+  }).join();
+  { const TraceSpan span(&tracer, "own"); }
+  const std::vector<TraceRecord> records = tracer.take();
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].step, 6u);
+  EXPECT_EQ(records[1].step, 5u);
+}
+
 TEST(Tracer, KeepsABoundedNumber) {
   Tracer tracer;
   tracer.start(1);
