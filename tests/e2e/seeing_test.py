@@ -340,9 +340,9 @@ class Status(Runs):
         process.kill()
         process.wait()
         gone = self.gsplit("status", run_dir)
-        self.assertEqual(gone.returncode, 3)
-        self.assertRegex(gone.stderr, r"^gsplit: no coordinator answers at .*\n$")
-        self.assertEqual(self.gsplit("status", run_dir, "--watch").returncode, 3)
+        self.assertEqual(gone.returncode, 2)
+        self.assertRegex(gone.stderr, r"^gsplit: no token for the coordinator at .*; is the run over\?.*\n$")
+        self.assertEqual(self.gsplit("status", run_dir, "--watch").returncode, 2)
 
 
 if __name__ == "__main__":
