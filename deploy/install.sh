@@ -15,6 +15,8 @@ libraries=(
   zlib1g-dev libzip-dev libzstd-dev libssl-dev
   libgtest-dev libgmock-dev
 )
+# What only tests run: where one is missing its tests are skipped, and say so.
+test_programs=(zsh fish debootstrap dpkg-dev file)
 # The compiler (nvcc, nvvm, crt), headers (cccl), and the libraries that the module is linked with, as NVIDIA builds
 # them; cusparse is linked with nvjitlink. 13.0, since drivers must know the PTX that a compiler writes, and a newer
 # compiler wants a newer driver.
@@ -106,4 +108,5 @@ for argument in "$@"; do
   esac
 done
 install_packages "${tools[@]}" "${libraries[@]}"
+install_packages "${test_programs[@]}" || echo "deploy/install.sh: without ${test_programs[*]} some tests are skipped" >&2
 if $cuda; then install_cuda; fi

@@ -12,6 +12,7 @@
 
 #include "comm/world.h"
 #include "runtime/cli/command.h"
+#include "runtime/cli/completion_command.h"
 #include "runtime/cli/yaml_config.h"
 
 namespace {
@@ -85,6 +86,7 @@ int run(int argc, char** argv) {
   gsplit::add_coordinator_command(app, action);
   gsplit::add_doctor_command(app, action);
   gsplit::add_bench_command(app, action);
+  gsplit::add_completion_command(app, action);
   try {
     app.parse(normalize(argc, argv));
   } catch (const CLI::Success& success) {
