@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "kernels/base/trace.h"
 #include "kernels/matrix.h"
 
 namespace gsplit {
@@ -64,12 +65,19 @@ class Communicator {
   std::uint64_t bytes_sent() const { return bytes_sent_; }
   /// Calls `coming` whenever this rank comes to an exchange, before it waits for others.
   void on_coming(std::function<void()> coming) { coming_ = std::move(coming); }
+  /// Records collectives as spans, with the bytes that this rank sends; nullptr: none.
+  void trace_with(Tracer* tracer) { tracer_ = tracer; }
 
   /// Ranks with the same `color` get a communicator among them, in the order of their ranks here.
   /// Its errors name ranks of this one, and abort() of either ends both. It must not outlive this
   /// one, and is not split again. From then on a rank that is awaited here may itself wait in its
   /// group: who is missing can no longer be told (kSomePeer). Collective.
   virtual std::unique_ptr<Communicator> split(int color) = 0;
+
+  /// The same ranks for another thread of each: collectives here and there may be under way at
+  /// once. Its errors are those of this one, and abort() of either ends both. It must not outlive
+  /// this one, which is the whole and no part of a split(). Collective.
+  virtual std::unique_ptr<Communicator> duplicate() = 0;
 
   /// Tells all peers, which are or will be waiting in a collective, that this worker ends with an
   /// error. Never throws.
@@ -104,6 +112,7 @@ class Communicator {
 
   std::uint64_t bytes_sent_ = 0;
   std::function<void()> coming_;
+  Tracer* tracer_ = nullptr;
 };
 
 }  // namespace gsplit

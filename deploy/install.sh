@@ -2,6 +2,7 @@
 # Installs what building and testing gsplit on Debian 12 needs; does nothing where it is all there.
 #
 #   deploy/install.sh          the Debian packages
+#   deploy/install.sh --tests  also programs that only tests need; without them these tests are skipped
 #   deploy/install.sh --cuda   also, where no nvcc is found, a CUDA toolkit from PyPI: 1.2 GB to download, in build/cuda
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -13,17 +14,22 @@ libraries=(
   libmetis-dev libdnnl-dev libhwloc-dev
   libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev
   zlib1g-dev libzip-dev libzstd-dev libssl-dev
+  prometheus-cpp-dev
   libgtest-dev libgmock-dev
 )
-# What only tests run: where one is missing its tests are skipped, and say so.
-test_programs=(zsh fish debootstrap dpkg-dev file)
+test_programs=(
+  chromium zsh fish debootstrap dpkg-dev file
+  openssh-server openssh-client iproute2 rsync
+  slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+  python3-yaml python3-kubernetes python3-jsonschema shellcheck
+)
 # The compiler (nvcc, nvvm, crt), headers (cccl), and the libraries that the module is linked with, as NVIDIA builds
 # them; cusparse is linked with nvjitlink. 13.0, since drivers must know the PTX that a compiler writes, and a newer
 # compiler wants a newer driver.
 cuda_wheels=(
   nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85
   nvidia-cuda-runtime==13.0.96 nvidia-cublas==13.1.0.3 nvidia-cusparse==12.6.3.3 nvidia-nvjitlink==13.0.88
-  nvidia-nccl-cu13==2.28.9
+  nvidia-nccl-cu13==2.28.9 nvidia-nvtx==13.0.85
 )
 
 missing() {
@@ -98,15 +104,17 @@ install_cuda() {
 }
 
 cuda=false
+tests=false
 for argument in "$@"; do
   case $argument in
     --cuda) cuda=true ;;
+    --tests) tests=true ;;
     *)
-      echo "deploy/install.sh: unknown argument $argument; usage: deploy/install.sh [--cuda]" >&2
+      echo "deploy/install.sh: unknown argument $argument; usage: deploy/install.sh [--tests] [--cuda]" >&2
       exit 2
       ;;
   esac
 done
-install_packages "${tools[@]}" "${libraries[@]}"
-install_packages "${test_programs[@]}" || echo "deploy/install.sh: without ${test_programs[*]} some tests are skipped" >&2
+if ! $tests; then test_programs=(); fi
+install_packages "${tools[@]}" "${libraries[@]}" "${test_programs[@]}"
 if $cuda; then install_cuda; fi

@@ -157,7 +157,7 @@ summary() {
   for line in "${failed[@]}"; do echo "FAILED   $line"; done
 }
 
-deploy/install.sh
+deploy/install.sh --tests
 deploy/install.sh --cuda || skip "CUDA toolkit" "it could not be installed"
 CUDA_HOME=$(find_cuda)
 export CUDA_HOME  # gpu-on-cpu reads its headers

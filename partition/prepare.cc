@@ -275,10 +275,14 @@ std::string name_of(PartitionMethod method) {
   throw InternalError("internal error: a partition method without a name");
 }
 
-void check_sampler(Sampler sampler, const Dataset& dataset) {
-  if (sampler != Sampler::kWeighted || dataset.edge_weights) return;
+void require_edge_weights(bool there) {
+  if (there) return;
   throw UsageError("--sampler weighted needs edge weights, and the dataset has none",
                    "choose --sampler uniform or labor, or add weights to the dataset");
+}
+
+void check_sampler(Sampler sampler, const Dataset& dataset) {
+  if (sampler == Sampler::kWeighted) require_edge_weights(dataset.edge_weights.has_value());
 }
 
 void write_partition(const Dataset& dataset, const PrepareOptions& options,

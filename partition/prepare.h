@@ -50,6 +50,8 @@ Csc prepare_csc(const Dataset& dataset, int threads, const Log& log);
 Assignment assign_nodes(const CscView& graph, const PresampleCounts& counts,
                         const PrepareOptions& options, const Log& log);
 
+/// UsageError of the weighted sampler where there are none.
+void require_edge_weights(bool there);
 /// UsageError where the dataset lacks what the sampler needs.
 void check_sampler(Sampler sampler, const Dataset& dataset);
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/world.h"
@@ -18,9 +19,10 @@
 namespace {
 
 /// Option names may be written with underscores: --batch_size is --batch-size. --config is
-/// expanded.
+/// expanded. What stands behind `--` is another program's.
 std::vector<std::string> normalize(int argc, char** argv) {
-  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const auto others = std::find(argv + 1, argv + argc, std::string_view("--"));
+  std::vector<std::string> arguments(argv + 1, others);
   for (std::string& argument : arguments) {
     if (!argument.starts_with("--")) continue;
     const auto end = argument.begin() +
@@ -28,6 +30,7 @@ std::vector<std::string> normalize(int argc, char** argv) {
     std::replace(argument.begin(), end, '_', '-');
   }
   arguments = gsplit::expand_config(std::move(arguments));
+  arguments.insert(arguments.end(), others, argv + argc);
   std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 parses a vector in
   return arguments;
 }
@@ -82,11 +85,13 @@ int run(int argc, char** argv) {
   gsplit::add_train_command(app, action);
   gsplit::add_infer_command(app, action);
   gsplit::add_evaluate_command(app, action);
+  gsplit::add_report_command(app, action);
   gsplit::add_status_commands(app, action);
   gsplit::add_coordinator_command(app, action);
   gsplit::add_doctor_command(app, action);
   gsplit::add_bench_command(app, action);
   gsplit::add_completion_command(app, action);
+  gsplit::add_supervise_command(app, action);
   try {
     app.parse(normalize(argc, argv));
   } catch (const CLI::Success& success) {

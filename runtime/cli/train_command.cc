@@ -9,7 +9,10 @@
 #include "partition/prepare.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
+#include "runtime/train/job_metrics.h"
 #include "runtime/train/run.h"
+#include "runtime/train/run_data.h"
+#include "runtime/train/trace_steps.h"
 
 namespace gsplit {
 namespace {
@@ -27,14 +30,27 @@ struct TrainFlags {
   static constexpr double kNoBudget = -1;  ///< not given
 };
 
-/// A directory, or the name of a method.
+/// A directory, or the name of a method. What other hosts lack is found by their ranks, who can say
+/// so.
 void check_partition(const std::string& partition) {
-  if (std::filesystem::exists(partition)) return;
-  try {
-    partition_method_from_name(partition);
-  } catch (const UsageError&) {
-    throw UsageError("--partition " + partition + " is neither a directory nor a method",
-                     "choose auto, metis, stream, random, range, or what gsplit partition wrote");
+  if (!names_directory(partition) || launcher_rank() != 0) return;
+  const std::string here = on_this_host(partition);
+  if (std::filesystem::exists(here)) return;
+  throw UsageError("--partition " + here + " is neither a directory nor a method",
+                   "choose auto, metis, stream, random, range, or what gsplit partition wrote");
+}
+
+/// A partition directory is data enough, but for what is counted in the whole graph.
+void check_data(const TrainConfig& config) {
+  if (!config.dataset.empty()) return;
+  if (config.resume && launcher_rank() != 0) return;  // it may stand in rank 0's config.yaml
+  if (!names_directory(config.partition)) {
+    throw UsageError("no dataset given",
+                     "give the dataset's directory: gsplit train DATASET ..., or --partition DIR");
+  }
+  if (config.cache != "none") {
+    throw UsageError("--cache without a dataset, in which reads are counted",
+                     "give the dataset beside --partition, on all hosts");
   }
 }
 
@@ -127,9 +143,7 @@ void check_coordinator(const TrainConfig& config) {
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   if (!flags.dataset.empty()) config.dataset = flags.dataset;
-  if (config.dataset.empty()) {
-    throw UsageError("no dataset given", "give the dataset's directory: gsplit train DATASET ...");
-  }
+  check_data(config);
   // Those of the run before, where `auto` had become hybrid.
   if (config.resume && config.mode == "auto") config.group_size = 0;
   config.fanout = parse_fanout(flags.fanout, "--fanout");
@@ -137,6 +151,8 @@ TrainConfig checked(const TrainFlags& flags) {
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
   check_coordinator(config);
+  TraceSteps::parse(config.trace_steps);
+  if (!config.metrics_port.empty()) MetricsAddress::parse(config.metrics_port);
   check_mode(config);
   check_group_size(config);
   check_partition(config.partition);
@@ -198,6 +214,10 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
   add_choice(app, "--read-ahead", config.read_ahead, {"auto", "always", "never"},
              "ask the disk for a step's feature rows together; auto: where features are more than "
              "half of the available memory");
+  app.add_option("--prefetch", config.prefetch,
+                 "steps that are sampled and loaded while one is computed, 0 to 8; auto: 1 on GPUs "
+                 "and where a host has cores that --threads leave free, else 0")
+      ->check(CLI::IsMember({"auto", "0", "1", "2", "3", "4", "5", "6", "7", "8"}));
   add_choice(app, "--edge-weights", config.edge_weights, {"auto", "none"},
              "auto: sage and gcn use those of the dataset where it has some; none: all weigh 1");
   add_choice(
@@ -271,7 +291,7 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option(
       "--partition", config.partition,
       "auto (metis where memory suffices, else stream), metis, stream, random, range, or a "
-      "directory made by gsplit partition");
+      "directory made by gsplit partition, {host} in it being the host's name");
   app.add_option(
       "--mode", config.mode,
       "split: every node of a mini-batch has one owner; data: each worker takes an equal "
@@ -333,6 +353,13 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("--tls-ca", config.tls_ca, "certificate of the --coordinator, or its authority's");
   app.add_option("--token-file", config.token_file,
                  "token of the --coordinator, in a file of mode 600");
+  app.add_option(
+      "--metrics-port", config.metrics_port,
+      "figures for Prometheus over HTTP, by rank 0: a port on loopback, or ADDRESS:PORT; "
+      "0: any free port; the log says where");
+  app.add_option("--trace-steps", config.trace_steps,
+                 "steps whose spans of time go to RUN_DIR/trace.json: auto (the first three, the "
+                 "10th, 30th, 100th, ...), none, all, or such as 1-3,100");
   app.add_option("--dump-blocks", config.dump_blocks, "write the sampled blocks as text");
 }
 
@@ -343,7 +370,9 @@ void add_train_command(CLI::App& app, Action& action) {
   const auto flags = std::make_shared<TrainFlags>();
   // Where --config and the command line give the same flag, the later one counts.
   train->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  train->add_option("DATASET", flags->dataset, "dataset directory (metadata.yaml)");
+  train->add_option("DATASET", flags->dataset,
+                    "dataset directory (metadata.yaml); {host} in it and in --partition is the "
+                    "host's name; not needed with --partition DIR");
   train->add_option("--dataset", flags->config.dataset, "the same, as config.yaml has it");
   add_model_flags(*train, *flags);
   add_loop_flags(*train, *flags);

@@ -102,6 +102,7 @@ void ContactCard::write(const Contact& contact) {
     problem_ = fmt::format("no folder of this user alone at {}", folders().back().string());
     return;
   }
+  cards_in(*folder);  // sweeps those of killed runs
   const fs::path card = *folder / name_of_card(contact.first_address());
   std::error_code ignored;
   if (fs::exists(card, ignored) && !sweep(card)) return;  // of the same job, by another process

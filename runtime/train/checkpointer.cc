@@ -53,9 +53,9 @@ void check_same_run(const TrainConfig& config, const Checkpoint& checkpoint,
   const CheckpointManifest& manifest = checkpoint.manifest();
   const std::string origin = checkpoint.directory().string();
   if (manifest.dataset_fingerprint != dataset_fingerprint) {
-    throw UsageError(
-        "--resume: " + origin + " was trained on other data than " + config.dataset.string(),
-        "give the same dataset, or start a new run in another --run-dir");
+    throw UsageError("--resume: " + origin + " was trained on other data than " +
+                         (config.dataset.empty() ? config.partition : config.dataset.string()),
+                     "give the same dataset, or start a new run in another --run-dir");
   }
   for (const FlagDifference& flag :
        resume_differences(from_yaml(manifest.config, origin), config)) {

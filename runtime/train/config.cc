@@ -114,11 +114,14 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("gpu-graph", config.gpu_graph);
     read("gpu-features", config.gpu_features);
     read("gpu-data", config.gpu_data);
+    read("prefetch", config.prefetch);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
     read("checkpoint-minutes", config.checkpoint_minutes);
     read("keep", config.keep);
     read("eval-fanout", eval_fanout);
+    read("trace-steps", config.trace_steps);
+    read("metrics-port", config.metrics_port);
     config.dataset = dataset;
     config.fanout = parse_fanout(fanout, "fanout");
     config.init_from = init_from;
@@ -142,7 +145,7 @@ std::string to_yaml(const TrainConfig& config) {
       out << value;
     }
   };
-  entry("dataset", config.dataset.string());
+  if (!config.dataset.empty()) entry("dataset", config.dataset.string());
   entry("model", config.model);
   entry("fanout", format_fanout(config.fanout));
   entry("sampler", config.sampler);
@@ -190,11 +193,14 @@ std::string to_yaml(const TrainConfig& config) {
   entry("gpu-data", config.gpu_data);
   entry("workers", config.workers);
   entry("threads", config.threads);
+  entry("prefetch", config.prefetch);
   entry("eval-every", config.eval_every);
   entry("eval-fanout", config.eval_fanout.empty() ? "full" : format_fanout(config.eval_fanout));
   entry("checkpoint-every-steps", config.checkpoint_every_steps);
   entry("checkpoint-minutes", config.checkpoint_minutes);
   entry("keep", config.keep);
+  entry("trace-steps", config.trace_steps);
+  if (!config.metrics_port.empty()) entry("metrics-port", config.metrics_port);
   entry("deadline", static_cast<double>(config.deadline.count()) / 1000);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";

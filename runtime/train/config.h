@@ -83,12 +83,15 @@ struct TrainConfig {
   double gpu_data = 0.5;                     ///< share of free memory that auto fills with them
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
+  std::string prefetch = "auto";             ///< steps prepared ahead: auto, or 0 to 8
   std::uint32_t eval_every = 1;              ///< epochs; 0: only once at the end
   std::vector<std::int32_t> eval_fanout;     ///< as fanout; empty: all neighbours
   std::uint64_t checkpoint_every_steps = 0;  ///< 0: off
   double checkpoint_minutes = 10;            ///< 0: off
   std::uint32_t keep = 3;                    ///< checkpoints to go on from that are kept
   std::chrono::milliseconds deadline{30000};
+  std::string metrics_port;          ///< [ADDRESS:]PORT for Prometheus; empty: none
+  std::string trace_steps = "auto";  ///< auto, none, all or a list: TraceSteps
   std::filesystem::path dump_blocks;
   /// Where rank 0's coordinator listens: HOST or HOST:PORT; empty: it finds out; not in config.yaml
   std::string coordinator_bind;

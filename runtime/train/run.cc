@@ -8,6 +8,7 @@
 #include "comm/world.h"
 #include "runtime/train/device.h"
 #include "runtime/train/resources.h"
+#include "runtime/train/run_data.h"
 #include "runtime/train/seeds.h"
 #include "runtime/train/supervisor.h"
 #include "runtime/train/worker.h"
@@ -65,6 +66,7 @@ void settle_with_all(TrainConfig& config, MpiWorld& world, const Log& log) {
   Communicator& communicator = world.communicator();
   const WorkerPlace place{world.local_rank(), world.local_size()};
   try {
+    share_resumed_flags(config, communicator);
     settle_device(config, gather_refusals(config, place, communicator), log);
   } catch (const CommunicationError& error) {
     if (error.told_by_peer()) throw UsageError("");

@@ -11,6 +11,7 @@
 #include "graph/small_file.h"
 #include "runtime/bench/mode_estimate.h"
 #include "runtime/train/resources.h"
+#include "runtime/train/run_data.h"
 
 namespace gsplit {
 namespace {
@@ -34,8 +35,8 @@ std::string named(const TrainConfig& config) {
 
 /// A partition has one part a member of a group.
 bool settle_by_partition(TrainConfig& config, int workers, const Log& log) {
-  const std::filesystem::path directory = config.partition;
-  if (!std::filesystem::exists(directory / "partition.json")) return false;
+  if (!names_directory(config.partition)) return false;
+  const std::filesystem::path directory = on_this_host(config.partition);
   const int parts = Partition::open(directory).info().num_parts;
   if (parts != workers && parts != 1) {
     take(config, "hybrid", parts);
@@ -74,7 +75,7 @@ void adopt_recorded_mode(TrainConfig& config) {
   take(config, recorded.mode, recorded.group_size);
 }
 
-void settle_mode(TrainConfig& config, const Dataset& dataset, int workers, const WorkerPlace& place,
+void settle_mode(TrainConfig& config, const Dataset* dataset, int workers, const WorkerPlace& place,
                  const Log& log) {
   if (config.mode != kAuto) return;
   if (workers == 1) return take(config, "split", 0);
@@ -84,12 +85,13 @@ void settle_mode(TrainConfig& config, const Dataset& dataset, int workers, const
         fmt::format("--mode auto with {} workers", workers),
         fmt::format("it knows up to {}: choose split, data or hybrid", kMostEstimatedWorkers));
   }
+  GSPLIT_CHECK(dataset != nullptr);  // else there is a partition
   const ModeOptions options = mode_options(config, workers, place);
   const MachineRates rates =
       measure_machine({.threads = options.step.threads,
-                       .row_width = static_cast<std::int64_t>(dataset.feature_width()),
+                       .row_width = static_cast<std::int64_t>(dataset->feature_width()),
                        .passes = 3});
-  const std::vector<ModeEstimate> estimates = estimate_modes(dataset, options, rates, log);
+  const std::vector<ModeEstimate> estimates = estimate_modes(*dataset, options, rates, log);
   for (const ModeEstimate& estimate : estimates) log.info("mode auto: " + as_text(estimate));
   const ModeEstimate& best = fastest_of(estimates);
   take(config, best.mode, best.group_size);

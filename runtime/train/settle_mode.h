@@ -14,8 +14,9 @@ namespace gsplit {
 void adopt_recorded_mode(TrainConfig& config);
 
 /// Settles what is still `auto`, and says how on the log. Nothing else does anything. Takes some
-/// seconds; for rank 0 alone. Throws UsageError where nothing can be estimated.
-void settle_mode(TrainConfig& config, const Dataset& dataset, int workers, const WorkerPlace& place,
+/// seconds; for rank 0 alone. `dataset`: may be missing where `--partition` is a directory. Throws
+/// UsageError where nothing can be estimated.
+void settle_mode(TrainConfig& config, const Dataset* dataset, int workers, const WorkerPlace& place,
                  const Log& log);
 
 /// Everybody takes rank 0's mode and group size. Collective.

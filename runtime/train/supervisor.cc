@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/train/stuck_launcher.h"
+
 namespace gsplit {
 namespace {
 
@@ -18,6 +20,8 @@ constexpr milliseconds kTick{50};
 constexpr milliseconds kListen{200};
 /// For the training thread of a rank to end by itself, and for the others to hear of the failure.
 constexpr milliseconds kGraceOfRank{2000};
+/// For the launcher to end once the job has failed, which takes it one second or two.
+constexpr std::chrono::seconds kPatienceForLauncher{10};
 /// Beyond the deadline: the start and the end of a job on a machine that is busy.
 constexpr milliseconds kSlack{5000};
 /// Between the limits of two ranks: the first one speaks and the launcher ends the others.
@@ -40,6 +44,9 @@ void drop_what_is_not_read() {
   }
 }
 
+constexpr const char* kLauncherLossBegins = "the launcher of ";
+constexpr const char* kLauncherLossEnds = " has ended";
+
 /// One system call, so that lines of several processes do not mix.
 void print_failure(const std::string& line) {
   const std::string text = "gsplit: " + line + "\n";
@@ -52,6 +59,10 @@ std::string job_name(const Supervisor::Options& options) {
 }
 
 }  // namespace
+
+bool is_launcher_loss(const std::string& reason) {
+  return reason.starts_with(kLauncherLossBegins) && reason.ends_with(kLauncherLossEnds);
+}
 
 Supervisor::Supervisor(const Options& options, const Log& log)
     : options_(options), log_(log), launcher_(getppid()), word_(job_name(options)) {
@@ -87,6 +98,7 @@ void Supervisor::failed(const WorkerFailure& failure) {
   failed_ = true;
   const milliseconds grace =
       options_.rank ? std::min(kGraceOfRank, options_.deadline) : options_.deadline;
+  if (options_.rank) end_stuck_launcher_after(kPatienceForLauncher);
   end_after_failure_ = End{Clock::now() + grace, "", ExitCode{failure.exit_code}};
   speak(failure.describe());
 }
@@ -114,7 +126,7 @@ void Supervisor::ask_to_stop(int signal) {
   if (!stop_reason_.empty()) return;
   stop_reason_ = fmt::format("SIG{} to {}", sigabbrev_np(signal), own_place());
   if (options_.rank && getppid() != launcher_) {
-    stop_reason_ = fmt::format("the launcher of {} has ended", own_place());
+    stop_reason_ = kLauncherLossBegins + own_place() + kLauncherLossEnds;
   }
   log_.info("asked to stop: the run ends after the step under way");
 }

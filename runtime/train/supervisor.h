@@ -28,6 +28,10 @@
 
 namespace gsplit {
 
+/// Whether a run that stopped for this reason (run_end's) did so because its launcher died, and not
+/// because somebody asked it to.
+bool is_launcher_loss(const std::string& reason);
+
 /// Thread-safe. At most one at a time. It waits for signals in a thread of its own; they stay
 /// blocked after it, so that a late one does not spoil the exit code.
 class Supervisor {

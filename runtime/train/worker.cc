@@ -71,27 +71,27 @@ LrScheduleOptions lr_schedule(const TrainConfig& config, const JoinResult& job) 
 }
 
 /// What can be found wrong before the long work begins.
-void check_before_partitioning(const TrainConfig& config, const Dataset& dataset) {
-  check_class_weights(config.class_weights, dataset.num_classes);
-  check_sampler(sampler_from_name(config.sampler), dataset);
-  if (config.early_stop > 0 && dataset.validation.nodes.empty()) {
+void check_before_partitioning(const TrainConfig& config, const RunData& data) {
+  check_class_weights(config.class_weights, data.num_classes);
+  if (config.sampler == "weighted") require_edge_weights(!data.edge_weights.empty());
+  if (config.early_stop > 0 && data.num_validation == 0) {
     throw UsageError("--early-stop needs validation nodes, and the dataset has none",
                      "leave --early-stop away");
   }
 }
 
 /// Each worker has columns of its own.
-void check_columns(const TrainConfig& config, const Dataset& dataset, int workers) {
-  const auto width = static_cast<std::int64_t>(dataset.feature_width());
+void check_columns(const TrainConfig& config, const RunData& data, int workers) {
+  const auto width = static_cast<std::int64_t>(data.feature_width);
   if (config.mode != "p3" || workers <= width) return;
   throw UsageError(fmt::format("--mode p3 with {} workers for {} feature columns", workers, width),
                    "start at most as many workers as there are columns");
 }
 
 /// Says what becomes of the dataset's edge weights, where it has some.
-void log_edge_weights(const TrainConfig& config, const Dataset& dataset, const Log& log) {
-  if (!dataset.edge_weights) return;
-  const std::string file = dataset.edge_weights->path().string();
+void log_edge_weights(const TrainConfig& config, const RunData& data, const Log& log) {
+  if (data.edge_weights.empty()) return;
+  const std::string& file = data.edge_weights;
   if (config.sampler == "weighted") {
     log.info("edge weights: " + file + " steer the sampler; the neighbours drawn count alike");
   } else if (config.uses_edge_weights()) {
@@ -103,9 +103,15 @@ void log_edge_weights(const TrainConfig& config, const Dataset& dataset, const L
   }
 }
 
-/// Whether `--partition` names a directory rather than a method.
-bool names_directory(const std::string& partition) {
-  return std::filesystem::exists(std::filesystem::path(partition) / "partition.json");
+/// What `open` opens may be this host's own: a fault of it names the host, where there are several.
+template <class Open>
+auto opened_here(bool several_hosts, const Open& open) {
+  try {
+    return open();
+  } catch (const UsageError& error) {
+    if (!several_hosts) throw;
+    throw UsageError("on " + host_name() + ": " + error.what());
+  }
 }
 
 void log_unused_partition(const TrainConfig& config, int workers, const Log& log) {
@@ -115,13 +121,13 @@ void log_unused_partition(const TrainConfig& config, int workers, const Log& log
            config.partition + " plays no part");
 }
 
-Partition open_partition(const TrainConfig& config, const Dataset& dataset,
-                         const std::string& fingerprint, int workers, int threads, const Log& log) {
+Partition open_partition(const TrainConfig& config, const RunData& data, int workers, int threads,
+                         const Log& log) {
   const int parts = config.owners_among(workers);
   if (!names_directory(config.partition)) {
-    return prepare_partition(dataset, prepare_options(config, parts, threads), log);
+    return prepare_partition(*data.dataset, prepare_options(config, parts, threads), log);
   }
-  Partition partition = Partition::open(config.partition);
+  Partition partition = Partition::open(on_this_host(config.partition));
   if (partition.info().num_parts != parts) {
     const std::string has = "--partition " + config.partition + " has " +
                             std::to_string(partition.info().num_parts) + " parts";
@@ -137,9 +143,9 @@ Partition open_partition(const TrainConfig& config, const Dataset& dataset,
     throw UsageError(has + " for " + std::to_string(workers) + " workers",
                      "start as many workers as parts, or partition again");
   }
-  if (partition.info().dataset_fingerprint != fingerprint) {
+  if (partition.info().dataset_fingerprint != data.fingerprint) {
     throw UsageError("--partition " + config.partition + " was made from another dataset than " +
-                         dataset.directory.string(),
+                         data.dataset->directory.string(),
                      "partition this dataset again");
   }
   return partition;
@@ -154,13 +160,15 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
       place_(place),
       supervisor_(supervisor),
       log_(log),
-      device_(config, place),
+      device_(config, place, threads_per_worker(config.threads, place.local_workers)),
       stream_(device_.compute().memory().create_stream()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
+  progress_.tracer = &tracer_;
+  communicator.trace_with(&tracer_);
 }
 
-Worker::~Worker() = default;
+Worker::~Worker() { communicator_.trace_with(nullptr); }
 
 ExitCode Worker::run() {
   try {
@@ -264,6 +272,17 @@ void Worker::meet() {
   communicator_.barrier();  // who has not come so far is missed within the deadline
   supervisor_.note_met();
   require_same_flags();
+  if (leads() && !config_.metrics_port.empty() && !config_.dry_run) serve_metrics();
+}
+
+void Worker::serve_metrics() {
+  const MetricsAddress where = MetricsAddress::parse(config_.metrics_port);
+  metrics_ = std::make_unique<JobMetrics>(where, *coordinator_);
+  log_.info("metrics: http://" + metrics_->address() + "/metrics");
+  if (!where.is_loopback()) {
+    log_.warning("--metrics-port " + config_.metrics_port +
+                 ": whoever reaches this port can read the run's figures");
+  }
 }
 
 /// The coordinator has left one on its own host.
@@ -299,32 +318,34 @@ void Worker::prepare() {
     check_run_directory(config_.run_dir, config_.overwrite, config_.resume);
     run_directory_ = std::make_unique<RunDirectory>(config_.run_dir);
   }
-  dataset_ = open_dataset(config_.dataset);
-  fingerprint_ = content_fingerprint(dataset_);
-  Planner::check(dataset_.train.nodes.size(), planner_options(config_, communicator_.size()));
+  data_ = opened_here(has_other_hosts(), [this] { return open_run_data(config_); });
+  Planner::check(data_.num_train, planner_options(config_, communicator_.size()));
   const auto open = [&](const Log& log) {
-    partition_ = open_partition(config_, dataset_, fingerprint_, communicator_.size(),
+    partition_ = open_partition(config_, data_, communicator_.size(),
                                 threads_per_worker(config_.threads, 1), log);
+    shard_ = opened_here(has_other_hosts(), [this] { return Shard::open(partition_, part()); });
     if (config_.cache == "none") return;
     reads_ = prepare_read_counts(
-        dataset_, partition_,
+        *data_.dataset, partition_,
         presample_options(config_, communicator_.size(), threads_per_worker(config_.threads, 1)),
         log);
   };
   if (leads()) {
-    check_before_partitioning(config_, dataset_);
+    check_before_partitioning(config_, data_);
     find_beginning();
-    settle_mode(config_, dataset_, communicator_.size(), place_, log_);
+    settle_mode(config_, data_.dataset ? &*data_.dataset : nullptr, communicator_.size(), place_,
+                log_);
     check_group_size(config_, communicator_.size());
-    check_columns(config_, dataset_, communicator_.size());
-    log_edge_weights(config_, dataset_, log_);
+    check_columns(config_, data_, communicator_.size());
+    log_edge_weights(config_, data_, log_);
     log_unused_partition(config_, communicator_.size(), log_);
     open(log_);
     open_job();
   }
-  job_ = client_->join(GSPLIT_VERSION, fingerprint_);
+  job_ = client_->join(GSPLIT_VERSION, data_.fingerprint);
   share_mode(config_, communicator_);
   if (!leads()) open(Log{});
+  require_same_partition(partition_, communicator_);
   // A run goes on with what `auto` chose once.
   const PartitionInfo& info = partition_.info();
   if (config_.partition == "auto" && info.num_parts > 1) config_.partition = info.method;
@@ -335,9 +356,9 @@ void Worker::open_job() {
   const auto& bounds = partition_.info().bounds;
   if (coordinator_) {
     coordinator_->open(
-        {std::make_shared<Planner>(partition_.train_seeds(), bounds, options), fingerprint_});
+        {std::make_shared<Planner>(partition_.train_seeds(), bounds, options), data_.fingerprint});
   } else {
-    client_->open({partition_.train_seeds(), bounds, options, fingerprint_});
+    client_->open({partition_.train_seeds(), bounds, options, data_.fingerprint});
   }
 }
 
@@ -345,7 +366,7 @@ void Worker::find_beginning() {
   adopt_recorded_mode(config_);
   if (config_.resume) {
     if (run_directory_->holds_run()) run_directory_->lock();
-    resumed_ = find_checkpoint(config_, fingerprint_, log_);
+    resumed_ = find_checkpoint(config_, data_.fingerprint, log_);
   }
   if (!resumed_ && !config_.init_from.empty()) {
     SafetensorsFile::open(weights_file_of(config_.init_from));
@@ -353,7 +374,6 @@ void Worker::find_beginning() {
 }
 
 void Worker::build() {
-  shard_ = Shard::open(partition_, part());
   lr_schedule_ = lr_schedule(config_, job_);
   row_traffic_ =
       device_.connect(communicator_, *stream_, config_.deadline,
@@ -373,9 +393,16 @@ void Worker::build() {
                            groups_->owner_traffic(),
                            groups_->replicas(),
                            config_.wire == "bf16"});
-  trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
-                                       static_cast<std::int64_t>(partition_.info().num_classes),
-                                       *context_, reads_ ? &*reads_ : nullptr);
+  steps_ahead_ = config_.dry_run ? 0 : steps_ahead(config_, place_, communicator_);
+  if (steps_ahead_ > 0) {
+    ahead_ = std::make_unique<Ahead>(config_, place_, partition_.info().num_parts, communicator_,
+                                     &tracer_);
+  }
+  trainer_ =
+      std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
+                                static_cast<std::int64_t>(partition_.info().num_classes), *context_,
+                                TrainerOptions{.reads = reads_ ? &*reads_ : nullptr,
+                                               .ahead = ahead_ ? &ahead_->context() : nullptr});
   if (leads() && !context_->memory().host_accessible()) {
     log_.info("GPU data: " + trainer_->device_data().describe());
   }
@@ -394,10 +421,11 @@ void Worker::build() {
   if (leads() && !config_.dry_run) {
     const RunFacts facts{.world = communicator_.size(),
                          .device = device_.compute().describe(),
-                         .dataset_name = dataset_.name,
-                         .dataset_fingerprint = fingerprint_,
+                         .dataset_name = data_.name,
+                         .dataset_fingerprint = data_.fingerprint,
                          .task = shard_.task(),
                          .coordinator = coordinator_address_,
+                         .metrics = metrics_ ? metrics_->address() : "",
                          .total_steps = job_.total_steps,
                          .steps_per_epoch = job_.steps_per_epoch,
                          .num_parameters = trainer_->model().parameters().num_elements()};
@@ -425,8 +453,12 @@ void Worker::load_initial_weights() {
 ExitCode Worker::train() {
   const PhaseScope phase(progress_, Phase::kWaitingForPlan);  // unless something else is entered
   plans_ = client_->stream_plans(steps_done_ + 1);
+  trace_ = std::make_unique<RunTrace>(TraceSteps::parse(config_.trace_steps),
+                                      StepRange{steps_done_ + 1, job_.total_steps}, tracer_,
+                                      communicator_, config_.run_dir / "trace.json", log_);
   while (!early_stopping_.ended()) {
-    const std::optional<StepPlan> plan = next_plan();
+    const TracedStep traced(*trace_, steps_done_ + 1);
+    const std::optional<StepPlan> plan = next_step();
     if (!plan) break;
     StepReport own = run_step(*plan);
     own.checkpoint_due = leads() && checkpointer_->minutes_are_over();
@@ -435,15 +467,39 @@ ExitCode Worker::train() {
     const StepReport total = combine(reports);
     check_loss(*plan, total);
     if (recorder_) recorder_->step(*plan, reports);
+    if (metrics_) metrics_->note_step(*plan, total);
     steps_done_ = plan->step;
     if (plan->last_of_epoch) end_epoch(*plan);
     if (total.checkpoint_due || checkpointer_->due(steps_done_)) save_checkpoint();
     if (total.stop) break;
   }
+  trainer_->drop_prepared();
   return finish();
 }
 
+std::optional<StepPlan> Worker::next_step() {
+  if (coming_.empty()) fetch_plan();
+  // All workers are given the same plans, so they prepare the same steps.
+  while (!coming_.empty() && coming_.size() <= static_cast<std::size_t>(steps_ahead_)) {
+    if (!fetch_plan()) break;
+  }
+  if (coming_.empty()) return std::nullopt;
+  StepPlan plan = std::move(coming_.front());
+  coming_.pop_front();
+  return plan;
+}
+
+bool Worker::fetch_plan() {
+  std::optional<StepPlan> plan = plans_ended_ ? std::nullopt : next_plan();
+  plans_ended_ = !plan;
+  if (!plan) return false;
+  if (ahead_) trainer_->prepare_ahead(*plan);
+  coming_.push_back(std::move(*plan));
+  return true;
+}
+
 ExitCode Worker::finish() {
+  trace_->finish();
   const bool early = steps_done_ < job_.total_steps;
   // All know it alike: from the reports of the last step, or because the coordinator has ended the
   // plans of all workers after the same step.
@@ -475,6 +531,7 @@ void Worker::save_checkpoint() {
                        .evaluated = evaluated_last_,
                        .early_stopping = early_stopping_.state()},
                       recorder_.get());
+  if (metrics_) metrics_->note_checkpoint(steps_done_);
 }
 
 ExitCode Worker::estimate() {
@@ -525,6 +582,9 @@ void Worker::end_epoch(const StepPlan& plan) {
   if (recorder_) {
     recorder_->epoch(plan.epoch, scores, *std::max_element(rss.begin(), rss.end()),
                      trainer_->model().parameters());
+  }
+  if (metrics_ && scores && scores->validation.nodes > 0) {
+    metrics_->note_validation(scores->validation.accuracy());
   }
   if (scores) early_stopping_.note(plan.epoch, scores->validation);
 }

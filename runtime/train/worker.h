@@ -3,6 +3,7 @@
 // records.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -14,14 +15,18 @@
 #include "partition/read_counts.h"
 #include "runtime/control/client.h"
 #include "runtime/control/coordinator.h"
+#include "runtime/train/ahead.h"
 #include "runtime/train/block_dump.h"
 #include "runtime/train/checkpointer.h"
 #include "runtime/train/config.h"
 #include "runtime/train/device.h"
 #include "runtime/train/early_stopping.h"
 #include "runtime/train/evaluator.h"
+#include "runtime/train/job_metrics.h"
 #include "runtime/train/lr_schedule.h"
 #include "runtime/train/recorder.h"
+#include "runtime/train/run_data.h"
+#include "runtime/train/run_trace.h"
 #include "runtime/train/supervisor.h"
 #include "runtime/train/trainer.h"
 #include "runtime/train/worker_groups.h"
@@ -41,9 +46,11 @@ class Worker {
 
  private:
   bool leads() const { return communicator_.rank() == 0; }
+  bool has_other_hosts() const { return place_.local_workers < communicator_.size(); }
   void meet();
   /// For `gsplit status` on this host.
   void leave_card(const Contact& contact);
+  void serve_metrics();
   /// All ranks do the same steps only if they were told the same.
   void require_same_flags();
   void prepare();
@@ -64,6 +71,10 @@ class Worker {
   /// In the place of train().
   ExitCode estimate();
   std::optional<StepPlan> next_plan();
+  /// The plan of the step to compute next, while those that follow it are prepared.
+  std::optional<StepPlan> next_step();
+  /// Puts one more plan behind those that are coming; false where there is none.
+  bool fetch_plan();
   StepReport run_step(const StepPlan& plan);
   std::vector<StepReport> gather(const StepReport& own);
   void check_loss(const StepPlan& plan, const StepReport& total);
@@ -84,16 +95,17 @@ class Worker {
   WorkerPlace place_;
   Supervisor& supervisor_;
   const Log& log_;
+  Tracer tracer_;
   Progress progress_;
   WorkerDevice device_;
   std::unique_ptr<Stream> stream_;
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
+  std::unique_ptr<JobMetrics> metrics_;       // rank 0, with --metrics-port
   std::unique_ptr<CoordinatorClient> client_;
   std::optional<ContactCard> card_;  // on hosts that rank 0 is not on
   std::string coordinator_address_;
-  Dataset dataset_;
-  std::string fingerprint_;
+  RunData data_;
   Partition partition_;
   std::optional<ReadCounts> reads_;  // with --cache
   JoinResult job_;
@@ -104,6 +116,8 @@ class Worker {
   std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
   std::unique_ptr<WorkerGroups> groups_;
   std::optional<Context> context_;
+  int steps_ahead_ = 0;
+  std::unique_ptr<Ahead> ahead_;  // null: no step is prepared ahead
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<BlockDump> dump_;
@@ -111,11 +125,14 @@ class Worker {
   std::unique_ptr<RunDirectory> run_directory_;  // rank 0, as the two below
   std::optional<Checkpoint> resumed_;
   std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<RunTrace> trace_;
   LrScheduleOptions lr_schedule_;
   EarlyStopping early_stopping_;
   std::uint64_t steps_done_ = 0;
   bool evaluated_last_ = false;  // after the last of them
   double plan_wait_s_ = 0;       // of the plan stream so far
+  std::deque<StepPlan> coming_;  // of the next steps
+  bool plans_ended_ = false;
 };
 
 }  // namespace gsplit

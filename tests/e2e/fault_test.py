@@ -3,7 +3,8 @@
 Every job must end in time and leave no process; a failure must be one line that names the culprit's rank, phase and
 step; a stop must be in good order. GSPLIT_FAULT (runtime/control/fault.h) raises the signals at the right moment.
 
-By default a part of the matrix is run, with GSPLIT_FULL_TESTS=1 all of it (deploy/test.sh --full).
+By default a part of the matrix is run, with GSPLIT_FULL_TESTS=1 all of it (deploy/test.sh --full), with
+GSPLIT_FAULT_CASES=REGEX the cases whose names match.
 """
 
 import concurrent.futures
@@ -30,6 +31,7 @@ LIMIT = STARTING + IN_PHASE + DEADLINE + 5
 PHASES = ("partition", "sampling", "exchange", "compute", "evaluation", "checkpoint")
 SIGNALS = ("KILL", "STOP", "exit", "TERM", "USR1")
 TARGETS = ("rank 0", "rank 2", "mpirun")
+LAUNCHERS = ("mpirun", "daemon")  # the latter is mpirun's on another host: hosts_test.py
 
 
 def has_checkpoints():
@@ -83,7 +85,7 @@ class Job:
         environment = dict(test.environment(), GSPLIT_FAULT=fault)
         key, value = self.tag.split("=")
         environment[key] = value
-        launcher = [] if ranks is None else [*harness.MPIRUN[:-1], *mpi, "-n", str(ranks)]
+        launcher = [] if ranks is None else test.launcher(ranks, mpi)
         self.errors = open(test.scratch / f"{name}.err", "w+", encoding="utf-8")
         self.begin = time.monotonic()
         self.process = subprocess.Popen(
@@ -102,7 +104,7 @@ class Job:
         return await_condition(lambda: len(self.events("step")) >= count, LIMIT)
 
     def ranks_are_gone(self):
-        return all(name == "mpirun" for name in tagged(self.tag).values())
+        return all(name in ("mpirun", "ssh") for name in tagged(self.tag).values())
 
     def is_gone(self):
         return self.process.poll() is not None and not tagged(self.tag)
@@ -149,25 +151,28 @@ class Case:
         text = f"rank={self.rank},phase={self.phase},step={self.step},signal={self.signal},after={IN_PHASE}"
         return text + ",target=parent" if self.target == "mpirun" else text
 
+    @property
+    def suspends_launcher(self):
+        return self.target in LAUNCHERS and self.signal == "STOP"
+
     def run(self, test):
-        mpirun_stops = self.target == "mpirun" and self.signal == "STOP"
         options = ["--checkpoint-every-steps", str(STEP)] if self.phase == "checkpoint" else []
         # mpirun's SIGTERM comes after that time, its SIGKILL after as much again.
         mpi = ["--mca", "odls_base_sigkill_timeout", "4"] if self.target == "mpirun" and self.signal == "TERM" else []
-        job = Job(test, self.name, self.fault(), epochs=3 if mpirun_stops else 3000, options=options, mpi=mpi)
-        if mpirun_stops:  # the ranks end without it; it is let go on afterwards
+        job = Job(test, self.name, self.fault(), epochs=3 if self.suspends_launcher else 3000, options=options, mpi=mpi)
+        if self.suspends_launcher:  # the ranks end without it; it is let go on afterwards
             ranks_ended = await_condition(lambda: job.events("run_start") and job.ranks_are_gone(), LIMIT)
-            job.process.send_signal(signal.SIGCONT)
+            test.resume_launcher(self, job)
         outcome = job.outcome()
-        if mpirun_stops and not ranks_ended:
-            outcome.left["before mpirun went on"] = "gsplit"
+        if self.suspends_launcher and not ranks_ended:
+            outcome.left["before the launcher went on"] = "gsplit"
         return outcome
 
     def expected(self):
         """"failure", "stop" or "done"."""
-        if self.target == "mpirun" and self.signal == "STOP":
+        if self.suspends_launcher:
             return "done"
-        if self.signal in ("TERM", "USR1") or self.target == "mpirun":
+        if self.signal in ("TERM", "USR1") or self.target in LAUNCHERS:
             return "stop"
         return "failure"
 
@@ -192,6 +197,12 @@ class FaultTest(harness.Scratch):
         super().setUpClass()
         cls.dataset = cls.generate("graph", nodes=3000, degree=8, features=8, classes=4)
         cls.train(cls.dataset, "--workers", RANKS, "--epochs", 1, "--fanout", "3,3", "--batch-size", 50, "--partition", "random")
+
+    def resume_launcher(self, case, job):
+        job.process.send_signal(signal.SIGCONT)
+
+    def launcher(self, ranks, mpi):
+        return [*harness.MPIRUN[:-1], *mpi, "-n", str(ranks)]
 
     def assert_one_line(self, outcome, place, rank=r"\d+"):
         self.assertEqual(len(outcome.lines), 1, outcome.stderr)
@@ -219,7 +230,9 @@ class Matrix(FaultTest):
             self.assertIsNone(outcome.status)
         elif expected == "stop":
             self.assert_stopped(outcome)
-            if case.target != "mpirun":
+            if case.target == "daemon":
+                self.assertTrue(outcome.reason)  # whoever of its rank and those of other hosts was first to know
+            elif case.target != "mpirun":
                 self.assertEqual((outcome.code, outcome.reason.split(" on ")[0]), (130, f"SIG{case.signal} to {case.target}"))
                 if case.signal == "USR1" and case.phase in ("sampling", "exchange", "compute"):
                     self.assertLessEqual(outcome.last_step, STEP + 1)  # the step under way, or the signal came at its end
@@ -230,19 +243,27 @@ class Matrix(FaultTest):
         else:
             self.assertEqual((outcome.left, outcome.lines, outcome.status), ({}, [], "done"), outcome.stderr)
 
+    def cases(self):
+        return all_cases()
+
+    def is_representative(self, case):
+        return is_representative(case)
+
     def test_matrix(self):
-        cases = all_cases()
+        cases = self.cases()
         if not has_checkpoints():
             print("skipped: faults in the phase checkpoint, this version has no --checkpoint-every-steps")
             cases = [case for case in cases if case.phase != "checkpoint"]
-        if not os.environ.get("GSPLIT_FULL_TESTS"):
-            cases = [case for case in cases if is_representative(case)]
+        if chosen := os.environ.get("GSPLIT_FAULT_CASES"):
+            cases = [case for case in cases if re.search(chosen, case.name)]
+        elif not os.environ.get("GSPLIT_FULL_TESTS"):
+            cases = [case for case in cases if self.is_representative(case)]
         begin = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             outcomes = list(pool.map(lambda case: case.run(self), cases))
         for case, outcome in zip(cases, outcomes, strict=True):
             print(f"{case.name}: {case.expected()}, {outcome.seconds:.1f} s, exit {outcome.code}, step {outcome.last_step}",
-                  *outcome.lines)
+                  outcome.reason or "", *outcome.lines)
             with self.subTest(case=case.name):
                 self.check(case, outcome)
         print(f"{len(cases)} cases in {time.monotonic() - begin:.0f} s")
