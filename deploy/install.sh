@@ -18,7 +18,7 @@ libraries=(
   libgtest-dev libgmock-dev
 )
 test_programs=(
-  chromium
+  chromium zsh fish debootstrap dpkg-dev file
   openssh-server openssh-client iproute2 rsync
   slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
   python3-yaml python3-kubernetes python3-jsonschema shellcheck

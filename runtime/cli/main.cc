@@ -13,6 +13,7 @@
 
 #include "comm/world.h"
 #include "runtime/cli/command.h"
+#include "runtime/cli/completion_command.h"
 #include "runtime/cli/yaml_config.h"
 
 namespace {
@@ -89,6 +90,7 @@ int run(int argc, char** argv) {
   gsplit::add_coordinator_command(app, action);
   gsplit::add_doctor_command(app, action);
   gsplit::add_bench_command(app, action);
+  gsplit::add_completion_command(app, action);
   gsplit::add_supervise_command(app, action);
   try {
     app.parse(normalize(argc, argv));

@@ -292,7 +292,7 @@ void Worker::leave_card(const Contact& contact) {
     log_.info("coordinator: " + coordinator_address_);
     if (!coordinator_ || coordinator_->card_problem().empty()) return;
     log_.warning("gsplit status and stop will not find the token: " + coordinator_->card_problem());
-  } else if (place_.local_rank == 0) {
+  } else if (place_.local_rank == 0 && config_.coordinator.empty()) {
     card_.emplace(contact);
   }
 }
