@@ -146,15 +146,11 @@ class Soak(harness.Scratch):
         self.assertEqual(left, {".lock"})
         checkpoints = {path.name for path in (run_dir / "checkpoints").iterdir()}
         self.assertEqual(len(checkpoints), 4, checkpoints)  # --keep 2, best, final
-
-    @unittest.skipUnless(FULL, "only with GSPLIT_FULL_TESTS=1")
-    def test_ends_as_an_undisturbed_run(self):
-        run_dir = self.scratch / "run"
-        if not (run_dir / FINAL).exists():
-            self.soak(run_dir)
-        expected = self.train(self.dataset, *RUN, ranks=2)
-        self.assertEqual((run_dir / FINAL).read_bytes(), (expected / FINAL).read_bytes())
-        self.assertEqual(harness.losses(run_dir), harness.losses(expected))
+        if FULL:
+            expected = self.train(self.dataset, *RUN, ranks=2)
+            self.assertEqual((run_dir / FINAL).read_bytes(), (expected / FINAL).read_bytes())
+            self.assertEqual(harness.losses(run_dir), harness.losses(expected))
+            print("soak: losses and weights are bit by bit those of a run without kills")
 
 
 if __name__ == "__main__":
