@@ -71,6 +71,11 @@ class Communicator {
   /// group: who is missing can no longer be told (kSomePeer). Collective.
   virtual std::unique_ptr<Communicator> split(int color) = 0;
 
+  /// The same ranks for another thread of each: collectives here and there may be under way at
+  /// once. Its errors are those of this one, and abort() of either ends both. It must not outlive
+  /// this one, which is the whole and no part of a split(). Collective.
+  virtual std::unique_ptr<Communicator> duplicate() = 0;
+
   /// Tells all peers, which are or will be waiting in a collective, that this worker ends with an
   /// error. Never throws.
   virtual void abort(const std::string& reason) noexcept = 0;

@@ -31,9 +31,11 @@ class LocalGroup {
   /// The group of the ranks `members` of this one, made by the first of them who asks. `split`:
   /// number of the call of Communicator::split() that it is for.
   std::shared_ptr<LocalGroup> group_of(std::uint64_t split, const std::vector<int>& members);
+  /// The same ranks again. `number` of the call of Communicator::duplicate() that it is for.
+  std::shared_ptr<LocalGroup> duplicate(std::size_t number);
   void exchange(int rank, const Exchange& args);
-  /// All waiting and later calls throw `failure`, those of groups of this one's ranks too; the
-  /// first one counts.
+  /// All waiting and later calls throw `failure`, those of groups of this one's ranks and of
+  /// duplicates too; the first one counts.
   void fail(const CommunicationFailure& failure);
 
  private:
@@ -59,7 +61,8 @@ class LocalGroup {
   std::optional<CommunicationFailure> failure_;
   /// By number of the split and first member.
   std::map<std::pair<std::uint64_t, int>, std::shared_ptr<LocalGroup>> groups_;
-  std::vector<Posting> posted_;       ///< by rank; fixed while ranks copy
+  std::vector<std::shared_ptr<LocalGroup>> duplicates_;  ///< by number
+  std::vector<Posting> posted_;                          ///< by rank; fixed while ranks copy
   int arrived_ = 0;                   ///< ranks that have posted for round complete_postings_ + 1
   int copied_ = 0;                    ///< ranks that have copied in round complete_copies_ + 1
   int copying_ = 0;                   ///< ranks that read their peers' memory now
@@ -86,6 +89,7 @@ void LocalGroup::fail(const CommunicationFailure& failure) {
   if (!failure_) failure_ = failure;
   changed_.notify_all();
   for (const auto& [key, group] : groups_) group->fail(*failure_);
+  for (const auto& group : duplicates_) group->fail(*failure_);
 }
 
 std::shared_ptr<LocalGroup> LocalGroup::group_of(std::uint64_t split,
@@ -97,6 +101,15 @@ std::shared_ptr<LocalGroup> LocalGroup::group_of(std::uint64_t split,
     if (failure_) group->fail(*failure_);
   }
   return group;
+}
+
+std::shared_ptr<LocalGroup> LocalGroup::duplicate(std::size_t number) {
+  const Lock lock(mutex_);
+  if (duplicates_.size() == number) {
+    duplicates_.push_back(std::make_shared<LocalGroup>(names_, deadline_));
+    if (failure_) duplicates_.back()->fail(*failure_);
+  }
+  return duplicates_[number];
 }
 
 std::uint64_t LocalGroup::post(int rank, const Exchange& args) {
@@ -171,10 +184,8 @@ void LocalGroup::leave_failed(Lock& lock) {
 
 class LocalCommunicator final : public Communicator {
  public:
-  /// `whole`: the group that `group` is a part of, or null.
-  LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank,
-                    std::shared_ptr<LocalGroup> whole = nullptr)
-      : group_(std::move(group)), whole_(std::move(whole)), rank_(rank) {}
+  LocalCommunicator(std::shared_ptr<LocalGroup> group, int rank)
+      : group_(group), first_(std::move(group)), rank_(rank) {}
   // A peer that still waits for this rank would wait in vain.
   ~LocalCommunicator() override { group_->fail(departed_peer(group_->name(rank_))); }
   LocalCommunicator(const LocalCommunicator&) = delete;
@@ -183,14 +194,19 @@ class LocalCommunicator final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
   void abort(const std::string& reason) noexcept override {
-    (whole_ ? whole_ : group_)->fail(aborted_peer(group_->name(rank_), reason));
+    first_->fail(aborted_peer(group_->name(rank_), reason));
   }
   std::unique_ptr<Communicator> split(int color) override {
-    GSPLIT_CHECK(!whole_);
+    GSPLIT_CHECK(!is_part_);
     const std::vector<int> members = ranks_of_color(all_gather_value(color), rank_);
     const auto place = std::find(members.begin(), members.end(), rank_) - members.begin();
-    return std::make_unique<LocalCommunicator>(group_->group_of(splits_++, members),
-                                               static_cast<int>(place), group_);
+    auto part = derive(group_->group_of(splits_++, members), static_cast<int>(place));
+    part->is_part_ = true;
+    return part;
+  }
+  std::unique_ptr<Communicator> duplicate() override {
+    GSPLIT_CHECK(!is_part_);
+    return derive(group_->duplicate(duplicates_++), rank_);
   }
 
  private:
@@ -198,11 +214,18 @@ class LocalCommunicator final : public Communicator {
     check_exchange(args, rank_, size());
     group_->exchange(rank_, args);
   }
+  std::unique_ptr<LocalCommunicator> derive(std::shared_ptr<LocalGroup> group, int rank) const {
+    auto derived = std::make_unique<LocalCommunicator>(std::move(group), rank);
+    derived->first_ = first_;
+    return derived;
+  }
 
   std::shared_ptr<LocalGroup> group_;
-  std::shared_ptr<LocalGroup> whole_;
+  std::shared_ptr<LocalGroup> first_;  ///< that all others of these threads were derived from
   int rank_;
+  bool is_part_ = false;
   std::uint64_t splits_ = 0;
+  std::size_t duplicates_ = 0;
 };
 
 /// The exception that came first in time. Thread-safe.

@@ -14,6 +14,8 @@
 #include <array>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -222,9 +224,20 @@ struct MpiGroup {
   }
 };
 
+class MpiCommunicator;
+
+/// What the communicators of a rank share. They may be used by several threads, and MPI by one at a
+/// time.
+struct MpiJob {
+  std::mutex mutex;  ///< of all that follows and of every call of MPI
+  std::optional<CommunicationFailure> failure;
+  std::vector<MpiCommunicator*> communicators;
+};
+
 class MpiCommunicator final : public Communicator {
  public:
-  explicit MpiCommunicator(std::chrono::milliseconds deadline);
+  /// Of all ranks. Collective.
+  MpiCommunicator(std::shared_ptr<MpiJob> job, std::chrono::milliseconds deadline);
   ~MpiCommunicator() override;
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
@@ -233,19 +246,26 @@ class MpiCommunicator final : public Communicator {
   int size() const override { return all_.size(); }
   void abort(const std::string& reason) noexcept override;
   std::unique_ptr<Communicator> split(int color) override;
+  std::unique_ptr<Communicator> duplicate() override;
   /// transfer() among a group.
   void transfer_in(MpiGroup& group, const Exchange& args);
-  bool failed() const { return failure_.has_value(); }
+  bool failed() const;
+  void free(MPI_Comm& comm);
   /// The last barrier: meets only its like, never the collective of a peer that goes on.
   void bid_farewell();
 
  private:
+  using Lock = std::unique_lock<std::mutex>;
+
   void transfer(const Exchange& args) override { transfer_in(all_, args); }
+  // REQUIRES of these: MPI is locked.
   void start(MpiGroup& group, const Exchange& args);
-  void finish(const MpiGroup& group);
+  void finish(const MpiGroup& group, Lock& lock);
   [[noreturn]] void fail_absent(const MpiGroup& group);
+  void fail(const CommunicationFailure& failure) noexcept;
   void send_notices() noexcept;
 
+  const std::shared_ptr<MpiJob> job_;
   const std::chrono::milliseconds deadline_;
   MpiGroup all_;
   MPI_Comm notices_ = MPI_COMM_NULL;
@@ -253,7 +273,6 @@ class MpiCommunicator final : public Communicator {
   bool leaving_ = false;
   Messages messages_;
   Notice outgoing_;
-  std::optional<CommunicationFailure> failure_;
 };
 
 /// A part of the ranks. Failures are those of the whole, whose notices it listens to.
@@ -261,7 +280,7 @@ class MpiPart final : public Communicator {
  public:
   MpiPart(MpiCommunicator& whole, MpiGroup group) : whole_(whole), group_(std::move(group)) {}
   ~MpiPart() override {
-    if (!whole_.failed()) MPI_Comm_free(&group_.comm);
+    if (!whole_.failed()) whole_.free(group_.comm);
   }
   MpiPart(const MpiPart&) = delete;
   MpiPart& operator=(const MpiPart&) = delete;
@@ -269,14 +288,16 @@ class MpiPart final : public Communicator {
   int rank() const override { return group_.rank; }
   int size() const override { return group_.size(); }
   void abort(const std::string& reason) noexcept override { whole_.abort(reason); }
-  std::unique_ptr<Communicator> split(int) override {
-    const bool is_split_once = false;
-    GSPLIT_CHECK(is_split_once);
-    return nullptr;
-  }
+  std::unique_ptr<Communicator> split(int) override { return refuse(); }
+  std::unique_ptr<Communicator> duplicate() override { return refuse(); }
 
  private:
   void transfer(const Exchange& args) override { whole_.transfer_in(group_, args); }
+  static std::unique_ptr<Communicator> refuse() {
+    const bool is_a_whole = false;
+    GSPLIT_CHECK(is_a_whole);
+    return nullptr;
+  }
 
   MpiCommunicator& whole_;
   MpiGroup group_;
@@ -289,21 +310,37 @@ MPI_Comm duplicate_world() {
   return comm;
 }
 
-MpiCommunicator::MpiCommunicator(std::chrono::milliseconds deadline)
-    : deadline_(deadline), all_{.comm = duplicate_world()}, notices_(duplicate_world()) {
+MpiCommunicator::MpiCommunicator(std::shared_ptr<MpiJob> job, std::chrono::milliseconds deadline)
+    : job_(std::move(job)), deadline_(deadline) {
+  const Lock lock(job_->mutex);
+  all_.comm = duplicate_world();
+  notices_ = duplicate_world();
   int size = 1;
   check_mpi(MPI_Comm_rank(all_.comm, &all_.rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(all_.comm, &size), "MPI_Comm_size");
   for (int rank = 0; rank < size; ++rank) all_.names.push_back(rank);
   messages_.watch_notices(notices_);
+  job_->communicators.push_back(this);
 }
 
 // After a failure peers may be gone, and to free a communicator is collective.
 MpiCommunicator::~MpiCommunicator() {
+  const Lock lock(job_->mutex);
+  std::erase(job_->communicators, this);
   messages_.withdraw();
-  if (failed()) return;
+  if (job_->failure) return;
   MPI_Comm_free(&notices_);
   MPI_Comm_free(&all_.comm);
+}
+
+bool MpiCommunicator::failed() const {
+  const Lock lock(job_->mutex);
+  return job_->failure.has_value();
+}
+
+void MpiCommunicator::free(MPI_Comm& comm) {
+  const Lock lock(job_->mutex);
+  MPI_Comm_free(&comm);
 }
 
 // MPI's own split waits without a deadline, so it comes when all are there.
@@ -311,21 +348,29 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color) {
   const std::vector<int> members = ranks_of_color(all_gather_value(color), rank());
   const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
   MpiGroup group{.rank = static_cast<int>(place), .names = members};
+  const Lock lock(job_->mutex);
   check_mpi(MPI_Comm_split(all_.comm, members.front(), rank(), &group.comm), "MPI_Comm_split");
   has_groups_ = true;
   return std::make_unique<MpiPart>(*this, std::move(group));
 }
 
+// Likewise.
+std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
+  barrier();
+  return std::make_unique<MpiCommunicator>(job_, deadline_);
+}
+
 void MpiCommunicator::transfer_in(MpiGroup& group, const Exchange& args) {
-  if (failure_) throw failure_->error();
+  Lock lock(job_->mutex);
+  if (job_->failure) throw job_->failure->error();
   try {
     check_exchange(args, group.rank, group.size());
     copy_own_segment(args, group.rank);
     start(group, args);
-    finish(group);
+    finish(group, lock);
     messages_.clear();
   } catch (const std::exception& error) {
-    abort(error.what());
+    fail(aborted_peer(rank(), error.what()));
     messages_.withdraw();
     throw;
   }
@@ -354,40 +399,45 @@ void MpiCommunicator::bid_farewell() {
   barrier();
 }
 
-void MpiCommunicator::finish(const MpiGroup& group) {
+void MpiCommunicator::finish(const MpiGroup& group, Lock& lock) {
   const auto expiry = Clock::now() + deadline_;
   Backoff backoff;
   while (true) {
     const bool progress = messages_.poll();
-    if (messages_.noticed()) {
-      failure_ = messages_.noticed();
-      throw failure_->error();
-    }
+    if (messages_.noticed() && !job_->failure) job_->failure = messages_.noticed();
+    if (job_->failure) throw job_->failure->error();
     if (messages_.complete()) return;
     if (Clock::now() >= expiry) fail_absent(group);
     if (progress) backoff.reset();
+    lock.unlock();
     backoff.pause();
+    lock.lock();
   }
 }
 
 // The peers that wait for this rank would next take it for the absent one: they are told.
 void MpiCommunicator::fail_absent(const MpiGroup& group) {
   const bool unknown = has_groups_ && &group == &all_;
-  failure_ = absent_peer(unknown ? CommunicationError::kSomePeer : messages_.lowest_unfinished(),
-                         deadline_);
-  send_notices();
-  throw failure_->error();
+  fail(absent_peer(unknown ? CommunicationError::kSomePeer : messages_.lowest_unfinished(),
+                   deadline_));
+  throw job_->failure->error();
 }
 
 void MpiCommunicator::abort(const std::string& reason) noexcept {
-  if (failure_) return;
-  failure_ = aborted_peer(rank(), reason);
-  send_notices();
+  const Lock lock(job_->mutex);
+  fail(aborted_peer(rank(), reason));
+}
+
+// A peer may wait in any of the communicators.
+void MpiCommunicator::fail(const CommunicationFailure& failure) noexcept {
+  if (job_->failure) return;
+  job_->failure = failure;
+  for (MpiCommunicator* const communicator : job_->communicators) communicator->send_notices();
 }
 
 // Small messages are buffered by MPI: normally they are out at once.
 void MpiCommunicator::send_notices() noexcept {
-  outgoing_ = make_notice(*failure_);
+  outgoing_ = make_notice(*job_->failure);
   std::vector<MPI_Request> requests;
   for (int peer = 0; peer < size(); ++peer) {
     if (peer == rank()) continue;
@@ -411,7 +461,12 @@ class MpiLibrary {
     MPI_Initialized(&initialised);
     if (initialised != 0) return;
     int provided = 0;
-    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided),
+              "MPI_Init_thread");
+    if (provided < MPI_THREAD_SERIALIZED) {
+      throw UsageError("this MPI library is for programs of one thread",
+                       "build gsplit with one that has MPI_THREAD_SERIALIZED");
+    }
     owned_ = true;
   }
   void finalize() {
@@ -450,7 +505,8 @@ void stop_with_launcher([[maybe_unused]] pid_t launcher) {
 }  // namespace
 
 struct MpiWorld::State {
-  explicit State(std::chrono::milliseconds deadline) : communicator(deadline) {}
+  explicit State(std::chrono::milliseconds deadline)
+      : communicator(std::make_shared<MpiJob>(), deadline) {}
 
   MpiLibrary library;  // before the communicator: initialised first
   MpiCommunicator communicator;

@@ -22,9 +22,10 @@ int launcher_rank();
 /// Name and version of the MPI library, on one line; MPI need not be initialised.
 std::string mpi_library();
 
-/// Initialises MPI for its lifetime, unless the program has done so. At most one at a time; made
-/// and destroyed by the main thread, which also makes every call on its communicator. Where the
-/// system allows it, the process gets SIGTERM when its launcher dies.
+/// Initialises MPI for its lifetime, unless the program has done so: then with
+/// MPI_THREAD_SERIALIZED where communicators are duplicated. At most one at a time; made and
+/// destroyed by the main thread. Where the system allows it, the process gets SIGTERM when its
+/// launcher dies.
 ///
 /// The destructor finalises MPI together with the peers. After a failure it does not: the process
 /// is to end by _exit(). Destroyed by an exception, it tells the peers by abort().

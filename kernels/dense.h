@@ -53,6 +53,9 @@ struct ActivationDropoutBackwardArgs {
   Activation activation = Activation::kNone;
   Dropout dropout;
   std::span<const OriginalId> nodes;
+
+  /// Whether there is anything to do.
+  bool changes() const { return activation != Activation::kNone || dropout.probability > 0; }
 };
 
 /// Layer normalisation of each row (J. Ba et al., arXiv 1607.06450), in place, after the bias of

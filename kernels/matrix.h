@@ -53,6 +53,16 @@ class Matrix {
         dtype_(dtype),
         rows_(rows),
         cols_(cols) {}
+  /// Refers to the elements of `owner`, which must outlive it.
+  static Matrix borrowed(Matrix& owner) {
+    Matrix matrix;
+    matrix.buffer_ =
+        Buffer<std::byte>::borrowed(static_cast<std::byte*>(owner.data()), owner.bytes());
+    matrix.dtype_ = owner.dtype_;
+    matrix.rows_ = owner.rows_;
+    matrix.cols_ = owner.cols_;
+    return matrix;
+  }
 
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }

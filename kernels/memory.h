@@ -60,6 +60,13 @@ template <class T>
 class Buffer {
  public:
   Buffer() = default;
+  /// Refers to what somebody else owns, who must outlive it.
+  static Buffer borrowed(T* data, std::size_t size) {
+    Buffer buffer;
+    buffer.data_ = data;
+    buffer.size_ = size;
+    return buffer;
+  }
   Buffer(Memory& memory, std::size_t size)
       : memory_(&memory), data_(static_cast<T*>(memory.allocate(size * sizeof(T)))), size_(size) {}
   Buffer(Buffer&& other) noexcept
@@ -75,7 +82,7 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() {
-    if (data_ != nullptr) memory_->release(data_, size_ * sizeof(T));
+    if (data_ != nullptr && memory_ != nullptr) memory_->release(data_, size_ * sizeof(T));
   }
 
   T* data() { return data_; }
@@ -85,7 +92,7 @@ class Buffer {
   std::span<const T> span() const { return {data_, size_}; }
 
  private:
-  Memory* memory_ = nullptr;
+  Memory* memory_ = nullptr;  // null: another one's
   T* data_ = nullptr;
   std::size_t size_ = 0;
 };

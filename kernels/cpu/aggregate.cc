@@ -41,47 +41,55 @@ struct Scales {
   T own;
 };
 
-/// destination[i] = scales.sum * sum of the weighted rows of list_of(i) + scales.own * source[i];
-/// weigh(i, list, weights) writes a weight per row of the list and returns the scales.
+/// Rows [begin, end): destination[i] = scales.sum * sum of the weighted rows of list_of(i) +
+/// scales.own * source[i]; weigh(i, list, weights) writes a weight per row of the list and returns
+/// the scales.
 template <class S, class ListOf, class Weigh>
-void sum_lists(ConstMatrixView source, MatrixView destination, const Team& team, ListOf list_of,
-               Weigh weigh) {
+void sum_lists(ConstMatrixView source, MatrixView destination, std::int64_t begin, std::int64_t end,
+               ListOf list_of, Weigh weigh) {
   using T = compute_type<S>;
   const std::int64_t cols = destination.cols;
-  for_ranges(team, destination.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<const S*> rows;
-    std::vector<T> weights;
-    WorkRow<S> work(cols);
-    with_best_instructions([&]() GSPLIT_INLINE_BODY {
-      for (std::int64_t i = begin; i < end; ++i) {
-        if (i + 1 < end) {
-          for (RowIndex r : list_of(i + 1)) prefetch_row(source.row<S>(r), cols);
-        }
-        const std::span<const RowIndex> list = list_of(i);
-        rows.clear();
-        for (RowIndex r : list) rows.push_back(source.row<S>(r));
-        weights.resize(list.size());
-        const Scales<T> scales = weigh(static_cast<std::size_t>(i), list, weights.data());
-        T* const out = work.room(destination.row<S>(i));
-        sum_rows_of<S>({rows.data(), weights.data(), rows.size(), 1, 0}, cols, out);
-        for (std::int64_t c = 0; c < cols; ++c) out[c] *= scales.sum;
-        if (scales.own != T{0}) {
-          const S* const own = source.row<S>(i);
-          for (std::int64_t c = 0; c < cols; ++c) out[c] += scales.own * widened(own[c]);
-        }
-        work.store(destination.row<S>(i));
+  std::vector<const S*> rows;
+  std::vector<T> weights;
+  WorkRow<S> work(cols);
+  with_best_instructions([&]() GSPLIT_INLINE_BODY {
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (i + 1 < end) {
+        for (RowIndex r : list_of(i + 1)) prefetch_row(source.row<S>(r), cols);
       }
-    });
+      const std::span<const RowIndex> list = list_of(i);
+      rows.clear();
+      for (RowIndex r : list) rows.push_back(source.row<S>(r));
+      weights.resize(list.size());
+      const Scales<T> scales = weigh(static_cast<std::size_t>(i), list, weights.data());
+      T* const out = work.room(destination.row<S>(i));
+      sum_rows_of<S>({rows.data(), weights.data(), rows.size(), 1, 0}, cols, out);
+      for (std::int64_t c = 0; c < cols; ++c) out[c] *= scales.sum;
+      if (scales.own != T{0}) {
+        const S* const own = source.row<S>(i);
+        for (std::int64_t c = 0; c < cols; ++c) out[c] += scales.own * widened(own[c]);
+      }
+      work.store(destination.row<S>(i));
+    }
   });
 }
 
 }  // namespace
 
-void aggregate(const AggregateArgs& args, const Team& team) {
+void check_aggregate(const AggregateArgs& args) {
   GSPLIT_CHECK(args.destination.rows + 1 == static_cast<std::int64_t>(args.indptr.size()));
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
+}
+
+void aggregate(const AggregateArgs& args, const Team& team) {
+  check_aggregate(args);
+  for_ranges(team, args.destination.rows, kGrain,
+             [&](std::int64_t begin, std::int64_t end) { aggregate_rows(args, begin, end); });
+}
+
+void aggregate_rows(const AggregateArgs& args, std::int64_t begin, std::int64_t end) {
   dispatch_rows(args.source.dtype, [&](auto type) {
     using S = decltype(type);
     using T = compute_type<S>;
@@ -99,7 +107,7 @@ void aggregate(const AggregateArgs& args, const Team& team) {
       }
       return Scales<T>{of_block.of_row(i), of_block.of_self(i)};
     };
-    sum_lists<S>(args.source, args.destination, team, list_of, weigh);
+    sum_lists<S>(args.source, args.destination, begin, end, list_of, weigh);
   });
 }
 
@@ -128,7 +136,9 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Team& team) {
       }
       return Scales<T>{T{1}, of_block.of_self(j)};
     };
-    sum_lists<S>(args.destination_gradient, args.source_gradient, team, list_of, weigh);
+    for_ranges(team, args.source_gradient.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      sum_lists<S>(args.destination_gradient, args.source_gradient, begin, end, list_of, weigh);
+    });
   });
 }
 

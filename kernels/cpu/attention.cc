@@ -14,6 +14,7 @@ namespace gsplit::cpu {
 namespace {
 
 constexpr std::int64_t kGrain = 64;  // rows per chunk
+constexpr std::int64_t kAhead = 2;   // rows between asking for what one reads and reading it
 
 /// Columns of one head and of the step from a head's values to the next one's.
 struct HeadShape {
@@ -27,6 +28,17 @@ HeadShape shape_of(const Attention& attention, std::int64_t cols) {
   const std::int64_t heads = attention.source_logits.cols, width = cols / heads;
   GSPLIT_CHECK(attention.values.cols == cols || attention.values.cols == width);
   return {heads, width, attention.values.cols == cols ? width : 0};
+}
+
+/// Calls body(shape); with 4 heads, the usual number, compiled for it, so that loops over heads are
+/// vectors and not branches.
+template <class F>
+GSPLIT_INLINE_BODY inline void with_known_heads(const HeadShape& shape, F&& body) {
+  if (shape.heads == 4) {
+    body(HeadShape{4, shape.width, shape.value_step});
+  } else {
+    body(shape);
+  }
 }
 
 void check_dtypes(const Attention& attention, DType rows) {
@@ -334,10 +346,12 @@ void attention(const AttentionArgs& args, const Team& team) {
       Row<S> row;
       WorkRow<S> output(args.output.cols);
       with_best_instructions([&]() GSPLIT_INLINE_BODY {
-        for (std::int64_t i = begin; i < end; ++i) {
-          prefetch_sources<S>(args.attention, i + 1, end);
-          attend(args, i, shape, row, output);
-        }
+        with_known_heads(shape, [&](const HeadShape& known) GSPLIT_INLINE_BODY {
+          for (std::int64_t i = begin; i < end; ++i) {
+            prefetch_sources<S>(args.attention, i + kAhead, end);
+            attend(args, i, known, row, output);
+          }
+        });
       });
     });
   });
@@ -354,10 +368,12 @@ void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const
     for_ranges(team, args.output_gradient.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
       Row<S> row;
       with_best_instructions([&]() GSPLIT_INLINE_BODY {
-        for (std::int64_t i = begin; i < end; ++i) {
-          prefetch_sources<S>(args.attention, i + 1, end);
-          backward_destination(args, i, shape, row, edges);
-        }
+        with_known_heads(shape, [&](const HeadShape& known) GSPLIT_INLINE_BODY {
+          for (std::int64_t i = begin; i < end; ++i) {
+            prefetch_sources<S>(args.attention, i + kAhead, end);
+            backward_destination(args, i, known, row, edges);
+          }
+        });
       });
     });
     for_ranges(team, args.source_logits_gradient.rows, kGrain,
@@ -365,10 +381,12 @@ void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const
                  Readers<S> readers;
                  WorkRow<S> output(args.values_gradient.cols);
                  with_best_instructions([&]() GSPLIT_INLINE_BODY {
-                   for (std::int64_t j = begin; j < end; ++j) {
-                     prefetch_readers<S>(args, j + 1, end, shape, edges);
-                     backward_source(args, j, shape, readers, edges, output);
-                   }
+                   with_known_heads(shape, [&](const HeadShape& known) GSPLIT_INLINE_BODY {
+                     for (std::int64_t j = begin; j < end; ++j) {
+                       prefetch_readers<S>(args, j + kAhead, end, known, edges);
+                       backward_source(args, j, known, readers, edges, output);
+                     }
+                   });
                  });
                });
   });

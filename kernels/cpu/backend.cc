@@ -123,22 +123,31 @@ class CpuBackend final : public Backend {
         sparse_(memory, team),
         dense_(memory, team),
         optimizer_(team) {
-    // Our loops name their number of threads; oneDNN, called from their bodies, must run on one, or
-    // its own way of cutting a product would make sums depend on the number of threads.
-    omp_set_num_threads(1);
+    set_threads();
   }
   Memory& memory() override { return memory_; }
   SamplingOps& sampling() override { return sampling_; }
   SparseOps& sparse() override { return sparse_; }
   DenseOps& dense() override { return dense_; }
   OptimizerOps& optimizer() override { return optimizer_; }
+  void aggregate_linear(const AggregateLinearArgs& args, Stream&) override {
+    cpu::aggregate_linear(args, team_);
+  }
+  void layer_gradients(const LayerGradientsArgs& args, Stream&) override {
+    cpu::layer_gradients(args, memory_, team_);
+  }
   Memory& pinned() override { return memory_; }
+  void enter_thread() override { set_threads(); }
   std::string describe() const override {
     return "cpu (" + std::to_string(team_.threads) +
            (team_.threads == 1 ? " thread)" : " threads)");
   }
 
  private:
+  // Our loops name their number of threads; oneDNN, called from their bodies, must run on one, or
+  // its own way of cutting a product would make sums depend on the number of threads.
+  static void set_threads() { omp_set_num_threads(1); }
+
   cpu::Team team_;
   std::unique_ptr<Memory> owned_memory_;  // empty where the memory is another's
   Memory& memory_;

@@ -10,9 +10,9 @@ namespace gsplit::cpu {
 
 template <class T>
 GSPLIT_INLINE_BODY inline bool all_zero(const T* row, std::int64_t cols) {
-  T nonzero{0};
-  for (std::int64_t c = 0; c < cols; ++c) nonzero += row[c] != T{0} ? T{1} : T{0};
-  return nonzero == T{0};
+  int nonzero = 0;  // a sum of T would have to be formed in order
+  for (std::int64_t c = 0; c < cols; ++c) nonzero |= row[c] != T{0} ? 1 : 0;
+  return nonzero == 0;
 }
 
 /// Multiplies kept columns by the scale and the others by 0. What is 0 anyway needs no draw: rows

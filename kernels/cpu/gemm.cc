@@ -8,6 +8,7 @@
 #include "kernels/cpu/bf16_product.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/thin_product.h"
 #include "kernels/cpu/work_row.h"
 
 namespace gsplit::cpu {
@@ -21,24 +22,6 @@ constexpr std::int64_t kMaxPartials = 32;
 std::int64_t row_chunk(std::int64_t rows) {
   return std::clamp(num_chunks(rows, 16), kMinChunk, kMaxRowChunk);
 }
-
-/// Rows of A and B per partial product.
-std::int64_t depth_chunk(std::int64_t rows) {
-  return std::max(kMinChunk, num_chunks(rows, kMaxPartials));
-}
-
-/// C (m, n) = op(A) * op(B) + beta * C; all row-major.
-struct Product {
-  bool transpose_a, transpose_b;
-  std::int64_t m, n, k;
-  const void* a;
-  std::int64_t lda;
-  const void* b;
-  std::int64_t ldb;
-  void* c;
-  std::int64_t ldc;
-  float beta;
-};
 
 void multiply_as(const Product& p, float, float) {
   const dnnl_status_t status =
@@ -102,6 +85,13 @@ void multiply_as(const Product& p, BFloat16, C) {
   });
 }
 
+/// `part` of a product, on the calling thread.
+template <class S, class C>
+void multiply(const Product& part) {
+  if (is_thin(part)) return multiply_thin<S, C>(part);
+  multiply_as(part, S{}, C{});
+}
+
 Product product_of(const GemmArgs& args) {
   const std::int64_t m = args.transpose_a ? args.a.cols : args.a.rows;
   const std::int64_t k = args.transpose_a ? args.a.rows : args.a.cols;
@@ -130,7 +120,7 @@ void by_rows(const Product& whole, const Team& team) {
     part.m = end - begin;
     part.a = static_cast<const S*>(whole.a) + begin * whole.lda;
     part.c = static_cast<C*>(whole.c) + begin * whole.ldc;
-    multiply_as(part, S{}, C{});
+    multiply<S, C>(part);
   });
 }
 
@@ -148,7 +138,7 @@ void by_depth(const Product& whole, Memory& memory, const Team& team) {
   using T = compute_type<S>;
   const std::int64_t chunk = depth_chunk(whole.k);
   const std::int64_t partials = num_chunks(whole.k, chunk);
-  if (partials == 1) return multiply_as(whole, S{}, C{});
+  if (partials == 1) return multiply<S, C>(whole);
   const std::int64_t size = whole.m * whole.n;
   Buffer<T> sums(memory, static_cast<std::size_t>(partials * size));
   for_chunks(team, whole.k, chunk, [&](std::int64_t index, std::int64_t begin, std::int64_t end) {
@@ -159,7 +149,7 @@ void by_depth(const Product& whole, Memory& memory, const Team& team) {
     part.c = sums.data() + index * size;
     part.ldc = whole.n;
     part.beta = 0;
-    multiply_as(part, S{}, T{});
+    multiply<S, T>(part);
   });
   if (whole.beta == 0) zero<C>(whole);
   for_ranges(team, whole.m, 16, [&](std::int64_t begin, std::int64_t end) {
@@ -187,6 +177,16 @@ void dispatch_product(DType rows, DType result, F&& f) {
 }
 
 }  // namespace
+
+std::int64_t depth_chunk(std::int64_t rows) {
+  return std::max(kMinChunk, num_chunks(rows, kMaxPartials));
+}
+
+void multiply_part(const Product& part, DType rows, DType result) {
+  dispatch_product(rows, result, [&](auto row_type, auto result_type) {
+    multiply<decltype(row_type), decltype(result_type)>(part);
+  });
+}
 
 void gemm(const GemmArgs& args, Memory& memory, const Team& team) {
   const DType rows = args.a.dtype, result = args.c.dtype;

@@ -25,6 +25,9 @@ void convert_rows(const ConvertRowsArgs& args, const Team& team);
 void add_rows(const AddRowsArgs& args, const Team& team);
 void scale_rows(const ScaleRowsArgs& args, const Team& team);
 void aggregate(const AggregateArgs& args, const Team& team);
+void check_aggregate(const AggregateArgs& args);
+/// Destinations [begin, end), on the calling thread.
+void aggregate_rows(const AggregateArgs& args, std::int64_t begin, std::int64_t end);
 void aggregate_backward(const AggregateBackwardArgs& args, const Team& team);
 void head_dots(const HeadDotsArgs& args, const Team& team);
 void head_dots_backward(const HeadDotsBackwardArgs& args, Memory& memory, const Team& team);
@@ -32,6 +35,9 @@ void mean_heads(const MeanHeadsArgs& args, const Team& team);
 void mean_heads_backward(const MeanHeadsBackwardArgs& args, const Team& team);
 void attention(const AttentionArgs& args, const Team& team);
 void attention_backward(const AttentionBackwardArgs& args, Memory& memory, const Team& team);
+
+void aggregate_linear(const AggregateLinearArgs& args, const Team& team);
+void layer_gradients(const LayerGradientsArgs& args, Memory& memory, const Team& team);
 
 void gemm(const GemmArgs& args, Memory& memory, const Team& team);
 void sum_rows(const SumRowsArgs& args, Memory& memory, const Team& team);

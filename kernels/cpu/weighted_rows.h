@@ -131,43 +131,72 @@ GSPLIT_INLINE_BODY inline void sum_rows_of(const WeightedRows<S>& in, std::int64
   for (; head < in.heads; ++head) sum_columns<1, 8, false>(in, head, 0, width, out);
 }
 
-/// The lanes' sum, by halves.
-template <class T>
-GSPLIT_INLINE_BODY inline T sum_of_lanes(const typename Vector<T>::Type& vector) {
+/// sums[h] = the lanes of vectors[h] added up by halves: lane c and lane c + 8, then 4, 2, 1.
+template <int Heads, class T>
+GSPLIT_INLINE_BODY inline void add_lanes(const typename Vector<T>::Type* vectors, T* sums) {
   constexpr int kLanes = static_cast<int>(Vector<T>::kLanes);
-  T lanes[kLanes];
-  *as_vector(lanes) = vector;
+  if constexpr (Heads == 4 && kLanes == 16) {
+    // Halves of two vectors, then quarters of four, side by side in one.
+    typename Vector<T>::Type halves[2], quarters, pairs;
+#pragma GCC unroll 2
+    for (int p = 0; p < 2; ++p) {
+      halves[p] = __builtin_shufflevector(vectors[2 * p], vectors[2 * p + 1], 0, 1, 2, 3, 4, 5, 6,
+                                          7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                  __builtin_shufflevector(vectors[2 * p], vectors[2 * p + 1], 8, 9, 10, 11, 12, 13,
+                                          14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    }
+    quarters = __builtin_shufflevector(halves[0], halves[1], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18,
+                                       19, 24, 25, 26, 27) +
+               __builtin_shufflevector(halves[0], halves[1], 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22,
+                                       23, 28, 29, 30, 31);
+    pairs = quarters + __builtin_shufflevector(quarters, quarters, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11,
+                                               8, 9, 14, 15, 12, 13);
+    for (int h = 0; h < Heads; ++h) sums[h] = pairs[4 * h] + pairs[4 * h + 1];
+  } else {
+    for (int h = 0; h < Heads; ++h) {
+      T lanes[kLanes];
+      *as_vector(lanes) = vectors[h];
 #pragma GCC unroll 4
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int c = 0; c < half; ++c) lanes[c] += lanes[c + half];
+      for (int half = kLanes / 2; half > 0; half /= 2) {
+        for (int c = 0; c < half; ++c) lanes[c] += lanes[c + half];
+      }
+      sums[h] = lanes[0];
+    }
   }
-  return lanes[0];
 }
 
-/// dots[h] = sum over c of a[h * width + c] * b[h * b_step + c], for h below Heads.
-template <int Heads, class S, class T>
+/// dots[h] = sum over c of a[h * width + c] * b[h * b_step + c], for h below Heads. `Shared`:
+/// b_step is 0.
+template <int Heads, bool Shared, class S, class T>
 GSPLIT_INLINE_BODY inline void dot_tile(const S* a, const S* b, std::int64_t b_step,
                                         std::int64_t width, T* dots) {
+  using V = typename Vector<T>::Type;
   constexpr std::int64_t kLanes = Vector<T>::kLanes;
-  typename Vector<T>::Type sum[Heads] = {};
+  V sum[Heads] = {};
+  const auto add = [&](std::int64_t c, std::int64_t h, const V& left) GSPLIT_INLINE_BODY {
+    V right;
+    load_vector(b + (Shared ? 0 : h * b_step) + c, right);
+    sum[h] += left * right;
+  };
   std::int64_t c = 0;
   for (; c + kLanes <= width; c += kLanes) {
 #pragma GCC unroll 4
     for (int h = 0; h < Heads; ++h) {
-      typename Vector<T>::Type left, right;
+      V left;
       load_vector(a + h * width + c, left);
-      load_vector(b + h * b_step + c, right);
-      sum[h] += left * right;
+      add(c, h, left);
     }
   }
+  T tail[Heads] = {};
+  for (; c < width; ++c) {
 #pragma GCC unroll 4
-  for (int h = 0; h < Heads; ++h) {
-    T tail{0};
-    for (std::int64_t t = c; t < width; ++t) {
-      tail += widened(a[h * width + t]) * widened(b[h * b_step + t]);
+    for (int h = 0; h < Heads; ++h) {
+      tail[h] += widened(a[h * width + c]) * widened(b[(Shared ? 0 : h * b_step) + c]);
     }
-    dots[h] = sum_of_lanes<T>(sum[h]) + tail;
   }
+  add_lanes<Heads, T>(sum, dots);
+#pragma GCC unroll 4
+  for (int h = 0; h < Heads; ++h) dots[h] += tail[h];
 }
 
 /// The same for h below `heads`.
@@ -176,9 +205,13 @@ GSPLIT_INLINE_BODY inline void dots_of(const S* a, const S* b, std::int64_t b_st
                                        std::int64_t width, std::int64_t heads, T* dots) {
   std::int64_t h = 0;
   for (; h + 4 <= heads; h += 4) {
-    dot_tile<4>(a + h * width, b + h * b_step, b_step, width, dots + h);
+    if (b_step == 0) {
+      dot_tile<4, true>(a + h * width, b, 0, width, dots + h);
+    } else {
+      dot_tile<4, false>(a + h * width, b + h * b_step, b_step, width, dots + h);
+    }
   }
-  for (; h < heads; ++h) dot_tile<1>(a + h * width, b + h * b_step, b_step, width, dots + h);
+  for (; h < heads; ++h) dot_tile<1, true>(a + h * width, b + h * b_step, 0, width, dots + h);
 }
 
 /// Asks for the lines of a row that is read soon. Beyond a few lines the processor follows a row by

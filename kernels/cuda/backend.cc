@@ -184,6 +184,7 @@ class CudaBackend final : public Backend {
   DenseOps& dense() override { return dense_; }
   OptimizerOps& optimizer() override { return optimizer_; }
   Memory& pinned() override { return pinned_; }
+  void enter_thread() override {}  // each op makes its GPU the current one
   std::string describe() const override {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, device_), "asking for the GPU's name");

@@ -16,6 +16,7 @@ namespace gsplit {
 using Action = std::function<ExitCode()>;
 
 void add_bench_command(CLI::App& app, Action& action);
+void add_coordinator_command(CLI::App& app, Action& action);
 void add_doctor_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_import_command(CLI::App& app, Action& action);

@@ -14,6 +14,8 @@ namespace {
 
 struct StatusOptions {
   std::string address;
+  std::string tls_ca;
+  std::string token_file;
   bool json = false;
 };
 
@@ -24,12 +26,24 @@ std::string address_of(const StatusOptions& options) {
   return only_contact().first_address();
 }
 
+/// By the files given, or by what this host knows.
+Contact contact_of(const StatusOptions& options) {
+  if (options.tls_ca.empty() != options.token_file.empty()) {
+    throw UsageError("--tls-ca and --token-file belong together", "give both or none");
+  }
+  const std::string address = address_of(options);
+  if (options.tls_ca.empty()) return find_contact(address);
+  return {address, read_credentials(options.tls_ca, options.token_file)};
+}
+
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& description,
                       const std::shared_ptr<StatusOptions>& options) {
   CLI::App* command = app.add_subcommand(name, description);
   command->add_option("ADDR", options->address,
                       "HOST:PORT of the coordinator, as the run's log prints it; default: "
                       "$GSPLIT_COORDINATOR, else your only run that this host takes part in");
+  command->add_option("--tls-ca", options->tls_ca, "certificate of a gsplit coordinator");
+  command->add_option("--token-file", options->token_file, "its token, in a file of mode 600");
   return command;
 }
 
@@ -42,7 +56,7 @@ void add_status_commands(CLI::App& app, Action& action) {
   status->add_flag("--json", options->json, "One JSON object");
   status->callback([options, &action] {
     action = [options] {
-      std::cout << query_status(address_of(*options), options->json) << std::endl;
+      std::cout << query_status(contact_of(*options), options->json) << std::endl;
       return ExitCode::kDone;
     };
   });
@@ -50,7 +64,7 @@ void add_status_commands(CLI::App& app, Action& action) {
       add_command(app, "stop", "Write a checkpoint at the next step and end the job", options);
   stop->callback([options, &action] {
     action = [options] {
-      std::cout << request_stop(address_of(*options)) << std::endl;
+      std::cout << request_stop(contact_of(*options)) << std::endl;
       return ExitCode::kDone;
     };
   });

@@ -123,6 +123,21 @@ void check_cache(const TrainConfig& config, bool budget_given) {
   check_cache_beside_gpu(config);
 }
 
+void check_coordinator(const TrainConfig& config) {
+  const bool apart = !config.coordinator.empty();
+  if (config.tls_ca.empty() != config.token_file.empty() || (!apart && !config.tls_ca.empty())) {
+    throw UsageError("--coordinator, --tls-ca and --token-file belong together",
+                     "give all of them, or only --coordinator on the coordinator's own host");
+  }
+  if (apart && !config.coordinator_bind.empty()) {
+    throw UsageError("--coordinator with --coordinator-bind", "leave one of them away");
+  }
+  if (apart && config.seeds > 1) {
+    throw UsageError("--coordinator with --seeds, but a gsplit coordinator serves one run",
+                     "leave one of them away");
+  }
+}
+
 TrainConfig checked(const TrainFlags& flags) {
   TrainConfig config = flags.config;
   if (!flags.dataset.empty()) config.dataset = flags.dataset;
@@ -133,6 +148,7 @@ TrainConfig checked(const TrainFlags& flags) {
   config.eval_fanout = parse_eval_fanout(flags.eval_fanout, config.fanout.size());
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
+  check_coordinator(config);
   check_mode(config);
   check_group_size(config);
   check_partition(config.partition);
@@ -194,6 +210,10 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
   add_choice(app, "--read-ahead", config.read_ahead, {"auto", "always", "never"},
              "ask the disk for a step's feature rows together; auto: where features are more than "
              "half of the available memory");
+  app.add_option("--prefetch", config.prefetch,
+                 "steps that are sampled and loaded while one is computed, 0 to 8; auto: 1 on GPUs "
+                 "and where a host has cores that --threads leave free, else 0")
+      ->check(CLI::IsMember({"auto", "0", "1", "2", "3", "4", "5", "6", "7", "8"}));
   add_choice(app, "--edge-weights", config.edge_weights, {"auto", "none"},
              "auto: sage and gcn use those of the dataset where it has some; none: all weigh 1");
   add_choice(
@@ -324,6 +344,11 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("--coordinator-bind", config.coordinator_bind,
                  "address on which rank 0 serves the other workers: HOST or HOST:PORT; not given: "
                  "loopback where all are on one host, else the interfaces that the others reach");
+  app.add_option("--coordinator", config.coordinator,
+                 "HOST:PORT of a gsplit coordinator; not given: rank 0 has it");
+  app.add_option("--tls-ca", config.tls_ca, "certificate of the --coordinator, or its authority's");
+  app.add_option("--token-file", config.token_file,
+                 "token of the --coordinator, in a file of mode 600");
   app.add_option("--dump-blocks", config.dump_blocks, "write the sampled blocks as text");
 }
 

@@ -33,6 +33,9 @@ std::uint64_t resident_bytes() {
   return resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+/// Of an Open: half a MiB.
+constexpr std::size_t kSeedsAtOnce = 1 << 16;
+
 std::uint64_t draw_instance() {
   std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
@@ -146,7 +149,7 @@ bool CoordinatorClient::Impl::beat(milliseconds timeout) {
   }
   answered_once = true;
   state->set_coordinator_place(from_wire(reply.coordinator()));
-  if (reply.stop_requested()) state->set_stop_requested();
+  if (reply.stop_requested()) state->set_stop_requested(reply.stop_reason());
   if (reply.has_failure()) state->set_failure(from_wire(reply.failure()));
   return true;
 }
@@ -221,6 +224,38 @@ std::unique_ptr<PlanStream> CoordinatorClient::stream_plans(std::uint64_t first_
   GSPLIT_CHECK(first_step >= 1);
   return std::make_unique<PlanReceiver>(impl_->stub, impl_->state, first_step);
 }
+
+void CoordinatorClient::open(const JobData& data) {
+  ClientState& state = *impl_->state;
+  v1::OpenRequest request = to_wire(data);
+  request.set_instance(impl_->instance);
+  std::size_t offset = 0;
+  milliseconds pause{2};
+  while (offset < data.train_seeds.size()) {
+    const auto piece =
+        data.train_seeds.subspan(offset, std::min(kSeedsAtOnce, data.train_seeds.size() - offset));
+    request.set_offset(offset);
+    request.clear_seeds();
+    for (const GlobalId seed : piece) request.add_seeds(value(seed));
+    grpc::ClientContext context;
+    set_timeout(context, state.options().deadline);
+    v1::OpenReply reply;
+    const grpc::Status status = impl_->stub->Open(&context, request, &reply);
+    if (status.ok()) {
+      offset += piece.size();
+      continue;
+    }
+    if (status.error_code() == grpc::StatusCode::FAILED_PRECONDITION ||
+        status.error_code() == grpc::StatusCode::INVALID_ARGUMENT) {
+      throw UsageError(status.error_message(), "see that all workers belong to this job");
+    }
+    state.check();  // as in join()
+    impl_->pause_unless_ending(pause);
+    pause = std::min(pause * 2, milliseconds{200});
+  }
+}
+
+std::string CoordinatorClient::stop_reason() const { return impl_->state->stop_reason(); }
 
 bool CoordinatorClient::stop_requested() const { return impl_->state->stop_requested(); }
 

@@ -9,7 +9,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/control/contact_card.h"
 #include "runtime/control/coordinator.h"
@@ -27,12 +29,21 @@ struct ClientOptions {
   std::chrono::milliseconds deadline{30000};
   /// Also the age at most of the phase and step by which a dead worker is named.
   std::chrono::milliseconds heartbeat_interval{200};
-  int prefetch = 4;  ///< step plans held ahead
+  int prefetch = 4;    ///< step plans held ahead
+  bool apart = false;  ///< the coordinator is a process of its own, and not rank 0's
   /// Called from a thread of the client. Once it returns a text, why, the coordinator is asked to
   /// stop the job.
   std::function<std::string()> stop_reason;
   /// Called at most once, from a thread of the client, when it learns that the job has failed.
   std::function<void(const WorkerFailure&)> on_failure;
+};
+
+/// What a coordinator that is apart makes plans from.
+struct JobData {
+  std::span<const GlobalId> train_seeds;
+  std::vector<std::uint64_t> bounds;
+  PlannerOptions options;
+  std::string dataset_fingerprint;
 };
 
 struct JoinResult {
@@ -57,6 +68,9 @@ class CoordinatorClient {
   CoordinatorClient(const ClientOptions& options, const Progress& progress);
   ~CoordinatorClient();
 
+  /// Rank 0, to a coordinator that is apart. Throws Error when it is refused, the job fails or the
+  /// coordinator is silent for the deadline.
+  void open(const JobData& data);
   /// Waits until the job is open and all workers are there: as long as the coordinator answers,
   /// however long the preparation takes. Throws Error when the coordinator refuses (other version
   /// or data), the job fails, or the coordinator is silent for the deadline.
@@ -65,6 +79,7 @@ class CoordinatorClient {
 
   /// What the coordinator has told, or its death.
   bool stop_requested() const;
+  std::string stop_reason() const;  ///< of a stop that the coordinator has told
   std::optional<WorkerFailure> failure() const;
 
   /// Best effort, within a second; never throw. That of a loss is for a worker that finds another

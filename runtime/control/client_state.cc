@@ -26,9 +26,10 @@ void ClientState::set_coordinator_place(const Place& place) {
   coordinator_place_ = place;
 }
 
-void ClientState::set_stop_requested() {
+void ClientState::set_stop_requested(const std::string& reason) {
   const std::lock_guard lock(mutex);
   stop_requested_ = true;
+  if (stop_reason_.empty()) stop_reason_ = reason;
 }
 
 std::optional<WorkerFailure> ClientState::failure() const {
@@ -39,6 +40,11 @@ std::optional<WorkerFailure> ClientState::failure() const {
 bool ClientState::stop_requested() const {
   const std::lock_guard lock(mutex);
   return stop_requested_;
+}
+
+std::string ClientState::stop_reason() const {
+  const std::lock_guard lock(mutex);
+  return stop_reason_;
 }
 
 WorkerFailure ClientState::own_failure(const std::string& message, int exit_code) const {
@@ -52,7 +58,7 @@ WorkerFailure ClientState::own_failure(const std::string& message, int exit_code
 
 WorkerFailure ClientState::coordinator_loss(const std::string& how) const {
   const std::lock_guard lock(mutex);
-  return {.rank = 0,
+  return {.rank = options_.apart ? WorkerFailure::kNobody : 0,
           .host = coordinator_place_.host,
           .phase = coordinator_place_.phase,
           .step = coordinator_place_.step,

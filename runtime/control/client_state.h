@@ -26,12 +26,13 @@ class ClientState {
   void set_finished();
   /// Where rank 0 stands, as the coordinator says.
   void set_coordinator_place(const Place& place);
-  void set_stop_requested();
+  void set_stop_requested(const std::string& reason);
   std::optional<WorkerFailure> failure() const;
   bool stop_requested() const;
+  std::string stop_reason() const;
   /// This worker's own failure, where it stands now.
   WorkerFailure own_failure(const std::string& message, int exit_code) const;
-  /// Rank 0's, in whose process the coordinator is: "is gone (...)".
+  /// Rank 0's, in whose process the coordinator is, or nobody's where it is apart: "is gone (...)".
   WorkerFailure coordinator_loss(const std::string& how) const;
   /// Throws the job's failure if there is one.
   void check() const;
@@ -49,6 +50,7 @@ class ClientState {
   std::optional<WorkerFailure> failure_;
   Place coordinator_place_;
   bool stop_requested_ = false;
+  std::string stop_reason_;
   bool finished_ = false;
 };
 

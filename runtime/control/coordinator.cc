@@ -15,6 +15,7 @@
 #include "runtime/control/attendance.h"
 #include "runtime/control/doorman.h"
 #include "runtime/control/grpc_setup.h"
+#include "runtime/control/job_draft.h"
 #include "runtime/control/job_state.h"
 #include "runtime/control/plan_sender.h"
 #include "runtime/control/wire.h"
@@ -29,7 +30,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
  public:
   CoordinatorService(JobState& job, Attendances& attendances, PlanSenders& senders,
                      Doorman& doorman)
-      : job_(job), attendances_(attendances), senders_(senders), doorman_(doorman) {}
+      : job_(job), attendances_(attendances), senders_(senders), doorman_(doorman), draft_(job) {}
 
   grpc::ServerUnaryReactor* Attend(grpc::CallbackServerContext* context,
                                    const v1::AttendRequest* request, v1::AttendReply*) override {
@@ -54,6 +55,11 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
     return end(context, grpc::Status::OK);
   }
 
+  grpc::ServerUnaryReactor* Open(grpc::CallbackServerContext* context,
+                                 const v1::OpenRequest* request, v1::OpenReply*) override {
+    return end(context, draft_.add(*request));
+  }
+
   grpc::ServerBidiReactor<v1::PlanRequest, v1::PlanReply>* StreamPlan(
       grpc::CallbackServerContext* context) override {
     doorman_.admit(context->peer());
@@ -66,6 +72,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
     job_.heartbeat(from_wire(*request));
     if (!request->stop_reason().empty()) job_.request_stop(request->stop_reason());
     reply->set_stop_requested(job_.stop_requested());
+    reply->set_stop_reason(job_.stop_reason());
     *reply->mutable_coordinator() = to_wire(job_.coordinator_place());
     if (const auto failure = job_.failure()) {
       job_.tell_failure(request->rank());
@@ -76,6 +83,11 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
 
   grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
                                    const v1::ReportRequest* request, v1::ReportReply*) override {
+    const auto workers = static_cast<std::uint32_t>(job_.world_size());
+    if (request->rank() >= workers ||
+        (request->has_failure() && request->failure().rank() >= workers)) {
+      return end(context, {grpc::StatusCode::INVALID_ARGUMENT, "no such rank"});
+    }
     if (request->has_failure()) job_.fail(from_wire(request->failure()));
     if (request->has_missing()) job_.lose_the_last(request->rank(), request->missing());
     if (request->finished()) job_.finish(request->rank());
@@ -113,6 +125,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   Attendances& attendances_;
   PlanSenders& senders_;
   Doorman& doorman_;
+  JobDraft draft_;
 };
 
 struct BindAddress {
@@ -262,5 +275,9 @@ void Coordinator::linger_after_failure(std::chrono::milliseconds patience) const
 void Coordinator::request_stop(const std::string& reason) { impl_->job.request_stop(reason); }
 
 std::string Coordinator::stop_reason() const { return impl_->job.stop_reason(); }
+
+bool Coordinator::has_begun() const { return impl_->job.has_begun(); }
+
+bool Coordinator::has_finished() const { return impl_->job.everyone_has_finished(); }
 
 }  // namespace gsplit

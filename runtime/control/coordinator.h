@@ -26,7 +26,10 @@ struct WorkerFailure {
   std::uint64_t step = 0;
   std::string message;
   int exit_code = 3;
-  /// "rank 2 on host-b failed in all-reduce at step 17: ..."; the message alone for exit code 2.
+  /// The rank of a failure that is no worker's: of a coordinator in a process of its own.
+  static constexpr int kNobody = -1;
+  /// "rank 2 on host-b failed in all-reduce at step 17: ..."; the message alone for exit code 2 and
+  /// for nobody's failure.
   std::string describe() const;
 };
 
@@ -39,6 +42,9 @@ struct CoordinatorOptions {
   std::vector<std::string> hosts;
   /// Nothing: one is made for this coordinator alone.
   std::optional<Identity> identity;
+  /// In a process of its own: it waits for the first worker as long as it takes, and rank 0 opens
+  /// the job by a call.
+  bool apart = false;
 };
 
 /// What the workers are told once the data is ready.
@@ -73,6 +79,9 @@ class Coordinator {
   void request_stop(const std::string& reason);
   /// Empty while nobody has asked.
   std::string stop_reason() const;
+  /// Whether any worker has been heard of, and whether all have finished.
+  bool has_begun() const;
+  bool has_finished() const;
 
  private:
   struct Impl;

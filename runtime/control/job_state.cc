@@ -10,7 +10,7 @@
 namespace gsplit {
 
 std::string WorkerFailure::describe() const {
-  if (exit_code == static_cast<int>(ExitCode::kUsage)) return message;
+  if (exit_code == static_cast<int>(ExitCode::kUsage) || rank < 0) return message;
   return fmt::format("rank {} on {} failed in {} at step {}: {}", rank,
                      host.empty() ? "an unknown host" : host, name_of(phase), step, message);
 }
@@ -69,6 +69,7 @@ WorkerRecord* JobState::record_of(std::uint64_t rank, std::uint64_t instance,
   if (rank >= workers_.size()) return nullptr;
   WorkerRecord& worker = workers_[rank];
   if (!worker.contacted) {
+    if (options_.apart && !anyone_contacted()) start_ = Clock::now();
     worker.contacted = true;
     worker.instance = instance;
     worker.host = host;
@@ -76,6 +77,22 @@ WorkerRecord* JobState::record_of(std::uint64_t rank, std::uint64_t instance,
   if (worker.instance != instance) return nullptr;
   worker.last_contact = Clock::now();
   return &worker;
+}
+
+bool JobState::anyone_contacted() const {
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [](const WorkerRecord& worker) { return worker.contacted; });
+}
+
+bool JobState::has_begun() const {
+  const std::lock_guard lock(mutex_);
+  return anyone_contacted();
+}
+
+bool JobState::everyone_has_finished() const {
+  const std::lock_guard lock(mutex_);
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const WorkerRecord& worker) { return worker.finished; });
 }
 
 bool JobState::attend(std::uint64_t rank, std::uint64_t instance, const std::string& host) {
@@ -207,6 +224,7 @@ JobState::Clock::time_point JobState::find_lost() {
   bool failed = false;
   {
     const std::lock_guard lock(mutex_);
+    if (options_.apart && !anyone_contacted()) return next;
     for (const WorkerRecord& worker : workers_) {
       if (worker.finished) continue;
       const Clock::time_point expiry = worker.contacted ? worker.last_contact + options_.deadline

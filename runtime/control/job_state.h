@@ -126,6 +126,11 @@ class JobState {
   bool everyone_knows_failure() const;
   bool stop_requested() const;
   std::string stop_reason() const;
+  /// Whether a worker has been heard of.
+  bool has_begun() const;
+  bool everyone_has_finished() const;
+  /// Whether rank 0 opens the job by a call.
+  bool is_apart() const { return options_.apart; }
   /// Of rank 0, in whose process this is.
   Place coordinator_place() const;
   JobSnapshot snapshot() const;
@@ -134,11 +139,12 @@ class JobState {
  private:
   std::string refusal_of(const JoinClaim& claim) const;
   std::string missing_workers() const;
+  bool anyone_contacted() const;
   WorkerRecord* record_of(std::uint64_t rank, std::uint64_t instance, const std::string& host);
   WorkerFailure loss_of(const WorkerRecord& worker, const std::string& how) const;
   bool set_failure(const WorkerFailure& failure);
 
-  const Clock::time_point start_ = Clock::now();
+  Clock::time_point start_ = Clock::now();  // where the coordinator is apart: the first contact
   const CoordinatorOptions options_;
   const std::function<void()> changed_;
   mutable std::mutex mutex_;

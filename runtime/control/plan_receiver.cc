@@ -109,7 +109,9 @@ bool PlanReceiver::receive(std::uint64_t through) {
 
 /// False at the end.
 bool PlanReceiver::take(const v1::PlanReply& reply) {
-  if (reply.has_end() && reply.end().stopped()) state_->set_stop_requested();
+  if (reply.has_end() && reply.end().stopped()) {
+    state_->set_stop_requested(reply.end().stop_reason());
+  }
   const std::lock_guard lock(state_->mutex);
   state_->changed.notify_all();
   if (reply.has_end()) {

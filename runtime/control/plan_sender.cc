@@ -1,11 +1,18 @@
 #include "runtime/control/plan_sender.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "runtime/control/wire.h"
 
 namespace gsplit {
+namespace {
+
+/// Plans that a worker may ask for before it has them.
+constexpr std::uint64_t kMaxAhead = 1024;
+
+}  // namespace
 
 PlanCache::Shares PlanCache::get(const Planner& planner, std::uint64_t step) {
   const std::lock_guard lock(mutex_);
@@ -67,7 +74,7 @@ bool PlanSender::accept(const v1::PlanRequest& request) {
     rank_ = request.rank();
     next_step_ = request.first_step();
   }
-  through_step_ = request.through_step();
+  through_step_ = std::min(request.through_step(), next_step_ + kMaxAhead);
   worker_done_ |= request.done();
   return true;
 }
@@ -147,6 +154,7 @@ void PlanSender::send_plan() {
 void PlanSender::send_end(bool stopped) {
   end_sent_ = true;
   reply_.mutable_end()->set_stopped(stopped);
+  reply_.mutable_end()->set_stop_reason(senders_.job_.stop_reason());
   write();
 }
 

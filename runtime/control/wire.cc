@@ -1,8 +1,31 @@
 #include "runtime/control/wire.h"
 
+#include <algorithm>
 #include <chrono>
 
+#include "kernels/base/error.h"
+
 namespace gsplit {
+namespace {
+
+/// Of a name or a message that comes over the wire and may end in somebody's terminal: no control
+/// characters, and no more than fits on a few lines.
+std::string printable(const std::string& text) {
+  constexpr std::size_t kLongest = 4096;
+  std::string clean = text.substr(0, kLongest);
+  std::replace_if(
+      clean.begin(), clean.end(),
+      [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; }, ' ');
+  return clean;
+}
+
+/// A failure ends in the exit code of bad input or of a failed system.
+int exit_code_from(int code) {
+  const int usage = static_cast<int>(ExitCode::kUsage);
+  return code == usage ? usage : static_cast<int>(ExitCode::kSystem);
+}
+
+}  // namespace
 
 v1::Phase to_wire(Phase phase) { return static_cast<v1::Phase>(phase); }
 
@@ -19,7 +42,23 @@ v1::Place to_wire(const Place& place) {
 }
 
 Place from_wire(const v1::Place& message) {
-  return {.host = message.host(), .phase = from_wire(message.phase()), .step = message.step()};
+  return {.host = printable(message.host()),
+          .phase = from_wire(message.phase()),
+          .step = message.step()};
+}
+
+v1::OpenRequest to_wire(const JobData& data) {
+  v1::OpenRequest message;
+  message.set_total_seeds(data.train_seeds.size());
+  for (const std::uint64_t bound : data.bounds) message.add_bounds(bound);
+  message.set_seed(data.options.seed);
+  message.set_batch_size(data.options.batch_size);
+  message.set_epochs(data.options.epochs);
+  message.set_max_steps(data.options.max_steps);
+  message.set_drop_last(data.options.drop_last);
+  message.set_slices(data.options.slices);
+  message.set_dataset_fingerprint(data.dataset_fingerprint);
+  return message;
 }
 
 v1::Failure to_wire(const WorkerFailure& failure) {
@@ -35,11 +74,11 @@ v1::Failure to_wire(const WorkerFailure& failure) {
 
 WorkerFailure from_wire(const v1::Failure& message) {
   return {.rank = static_cast<int>(message.rank()),
-          .host = message.host(),
+          .host = printable(message.host()),
           .phase = from_wire(message.phase()),
           .step = message.step(),
-          .message = message.message(),
-          .exit_code = message.exit_code()};
+          .message = printable(message.message()),
+          .exit_code = exit_code_from(message.exit_code())};
 }
 
 v1::StepPlan to_wire(const StepPlan& plan) {
@@ -81,16 +120,16 @@ JoinClaim from_wire(const v1::JoinRequest& request) {
   return {.rank = request.rank(),
           .world_size = request.world_size(),
           .instance = request.instance(),
-          .version = request.version(),
-          .host = request.host(),
-          .device = request.device(),
-          .dataset_fingerprint = request.dataset_fingerprint()};
+          .version = printable(request.version()),
+          .host = printable(request.host()),
+          .device = printable(request.device()),
+          .dataset_fingerprint = printable(request.dataset_fingerprint())};
 }
 
 Beat from_wire(const v1::HeartbeatRequest& request) {
   return {.rank = request.rank(),
           .instance = request.instance(),
-          .host = request.host(),
+          .host = printable(request.host()),
           .phase = from_wire(request.phase()),
           .step = request.step(),
           .seeds_done = request.seeds_done(),

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "gsplit/v1/coordinator.pb.h"
+#include "runtime/control/client.h"
 #include "runtime/control/coordinator.h"
 #include "runtime/control/job_state.h"
 #include "runtime/control/planner.h"
@@ -18,6 +19,8 @@ v1::StepPlan to_wire(const StepPlan& plan);
 v1::WorkerStatus to_wire(const WorkerRecord& worker);
 v1::Phase to_wire(Phase phase);
 v1::Place to_wire(const Place& place);
+/// Without its seeds.
+v1::OpenRequest to_wire(const JobData& data);
 
 WorkerFailure from_wire(const v1::Failure& failure);
 StepPlan from_wire(const v1::StepPlan& plan);

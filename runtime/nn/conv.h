@@ -36,6 +36,17 @@ inline std::span<const RowIndex> as_rows(std::span<const LocalId> nodes) {
   return {reinterpret_cast<const RowIndex*>(nodes.data()), nodes.size()};
 }
 
+/// What a layer does with the sum of products of its convolution, where nothing stands between: a
+/// convolution may do it, and its backward, itself.
+struct LayerEnd {
+  ConstMatrixView bias;
+  Activation activation = Activation::kNone;
+  Dropout dropout;
+  ConstMatrixView output;    ///< backward: what forward wrote; empty where nothing is undone
+  MatrixView gradient;       ///< backward: of `output`, becomes that of the convolution's output
+  MatrixView bias_gradient;  ///< backward
+};
+
 /// One layer of one mini-batch as a convolution sees it; all arrays are in device memory.
 struct LayerBatch {
   const SampledLayer& sampled;
@@ -46,6 +57,8 @@ struct LayerBatch {
   /// The sources may be a slice of their columns, the first of which this is: the pass is then
   /// partial. A worker has all sources of such a block.
   std::optional<std::int64_t> first_column = {};
+  /// What the convolution may do too; backward: what it has done, so that it undoes it.
+  const LayerEnd* end = nullptr;
 
   const Block& block() const { return sampled.block; }
   bool partial() const { return first_column.has_value(); }
@@ -63,6 +76,7 @@ struct ConvState {
   /// where the type pulls its input.
   Matrix sources;
   std::vector<Matrix> saved;  ///< whatever else the type needs
+  bool ended = false;         ///< forward has done what LayerBatch::end says
 };
 
 struct ConvOptions {

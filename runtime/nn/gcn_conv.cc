@@ -64,7 +64,7 @@ class GcnConv final : public Conv {
         {sources.view().slice(0, batch.block().num_own), normalization.rows()}, context.stream);
     const ConstMatrixView weight =
         batch.columns_of(parameters_.operand(weight_, sources.dtype()), sources.cols());
-    sum_.forward(batch, normalization.options(), std::move(sources), weight, output, state,
+    sum_.forward(batch, normalization.options(), std::move(sources), weight, nullptr, output, state,
                  context);
   }
 
@@ -72,7 +72,7 @@ class GcnConv final : public Conv {
                 Matrix* source_gradient, Context& context) override {
     const Normalization normalization(batch, scales_, context);
     sum_.backward(batch, normalization.options(), state,
-                  parameters_.operand(weight_, output_gradient.dtype), output_gradient,
+                  parameters_.operand(weight_, output_gradient.dtype), nullptr, output_gradient,
                   batch.columns_of(parameters_.gradient(weight_), state.sources.cols()),
                   source_gradient, context);
     if (source_gradient == nullptr) return;

@@ -81,6 +81,15 @@ Matrix Model::copy_residual(std::size_t layer, const Block& block, const Matrix&
   return rows;
 }
 
+std::optional<LayerEnd> Model::layer_end(std::size_t layer, const LayerBatch& batch) {
+  if (has_norm(layer) || has_residual(layer)) return std::nullopt;
+  const ParameterId bias = convs_[layer]->bias();
+  return LayerEnd{.bias = parameters_.value(bias),
+                  .activation = activation(layer),
+                  .dropout = batch.training ? dropout(layer, batch.key) : Dropout{},
+                  .bias_gradient = parameters_.gradient(bias)};
+}
+
 void Model::finish_layer(std::size_t layer, const LayerBatch& batch, const Matrix& residual,
                          MatrixView output, NormState& state, Context& context) {
   DenseOps& dense = context.backend.dense();
@@ -116,7 +125,7 @@ Matrix Model::forward(const ModelBatch& batch, Matrix input, ForwardState& state
   for (std::size_t l = 0; l < convs_.size(); ++l) {
     // A layer's output rows are the next layer's own source rows: it writes there, room for
     // received rows follows.
-    const LayerBatch layer = layer_batch(batch, l);
+    LayerBatch layer = layer_batch(batch, l);
     const RowIndex own = layer.block().num_destinations;
     const RowIndex rows = is_last(l) ? own : batch.sample.layers[l + 1].block.num_sources();
     Matrix next(context.memory(), is_last(l) ? parameters_.dtype() : rows_type, rows,
@@ -126,9 +135,13 @@ Matrix Model::forward(const ModelBatch& batch, Matrix input, ForwardState& state
     if (l == 0 && batch.first_layer != nullptr) {
       batch.first_layer->forward(*convs_[l], layer, output, state.convs[l], context);
     } else {
+      const std::optional<LayerEnd> end = layer_end(l, layer);
+      layer.end = end ? &*end : nullptr;
       convs_[l]->forward(layer, std::move(input), output, state.convs[l], context);
     }
-    finish_layer(l, layer, residual, output, state.norms[l], context);
+    if (!state.convs[l].ended) {
+      finish_layer(l, layer, residual, output, state.norms[l], context);
+    }
     input = std::move(next);
   }
   return input;
@@ -163,9 +176,20 @@ void Model::backward(const ModelBatch& batch, Matrix logits_gradient, const Forw
     gradient = std::move(rounded);
   }
   for (std::size_t l = convs_.size(); l-- > 0;) {
-    const LayerBatch layer = layer_batch(batch, l);
+    LayerBatch layer = layer_batch(batch, l);
     const RowIndex own = layer.block().num_destinations;
     const MatrixView output_gradient = gradient.view().slice(0, own);
+    if (state.convs[l].ended) {
+      LayerEnd end = *layer_end(l, layer);
+      end.gradient = output_gradient;
+      if (!is_last(l)) end.output = state.convs[l + 1].sources.view().slice(0, own);
+      layer.end = &end;
+      Matrix source_gradient;
+      convs_[l]->backward(layer, state.convs[l], output_gradient,
+                          l > 0 ? &source_gradient : nullptr, context);
+      gradient = std::move(source_gradient);
+      continue;
+    }
     if (!is_last(l)) {
       dense.activation_dropout_backward({.gradient = output_gradient,
                                          .output = state.convs[l + 1].sources.view().slice(0, own),
@@ -196,8 +220,11 @@ void Model::infer_layer(std::size_t layer, const LayerBatch& batch, Matrix sourc
   ConvState conv;
   NormState norm;
   const Matrix residual = copy_residual(layer, batch.block(), sources, context);
-  convs_[layer]->forward(batch, std::move(sources), output, conv, context);
-  finish_layer(layer, batch, residual, output, norm, context);
+  LayerBatch with_end = batch;
+  const std::optional<LayerEnd> end = layer_end(layer, batch);
+  with_end.end = end ? &*end : nullptr;
+  convs_[layer]->forward(with_end, std::move(sources), output, conv, context);
+  if (!conv.ended) finish_layer(layer, batch, residual, output, norm, context);
 }
 
 }  // namespace gsplit

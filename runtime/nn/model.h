@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -92,6 +93,8 @@ class Model {
 
   bool has_norm(std::size_t layer) const { return options_.layer_norm && !is_last(layer); }
   bool has_residual(std::size_t layer) const;
+  /// What follows a convolution that nothing is added to: no normalisation, no residual.
+  std::optional<LayerEnd> layer_end(std::size_t layer, const LayerBatch& batch);
   /// Everything between a convolution and the next one, in place.
   void finish_layer(std::size_t layer, const LayerBatch& batch, const Matrix& residual,
                     MatrixView output, NormState& state, Context& context);

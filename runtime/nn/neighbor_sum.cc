@@ -32,12 +32,14 @@ class BlockCoefficients {
   Matrix scales_;
 };
 
-void aggregate(const Block& block, const AggregateOptions& coefficients, ConstMatrixView sources,
-               MatrixView sums, Context& context) {
-  const BlockCoefficients used(block, coefficients, context);
-  context.backend.sparse().aggregate(
-      {block.indptr.span(), block.columns.span(), sources, sums, used.get(), block.weights.span()},
-      context.stream);
+AggregateArgs aggregation(const Block& block, const AggregateOptions& coefficients,
+                          ConstMatrixView sources, MatrixView sums) {
+  return {block.indptr.span(), block.columns.span(), sources, sums,
+          coefficients,        block.weights.span()};
+}
+
+ConstMatrixView own_rows(const LayerBatch& batch, const ConvState& state) {
+  return state.sources.view().slice(0, batch.block().num_destinations);
 }
 
 /// (num_sources, cols) whose own rows are the whole gradients: those of received rows went home.
@@ -63,8 +65,8 @@ bool NeighborSum::needs_inverse() const {
 }
 
 void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coefficients,
-                          Matrix sources, ConstMatrixView weight, MatrixView output,
-                          ConvState& state, Context& context) const {
+                          Matrix sources, ConstMatrixView weight, const OwnTerm* own,
+                          MatrixView output, ConvState& state, Context& context) const {
   const Block& block = batch.block();
   state.order = batch.partial() ? Order::kAggregate
                                 : choose_order(options_.order,
@@ -75,43 +77,89 @@ void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coeff
                                                block, context);
   state.sources = std::move(sources);
   state.saved.clear();
-  const DType rows = state.sources.dtype();
+  state.ended = false;
   if (state.order == Order::kTransform) {
-    Matrix values(context.memory(), rows, block.num_sources(), options_.out);
-    apply_linear(state.sources.view().slice(0, block.num_own), weight,
-                 values.view().slice(0, block.num_own), false, context);
-    pull_rows(batch.sampled, values.view(), context);
-    if (output.dtype == rows) return aggregate(block, coefficients, values.view(), output, context);
-    Matrix sums(context.memory(), rows, output.rows, output.cols);
-    aggregate(block, coefficients, values.view(), sums.view(), context);
-    context.backend.sparse().convert_rows({sums.view(), output}, context.stream);
-    return;
+    transform(batch, coefficients, weight, output, state, context);
+    if (own == nullptr) return;
+    return apply_linear(own_rows(batch, state), own->weight, output, true, context);
   }
   pull_rows(batch.sampled, state.sources.view(), context);
-  Matrix sums(context.memory(), rows, block.num_destinations, state.sources.cols());
-  aggregate(block, coefficients, state.sources.view(), sums.view(), context);
-  apply_linear(sums.view(), weight, output, false, context);
+  Matrix sums(context.memory(), state.sources.dtype(), block.num_destinations,
+              state.sources.cols());
+  const BlockCoefficients used(block, coefficients, context);
+  AggregateLinearArgs args{
+      .sums = aggregation(block, used.get(), state.sources.view(), sums.view()),
+      .weight = weight,
+      .own = own != nullptr ? own_rows(batch, state) : ConstMatrixView{},
+      .own_weight = own != nullptr ? own->weight : ConstMatrixView{},
+      .end = {.values = output}};
+  if (batch.end != nullptr) {
+    args.ends = state.ended = true;
+    args.end.bias = batch.end->bias;
+    args.end.activation = batch.end->activation;
+    args.end.dropout = batch.end->dropout;
+    args.end.nodes = batch.original_ids.first(static_cast<std::size_t>(output.rows));
+  }
+  context.backend.aggregate_linear(args, context.stream);
   state.saved.push_back(std::move(sums));
 }
 
+void NeighborSum::transform(const LayerBatch& batch, const AggregateOptions& coefficients,
+                            ConstMatrixView weight, MatrixView output, const ConvState& state,
+                            Context& context) const {
+  const Block& block = batch.block();
+  const DType rows = state.sources.dtype();
+  Matrix values(context.memory(), rows, block.num_sources(), options_.out);
+  apply_linear(state.sources.view().slice(0, block.num_own), weight,
+               values.view().slice(0, block.num_own), false, context);
+  pull_rows(batch.sampled, values.view(), context);
+  const BlockCoefficients used(block, coefficients, context);
+  const auto sum_into = [&](MatrixView sums) {
+    context.backend.sparse().aggregate(aggregation(block, used.get(), values.view(), sums),
+                                       context.stream);
+  };
+  if (output.dtype == rows) return sum_into(output);
+  Matrix sums(context.memory(), rows, output.rows, output.cols);
+  sum_into(sums.view());
+  context.backend.sparse().convert_rows({sums.view(), output}, context.stream);
+}
+
 void NeighborSum::backward(const LayerBatch& batch, const AggregateOptions& coefficients,
-                           const ConvState& state, ConstMatrixView weight,
+                           const ConvState& state, ConstMatrixView weight, const OwnTerm* own,
                            ConstMatrixView output_gradient, MatrixView weight_gradient,
                            Matrix* source_gradient, Context& context) const {
   const Block& block = batch.block();
   const DType dtype = output_gradient.dtype;
+  if (own != nullptr && batch.end == nullptr) {
+    linear_weight_gradient(output_gradient, own_rows(batch, state), own->gradient, batch.partial(),
+                           context);
+  }
   if (state.order == Order::kTransform) {
     const Matrix values = aggregate_backward(batch, coefficients, output_gradient, context);
-    const ConstMatrixView own = values.view().slice(0, block.num_own);
-    linear_weight_gradient(own, state.sources.view().slice(0, block.num_own), weight_gradient,
-                           batch.partial(), context);
+    const ConstMatrixView own_values = values.view().slice(0, block.num_own);
+    linear_weight_gradient(own_values, state.sources.view().slice(0, block.num_own),
+                           weight_gradient, batch.partial(), context);
     if (source_gradient == nullptr) return;
     *source_gradient = Matrix(context.memory(), dtype, block.num_own, options_.in);
-    linear_input_gradient(own, weight, source_gradient->view(), false, context);
+    linear_input_gradient(own_values, weight, source_gradient->view(), false, context);
     return;
   }
-  linear_weight_gradient(output_gradient, state.saved.front().view(), weight_gradient,
-                         batch.partial(), context);
+  const ConstMatrixView sums = state.saved.front().view();
+  if (batch.end != nullptr) {
+    const LayerEnd& end = *batch.end;
+    LayerGradientsArgs args{
+        .end = {.gradient = end.gradient,
+                .output = end.output,
+                .activation = end.activation,
+                .dropout = end.dropout,
+                .nodes = batch.original_ids.first(static_cast<std::size_t>(end.gradient.rows))},
+        .bias_gradient = end.bias_gradient,
+        .weights = {WeightGradient{sums, weight_gradient}}};
+    if (own != nullptr) args.weights[1] = {own_rows(batch, state), own->gradient};
+    context.backend.layer_gradients(args, context.stream);
+  } else {
+    linear_weight_gradient(output_gradient, sums, weight_gradient, batch.partial(), context);
+  }
   if (source_gradient == nullptr) return;
   Matrix sums_gradient(context.memory(), dtype, block.num_destinations, options_.in);
   linear_input_gradient(output_gradient, weight, sums_gradient.view(), false, context);

@@ -1,10 +1,16 @@
-// The part that SAGE and GCN share: sum over neighbours j of c_ij W h_j, forward and backward, in
-// either order.
+// The part that SAGE and GCN share: sum over neighbours j of c_ij W h_j, to which SAGE adds a
+// product with the own row, forward and backward, in either order.
 #pragma once
 
 #include "runtime/nn/conv.h"
 
 namespace gsplit {
+
+/// W' of the term W' h_i for the destination's own row; (out, columns of the sources).
+struct OwnTerm {
+  ConstMatrixView weight;
+  MatrixView gradient = {};  ///< backward
+};
 
 class NeighborSum {
  public:
@@ -15,16 +21,24 @@ class NeighborSum {
 
   /// Overwrites `output` (num_destinations, out). `sources` are moved into `state`, whose order and
   /// saved rows are set; the own ones are filled in. `weight`: (out, columns of the sources), as
-  /// its gradient.
+  /// its gradient. `own`: null for none. Where it sums first it does LayerBatch::end as well.
   void forward(const LayerBatch& batch, const AggregateOptions& coefficients, Matrix sources,
-               ConstMatrixView weight, MatrixView output, ConvState& state, Context& context) const;
-  /// Writes `weight_gradient` and, where `source_gradient` is not null, a matrix whose first
-  /// num_own rows are this sum's gradients of the own source rows.
+               ConstMatrixView weight, const OwnTerm* own, MatrixView output, ConvState& state,
+               Context& context) const;
+  /// Writes `weight_gradient`, the own term's and, where `source_gradient` is not null, a matrix
+  /// whose first num_own rows are this sum's gradients of the own source rows, without those by way
+  /// of the own term.
   void backward(const LayerBatch& batch, const AggregateOptions& coefficients,
-                const ConvState& state, ConstMatrixView weight, ConstMatrixView output_gradient,
-                MatrixView weight_gradient, Matrix* source_gradient, Context& context) const;
+                const ConvState& state, ConstMatrixView weight, const OwnTerm* own,
+                ConstMatrixView output_gradient, MatrixView weight_gradient,
+                Matrix* source_gradient, Context& context) const;
 
  private:
+  /// Forward where rows are multiplied before they are summed.
+  void transform(const LayerBatch& batch, const AggregateOptions& coefficients,
+                 ConstMatrixView weight, MatrixView output, const ConvState& state,
+                 Context& context) const;
+
   ConvOptions options_;
 };
 

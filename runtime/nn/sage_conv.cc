@@ -25,35 +25,29 @@ class SageConv final : public Conv {
                Context& context) override {
     const DType rows = sources.dtype();
     const std::int64_t columns = sources.cols();
+    const OwnTerm own{batch.columns_of(parameters_.operand(own_weight_, rows), columns)};
     sum_.forward(batch, {}, std::move(sources),
-                 batch.columns_of(parameters_.operand(neighbor_weight_, rows), columns), output,
-                 state, context);
-    apply_linear(own_rows(batch, state),
-                 batch.columns_of(parameters_.operand(own_weight_, rows), columns), output, true,
-                 context);
+                 batch.columns_of(parameters_.operand(neighbor_weight_, rows), columns), &own,
+                 output, state, context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
                 Matrix* source_gradient, Context& context) override {
     const DType rows = output_gradient.dtype;
     const std::int64_t columns = state.sources.cols();
-    sum_.backward(batch, {}, state, parameters_.operand(neighbor_weight_, rows), output_gradient,
+    const OwnTerm own{parameters_.operand(own_weight_, rows),
+                      batch.columns_of(parameters_.gradient(own_weight_), columns)};
+    sum_.backward(batch, {}, state, parameters_.operand(neighbor_weight_, rows), &own,
+                  output_gradient,
                   batch.columns_of(parameters_.gradient(neighbor_weight_), columns),
                   source_gradient, context);
-    linear_weight_gradient(output_gradient, own_rows(batch, state),
-                           batch.columns_of(parameters_.gradient(own_weight_), columns),
-                           batch.partial(), context);
     if (source_gradient == nullptr) return;
-    linear_input_gradient(output_gradient, parameters_.operand(own_weight_, rows),
+    linear_input_gradient(output_gradient, own.weight,
                           source_gradient->view().slice(0, batch.block().num_destinations), true,
                           context);
   }
 
  private:
-  static ConstMatrixView own_rows(const LayerBatch& batch, const ConvState& state) {
-    return state.sources.view().slice(0, batch.block().num_destinations);
-  }
-
   ParameterSet& parameters_;
   NeighborSum sum_;
   std::int64_t in_;

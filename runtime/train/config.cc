@@ -114,6 +114,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("gpu-graph", config.gpu_graph);
     read("gpu-features", config.gpu_features);
     read("gpu-data", config.gpu_data);
+    read("prefetch", config.prefetch);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
     read("checkpoint-minutes", config.checkpoint_minutes);
@@ -190,6 +191,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("gpu-data", config.gpu_data);
   entry("workers", config.workers);
   entry("threads", config.threads);
+  entry("prefetch", config.prefetch);
   entry("eval-every", config.eval_every);
   entry("eval-fanout", config.eval_fanout.empty() ? "full" : format_fanout(config.eval_fanout));
   entry("checkpoint-every-steps", config.checkpoint_every_steps);

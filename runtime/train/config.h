@@ -83,6 +83,7 @@ struct TrainConfig {
   double gpu_data = 0.5;                     ///< share of free memory that auto fills with them
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
+  std::string prefetch = "auto";             ///< steps prepared ahead: auto, or 0 to 8
   std::uint32_t eval_every = 1;              ///< epochs; 0: only once at the end
   std::vector<std::int32_t> eval_fanout;     ///< as fanout; empty: all neighbours
   std::uint64_t checkpoint_every_steps = 0;  ///< 0: off
@@ -92,6 +93,11 @@ struct TrainConfig {
   std::filesystem::path dump_blocks;
   /// Where rank 0's coordinator listens: HOST or HOST:PORT; empty: it finds out; not in config.yaml
   std::string coordinator_bind;
+  /// A coordinator in a process of its own, and what it is met with; empty: rank 0's, which tells;
+  /// not in config.yaml
+  std::string coordinator;
+  std::filesystem::path tls_ca;
+  std::filesystem::path token_file;
 
   /// Whether a dataset's edge weights take part in aggregation. Where they steer the sampler they
   /// are in its estimate already.

@@ -119,8 +119,7 @@ std::vector<std::string> gather_refusals(const TrainConfig& config, const Worker
   return refusals;
 }
 
-WorkerDevice::WorkerDevice(const TrainConfig& config, const WorkerPlace& place) {
-  const int threads = threads_per_worker(config.threads, place.local_workers);
+WorkerDevice::WorkerDevice(const TrainConfig& config, const WorkerPlace& place, int threads) {
   if (config.device != kCuda) {
     host_ = make_cpu_backend(threads);
     return;

@@ -49,8 +49,8 @@ struct JobHooks {
 /// The backends of one worker. Made and used by the worker's thread.
 class WorkerDevice {
  public:
-  /// `config`: settled.
-  WorkerDevice(const TrainConfig& config, const WorkerPlace& place);
+  /// `config`: settled. `threads`: of the host.
+  WorkerDevice(const TrainConfig& config, const WorkerPlace& place, int threads);
   /// Where the model computes.
   Backend& compute() { return gpu_ ? *gpu_ : *host_; }
   /// Where shards are read and samples drawn; compute() itself without a GPU.

@@ -49,6 +49,7 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "checkpoint-every-steps",
                                 "checkpoint-minutes",
                                 "read-ahead",
+                                "prefetch",
                                 "spmm",
                                 "gpu-graph",
                                 "gpu-features",
@@ -61,7 +62,8 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
 std::string shared_flags(const TrainConfig& config) {
   YAML::Emitter others;  // those that config.yaml does not keep
   others << YAML::BeginMap << "resume" << config.resume << "dry-run" << config.dry_run
-         << "dump-blocks" << config.dump_blocks.string() << YAML::EndMap;
+         << "dump-blocks" << config.dump_blocks.string() << "coordinator" << config.coordinator
+         << "coordinator-bind" << config.coordinator_bind << YAML::EndMap;
   return to_yaml(config) + others.c_str() + "\n";
 }
 

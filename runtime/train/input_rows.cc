@@ -40,13 +40,14 @@ void ShardRowReader::read_columns(std::span<const LocalId> nodes, std::int64_t f
 }
 
 InputRows::InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixView on_device,
-                     Context& context)
+                     Context& context, const InputRows* known)
     : shard_(shard),
       on_device_(on_device),
       context_(context),
       shard_rows_(shard, context),
-      normalize_(config.normalize_features == "row") {
-  if (normalize_) find_smallest();
+      normalize_(config.normalize_features == "row"),
+      smallest_(known != nullptr ? known->smallest_ : 0) {
+  if (normalize_ && known == nullptr) find_smallest();
   if (!this->on_device()) shard_rows_.read_ahead(config.read_ahead);
 }
 

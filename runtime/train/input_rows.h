@@ -33,10 +33,10 @@ class ShardRowReader final : public RowReader {
 
 class InputRows {
  public:
-  /// Collective with --normalize-features row: the smallest feature of all workers is looked for.
-  /// `on_device`: all rows, or none. References must outlive it.
+  /// Collective with --normalize-features row: the smallest feature of all workers is looked for,
+  /// unless `known` has found it. `on_device`: all rows, or none. References must outlive it.
   InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixView on_device,
-            Context& context);
+            Context& context, const InputRows* known = nullptr);
 
   std::int64_t width() const { return shard_.features().cols; }
   RowReader& shard_rows() { return shard_rows_; }
@@ -65,7 +65,7 @@ class InputRows {
   Context& context_;
   ShardRowReader shard_rows_;
   bool normalize_;
-  double smallest_ = 0;
+  double smallest_;
 };
 
 }  // namespace gsplit

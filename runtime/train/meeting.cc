@@ -80,6 +80,11 @@ CoordinatorOptions coordinator_options(const TrainConfig& config, const WorkerPl
   return options;
 }
 
+Contact given_contact(const TrainConfig& config) {
+  if (config.tls_ca.empty()) return find_contact(config.coordinator);
+  return {config.coordinator, read_credentials(config.tls_ca, config.token_file)};
+}
+
 Meeting broadcast_meeting(const Meeting& meeting, Communicator& communicator) {
   // MPI sends so much only to who is there: were rank 0 to wait for one that is not, others would
   // wait for rank 0 and take it for the missing one.

@@ -20,6 +20,10 @@ namespace gsplit {
 CoordinatorOptions coordinator_options(const TrainConfig& config, const WorkerPlace& place,
                                        Communicator& communicator);
 
+/// The coordinator of --coordinator, by its files or by what this host knows of it. Throws
+/// UsageError.
+Contact given_contact(const TrainConfig& config);
+
 /// What rank 0 tells the others when they meet.
 struct Meeting {
   Contact contact;

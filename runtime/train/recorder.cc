@@ -44,7 +44,8 @@ Json step_fields(const StepPlan& plan, const StepReport& total) {
           {"load_s", total.load_s},
           {"compute_s", total.compute_s},
           {"comm_s", total.comm_s},
-          {"plan_wait_s", total.plan_wait_s}};
+          {"plan_wait_s", total.plan_wait_s},
+          {"prepare_wait_s", total.prepare_wait_s}};
 }
 
 Json accuracy_or_null(const Score& score) {

@@ -20,14 +20,27 @@ int num_numa_nodes() {
   return std::max(nodes, 1);
 }
 
-int threads_per_worker(int asked, int local_workers) {
-  if (asked > 0) return asked;
+namespace {
+
+/// Cores for each of `local_workers`, rounded down: those that this
+/// process may run on, divided among the workers unless the launcher has bound each to its own.
+int cores_per_worker(int local_workers) {
   const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   const int cores =
       sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : online;
-  return std::max(1, cores < online ? cores : cores / std::max(local_workers, 1));
+  return cores < online ? cores : cores / std::max(local_workers, 1);
+}
+
+}  // namespace
+
+int threads_per_worker(int asked, int local_workers) {
+  return asked > 0 ? asked : std::max(1, cores_per_worker(local_workers));
+}
+
+int spare_threads(int asked, int local_workers) {
+  return std::max(0, cores_per_worker(local_workers) - threads_per_worker(asked, local_workers));
 }
 
 std::uint64_t peak_rss_bytes() {

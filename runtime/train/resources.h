@@ -14,6 +14,10 @@ int num_numa_nodes();
 /// its own; at least 1.
 int threads_per_worker(int asked, int local_workers);
 
+/// Threads for each of `local_workers` beside those of threads_per_worker(), on cores that these
+/// leave free; may be 0.
+int spare_threads(int asked, int local_workers);
+
 /// Peak resident memory of this process.
 std::uint64_t peak_rss_bytes();
 

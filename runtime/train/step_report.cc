@@ -14,8 +14,9 @@ StepReport combine(std::span<const StepReport> workers) {
           &StepReport::allreduce_bytes}) {
       total.*count += worker.*count;
     }
-    for (auto seconds : {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s,
-                         &StepReport::comm_s, &StepReport::plan_wait_s}) {
+    for (auto seconds :
+         {&StepReport::sample_s, &StepReport::load_s, &StepReport::compute_s, &StepReport::comm_s,
+          &StepReport::plan_wait_s, &StepReport::prepare_wait_s}) {
       total.*seconds = std::max(total.*seconds, worker.*seconds);
     }
     total.loss_sum += worker.loss_sum;

@@ -32,9 +32,10 @@ struct StepReport {
   std::uint32_t bad_layer = kNoLayer;  ///< where the loss is not finite: first_bad_layer()
   double sample_s = 0;                 ///< wall time inside the sampler
   double load_s = 0;                   ///< gathering input rows
-  double compute_s = 0;    ///< forward, loss, backward, optimizer, without the exchanges inside
-  double comm_s = 0;       ///< shuffles and gradient all-reduce
-  double plan_wait_s = 0;  ///< waiting for the coordinator's plan
+  double compute_s = 0;       ///< forward, loss, backward, optimizer, without the exchanges inside
+  double comm_s = 0;          ///< shuffles and gradient all-reduce
+  double plan_wait_s = 0;     ///< waiting for the coordinator's plan
+  double prepare_wait_s = 0;  ///< of who computes, for a step that is prepared ahead
   bool checkpoint_due = false;  ///< by the clock of rank 0
   bool stop = false;            ///< the worker knows that the job is to stop
 

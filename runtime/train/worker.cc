@@ -160,7 +160,7 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
       place_(place),
       supervisor_(supervisor),
       log_(log),
-      device_(config, place),
+      device_(config, place, threads_per_worker(config.threads, place.local_workers)),
       stream_(device_.compute().memory().create_stream()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
@@ -239,13 +239,20 @@ bool Worker::await_failure(std::chrono::milliseconds patience) const {
 
 void Worker::meet() {
   const PhaseScope phase(progress_, Phase::kStarting);
-  const CoordinatorOptions coordinator = coordinator_options(config_, place_, communicator_);
+  const bool apart = !config_.coordinator.empty();
+  CoordinatorOptions coordinator;
+  if (!apart) coordinator = coordinator_options(config_, place_, communicator_);
   Meeting meeting;
   if (leads()) {
-    coordinator_ = std::make_unique<Coordinator>(coordinator);
-    meeting = {coordinator_->contact(), supervisor_.share_word()};
+    if (!apart) {
+      coordinator_ = std::make_unique<Coordinator>(coordinator);
+      meeting.contact = coordinator_->contact();
+    }
+    meeting.word = supervisor_.share_word();
   }
+  const Contact given = apart ? given_contact(config_) : Contact{};
   meeting = broadcast_meeting(meeting, communicator_);
+  if (apart) meeting.contact = given;
   supervisor_.adopt_word(meeting.word);
   leave_card(meeting.contact);
   client_ = std::make_unique<CoordinatorClient>(
@@ -256,6 +263,7 @@ void Worker::meet() {
           .host = host_name(),
           .device = device_.compute().describe(),
           .deadline = config_.deadline,
+          .apart = apart,
           .stop_reason = [this] { return supervisor_.stop_reason(); },
           .on_failure = [this](const WorkerFailure& failure) { supervisor_.failed(failure); }},
       progress_);
@@ -269,7 +277,7 @@ void Worker::leave_card(const Contact& contact) {
   coordinator_address_ = contact.first_address();
   if (leads()) {
     log_.info("coordinator: " + coordinator_address_);
-    if (coordinator_->card_problem().empty()) return;
+    if (!coordinator_ || coordinator_->card_problem().empty()) return;
     log_.warning("gsplit status and stop will not find the token: " + coordinator_->card_problem());
   } else if (place_.local_rank == 0) {
     card_.emplace(contact);
@@ -319,10 +327,7 @@ void Worker::prepare() {
     log_edge_weights(config_, data_, log_);
     log_unused_partition(config_, communicator_.size(), log_);
     open(log_);
-    coordinator_->open(
-        {std::make_shared<Planner>(partition_.train_seeds(), partition_.info().bounds,
-                                   planner_options(config_, communicator_.size())),
-         data_.fingerprint});
+    open_job();
   }
   job_ = client_->join(GSPLIT_VERSION, data_.fingerprint);
   share_mode(config_, communicator_);
@@ -331,6 +336,17 @@ void Worker::prepare() {
   // A run goes on with what `auto` chose once.
   const PartitionInfo& info = partition_.info();
   if (config_.partition == "auto" && info.num_parts > 1) config_.partition = info.method;
+}
+
+void Worker::open_job() {
+  const PlannerOptions options = planner_options(config_, communicator_.size());
+  const auto& bounds = partition_.info().bounds;
+  if (coordinator_) {
+    coordinator_->open(
+        {std::make_shared<Planner>(partition_.train_seeds(), bounds, options), data_.fingerprint});
+  } else {
+    client_->open({partition_.train_seeds(), bounds, options, data_.fingerprint});
+  }
 }
 
 void Worker::find_beginning() {
@@ -364,9 +380,15 @@ void Worker::build() {
                            groups_->owner_traffic(),
                            groups_->replicas(),
                            config_.wire == "bf16"});
-  trainer_ = std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
-                                       static_cast<std::int64_t>(partition_.info().num_classes),
-                                       *context_, reads_ ? &*reads_ : nullptr);
+  steps_ahead_ = config_.dry_run ? 0 : steps_ahead(config_, place_, communicator_);
+  if (steps_ahead_ > 0) {
+    ahead_ = std::make_unique<Ahead>(config_, place_, partition_.info().num_parts, communicator_);
+  }
+  trainer_ =
+      std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
+                                static_cast<std::int64_t>(partition_.info().num_classes), *context_,
+                                TrainerOptions{.reads = reads_ ? &*reads_ : nullptr,
+                                               .ahead = ahead_ ? &ahead_->context() : nullptr});
   if (leads() && !context_->memory().host_accessible()) {
     log_.info("GPU data: " + trainer_->device_data().describe());
   }
@@ -417,7 +439,7 @@ ExitCode Worker::train() {
   const PhaseScope phase(progress_, Phase::kWaitingForPlan);  // unless something else is entered
   plans_ = client_->stream_plans(steps_done_ + 1);
   while (!early_stopping_.ended()) {
-    const std::optional<StepPlan> plan = next_plan();
+    const std::optional<StepPlan> plan = next_step();
     if (!plan) break;
     StepReport own = run_step(*plan);
     own.checkpoint_due = leads() && checkpointer_->minutes_are_over();
@@ -431,7 +453,29 @@ ExitCode Worker::train() {
     if (total.checkpoint_due || checkpointer_->due(steps_done_)) save_checkpoint();
     if (total.stop) break;
   }
+  trainer_->drop_prepared();
   return finish();
+}
+
+std::optional<StepPlan> Worker::next_step() {
+  if (coming_.empty()) fetch_plan();
+  // All workers are given the same plans, so they prepare the same steps.
+  while (!coming_.empty() && coming_.size() <= static_cast<std::size_t>(steps_ahead_)) {
+    if (!fetch_plan()) break;
+  }
+  if (coming_.empty()) return std::nullopt;
+  StepPlan plan = std::move(coming_.front());
+  coming_.pop_front();
+  return plan;
+}
+
+bool Worker::fetch_plan() {
+  std::optional<StepPlan> plan = plans_ended_ ? std::nullopt : next_plan();
+  plans_ended_ = !plan;
+  if (!plan) return false;
+  if (ahead_) trainer_->prepare_ahead(*plan);
+  coming_.push_back(std::move(*plan));
+  return true;
 }
 
 ExitCode Worker::finish() {
@@ -452,7 +496,8 @@ ExitCode Worker::finish() {
 }
 
 std::string Worker::stop_reason() {
-  const std::string mine = supervisor_.stop_reason();
+  std::string mine = supervisor_.stop_reason();
+  if (mine.empty()) mine = client_->stop_reason();
   for (const auto& bytes : communicator_.all_gather_v(std::as_bytes(std::span(mine)))) {
     if (bytes.empty()) continue;
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -3,6 +3,7 @@
 // records.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "partition/read_counts.h"
 #include "runtime/control/client.h"
 #include "runtime/control/coordinator.h"
+#include "runtime/train/ahead.h"
 #include "runtime/train/block_dump.h"
 #include "runtime/train/checkpointer.h"
 #include "runtime/train/config.h"
@@ -49,6 +51,8 @@ class Worker {
   /// All ranks do the same steps only if they were told the same.
   void require_same_flags();
   void prepare();
+  /// Rank 0: tells the coordinator what plans are made from.
+  void open_job();
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();
   /// What this worker holds: its part of the graph, or all of it.
@@ -64,6 +68,10 @@ class Worker {
   /// In the place of train().
   ExitCode estimate();
   std::optional<StepPlan> next_plan();
+  /// The plan of the step to compute next, while those that follow it are prepared.
+  std::optional<StepPlan> next_step();
+  /// Puts one more plan behind those that are coming; false where there is none.
+  bool fetch_plan();
   StepReport run_step(const StepPlan& plan);
   std::vector<StepReport> gather(const StepReport& own);
   void check_loss(const StepPlan& plan, const StepReport& total);
@@ -103,6 +111,8 @@ class Worker {
   std::shared_ptr<DeviceCommunicator> row_traffic_;  // asks client_ until its end
   std::unique_ptr<WorkerGroups> groups_;
   std::optional<Context> context_;
+  int steps_ahead_ = 0;
+  std::unique_ptr<Ahead> ahead_;  // null: no step is prepared ahead
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<BlockDump> dump_;
@@ -115,6 +125,8 @@ class Worker {
   std::uint64_t steps_done_ = 0;
   bool evaluated_last_ = false;  // after the last of them
   double plan_wait_s_ = 0;       // of the plan stream so far
+  std::deque<StepPlan> coming_;  // of the next steps
+  bool plans_ended_ = false;
 };
 
 }  // namespace gsplit

@@ -55,6 +55,33 @@ INSTANTIATE_TEST_SUITE_P(Ranks, LocalPartConformance,
                                   std::to_string(std::get<1>(test.param));
                          });
 
+class LocalDuplicateConformance
+    : public ::testing::TestWithParam<std::tuple<ConformanceCase, int>> {};
+
+/// Two threads of each rank at the same time, the second one in a part.
+TEST_P(LocalDuplicateConformance, Holds) {
+  const auto& [conformance_case, ranks] = GetParam();
+  run_local_ranks(ranks, kPlenty, [&run = conformance_case.run](Communicator& comm) {
+    const std::unique_ptr<Communicator> duplicate = comm.duplicate();
+    EXPECT_EQ(duplicate->rank(), comm.rank());
+    EXPECT_EQ(duplicate->size(), comm.size());
+    const std::unique_ptr<Communicator> part = duplicate->split(comm.rank() % 2);
+    std::jthread beside([&] { run(*part); });
+    run(comm);
+    run(*duplicate->duplicate());
+    beside.join();
+    comm.barrier();
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, LocalDuplicateConformance,
+                         ::testing::Combine(::testing::ValuesIn(conformance_cases()),
+                                            ::testing::Values(1, 2, 5)),
+                         [](const auto& test) {
+                           return std::string(std::get<0>(test.param).name) + "_" +
+                                  std::to_string(std::get<1>(test.param));
+                         });
+
 TEST(LocalSplit, PartsDoNotWaitForEachOther) {
   std::latch first_is_done(2);
   run_local_ranks(4, kPlenty, [&](Communicator& comm) {
@@ -141,6 +168,17 @@ TEST(LocalDeadline, NamesTheAbsentRankOfAPartAsTheWholeDoes) {
   });
 }
 
+TEST(LocalDeadline, NamesTheAbsentRankOfADuplicateAndOfTheWholeBesideIt) {
+  std::latch waited(2);
+  run_local_ranks(3, milliseconds{100}, [&](Communicator& comm) {
+    const std::unique_ptr<Communicator> duplicate = comm.duplicate();
+    if (comm.rank() == 1) return waited.wait();
+    EXPECT_EQ(thrown_by([&] { duplicate->barrier(); }).peer(), 1);
+    EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), 1);
+    waited.count_down();
+  });
+}
+
 TEST(LocalDeadline, NamesNobodyWhoMayWaitInAPart) {
   std::latch waited(2);
   run_local_ranks(4, milliseconds{100}, [&](Communicator& comm) {
@@ -166,6 +204,23 @@ TEST(LocalAbort, ReachesWaitersInPartsAndInTheWhole) {
     });
     EXPECT_LT(Clock::now() - start, kPlenty / 4);
   }
+}
+
+TEST(LocalAbort, ReachesBothThreadsOfARank) {
+  const auto start = Clock::now();
+  run_local_ranks(3, kPlenty, [&](Communicator& comm) {
+    const std::unique_ptr<Communicator> duplicate = comm.duplicate();
+    const auto wait_in = [](Communicator& awaited) {
+      EXPECT_EQ(thrown_by([&] {
+                  while (true) awaited.barrier();
+                }).peer(),
+                2);
+    };
+    std::jthread beside([&] { wait_in(*duplicate); });
+    if (comm.rank() == 2) duplicate->abort("disk full");
+    wait_in(comm);
+  });
+  EXPECT_LT(Clock::now() - start, kPlenty / 4);
 }
 
 TEST(LocalAbort, WakesWaitersAtOnce) {

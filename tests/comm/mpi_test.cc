@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include <memory>
+#include <thread>
+
 #include "comm/world.h"
 #include "tests/comm/conformance.h"
 
@@ -39,6 +42,26 @@ TEST_P(MpiPartConformance, Holds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Mpi, MpiPartConformance, ::testing::ValuesIn(conformance_cases()),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+class MpiDuplicateConformance : public ::testing::TestWithParam<ConformanceCase> {};
+
+/// Two threads of each rank at the same time, the second one in a part.
+TEST_P(MpiDuplicateConformance, Holds) {
+  MpiWorld world(kPlenty);
+  Communicator& comm = world.communicator();
+  const std::unique_ptr<Communicator> duplicate = comm.duplicate();
+  EXPECT_EQ(duplicate->rank(), comm.rank());
+  EXPECT_EQ(duplicate->size(), comm.size());
+  const std::unique_ptr<Communicator> part = duplicate->split(comm.rank() % 2);
+  std::jthread beside([&] { GetParam().run(*part); });
+  GetParam().run(comm);
+  beside.join();
+  GetParam().run(*duplicate);
+  comm.barrier();
+}
+
+INSTANTIATE_TEST_SUITE_P(Mpi, MpiDuplicateConformance, ::testing::ValuesIn(conformance_cases()),
                          [](const auto& test) { return std::string(test.param.name); });
 
 /// Tests in which ranks fail: each meets all ranks again before the next begins.
@@ -137,6 +160,25 @@ TEST_F(MpiFailure, AbortReachesWaitersInParts) {
   EXPECT_LT(Clock::now() - start, kPlenty / 4);
 }
 
+TEST_F(MpiFailure, AbortReachesBothThreadsOfARank) {
+  MpiWorld world(kPlenty);
+  Communicator& comm = world.communicator();
+  const std::unique_ptr<Communicator> duplicate = comm.duplicate();
+  MPI_Barrier(MPI_COMM_WORLD);
+  const auto start = Clock::now();
+  const auto wait_in = [](Communicator& awaited) {
+    EXPECT_EQ(thrown_by([&] {
+                while (true) awaited.barrier();
+              }).peer(),
+              0);
+  };
+  std::jthread beside([&] { wait_in(*duplicate); });
+  if (comm.rank() == 0) duplicate->abort("disk full");
+  wait_in(comm);
+  beside.join();
+  EXPECT_LT(Clock::now() - start, kPlenty / 4);
+}
+
 TEST_F(MpiFailure, AbortWakesWaitersAtOnce) {
   MpiWorld world(kPlenty);
   Communicator& comm = world.communicator();
@@ -193,7 +235,7 @@ TEST_F(MpiFailure, MoreThanExpectedIsRejected) { check_mismatch(8, 4); }
 
 int main(int argc, char** argv) {
   int provided = 0;
-  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided);
   ::testing::InitGoogleTest(&argc, argv);
   const int failed = RUN_ALL_TESTS();
   MPI_Finalize();

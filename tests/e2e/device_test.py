@@ -115,6 +115,13 @@ class Data(Runs):
         for place, curve in curves.items():
             self.assertEqual(curve, curves["host", "host"], place)
 
+    def test_steps_prepared_ahead_change_no_bit(self):
+        for flags in (["--gpu-graph", "device", "--gpu-features", "device"], ["--gpu-graph", "device", "--gpu-features", "host"],
+                      ["--gpu-graph", "host", "--gpu-features", "host", "--model", "gat"],
+                      ["--mode", "data", "--cache", "replicate", "--gpu-features", "host"]):
+            curves = [self.curve("--device", "cuda", "--workers", 2, *flags, *DROPOUT, "--prefetch", steps) for steps in (0, 1, 3)]
+            self.assertEqual(curves, curves[:1] * 3, flags)
+
     def test_blocks_are_those_of_the_cpu(self):
         weighted = self.scratch / "weighted"
         shutil.copytree(self.dataset, weighted)

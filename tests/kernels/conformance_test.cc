@@ -16,7 +16,11 @@ TEST_P(Conformance, Gemm) {
        {Shape{5, 7, 3, false, true, false}, Shape{3000, 17, 33, false, true, true},
         Shape{1, 1, 1, false, false, false}, Shape{2500, 12, 20, false, false, true},
         Shape{24, 31, 4100, true, false, false}, Shape{9, 5, 70, true, false, true},
-        Shape{6, 4, 0, false, true, false}, Shape{0, 4, 3, false, true, false}}) {
+        Shape{6, 4, 0, false, true, false}, Shape{0, 4, 3, false, true, false},
+        // Few columns, few rows of the inner dimension, few rows of the result.
+        Shape{1100, 4, 100, false, true, true}, Shape{300, 7, 20, false, false, false},
+        Shape{1100, 100, 4, false, false, true}, Shape{300, 33, 8, false, true, false},
+        Shape{4, 100, 2500, true, false, false}, Shape{6, 37, 5000, true, false, true}}) {
     const Rows a = s.transpose_a ? random_rows(s.k, s.m) : random_rows(s.m, s.k);
     const Rows b = s.transpose_b ? random_rows(s.n, s.k) : random_rows(s.k, s.n);
     const Rows c = random_rows(s.m, s.n);

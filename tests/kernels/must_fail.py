@@ -21,7 +21,7 @@ GPU_ON_CPU = ROOT / "tests/gpu_on_cpu/gpu-on-cpu"
 FOLDER = "kernels/cuda"
 # Without GSPLIT_FULL_TESTS a few are planted: a barrier, places in memory, waits, a value.
 FEW = {"test_a_barrier_dropped_from_a_tree", "test_a_store_past_the_end_of_a_row", "test_a_mask_of_the_wrong_column",
-       "test_a_result_read_before_it_is_there", "test_a_stream_that_does_not_wait_for_the_other",
+       "test_a_result_read_before_it_is_there", "test_a_step_computed_before_it_is_prepared",
        "test_a_remote_neighbour_counted_behind_own_ones"}
 
 
@@ -68,13 +68,16 @@ class Mutants(unittest.TestCase):
         return library
 
     def caught(self, changed, old, new, *, tests, says, source=None, suite="cuda_conformance_test", **settings):
+        self.caught_by([BUILD / "tests/kernels" / suite, f"--gtest_filter={tests}"], changed, old, new, says=says, source=source, **settings)
+
+    def caught_by(self, program, changed, old, new, *, says, source=None, **settings):
         with tempfile.TemporaryDirectory(prefix="gsplit-mutant-") as folder:
             library = self.module(pathlib.Path(folder), changed, old, new, source or changed)
-            command = [GPU_ON_CPU, BUILD / "tests/kernels" / suite, f"--gtest_filter={tests}"]
+            command = [GPU_ON_CPU, *program]
             clean = {name: value for name, value in os.environ.items() if not name.startswith("GPU_ON_CPU_")}
             sound = subprocess.run(command, env=clean | settings, capture_output=True, text=True, check=False)
             self.assertEqual(sound.returncode, 0, sound.stdout + sound.stderr)
-            self.assertNotIn("[  SKIPPED ]", sound.stdout)
+            self.assertNotRegex(sound.stdout, r"\[  SKIPPED \]|^skipped:")
             mutant = subprocess.run(command, env=clean | settings | {"GSPLIT_CUDA_MODULE": str(library)},
                                     capture_output=True, text=True, check=False)
         self.assertNotEqual(mutant.returncode, 0, "passed: nobody has noticed")
@@ -119,6 +122,11 @@ class Mutants(unittest.TestCase):
     def test_a_stream_that_does_not_wait_for_the_other(self):
         self.caught("memory.cc", "check(cudaStreamWaitEvent(", "check(true ? cudaSuccess : cudaStreamWaitEvent(",
                     suite="cuda_streams_test", tests="*GiveWhatOneGives*", says="FAILED", GPU_ON_CPU_LAZY="1")
+
+    def test_a_step_computed_before_it_is_prepared(self):
+        self.caught_by([sys.executable, ROOT / "tests/e2e/device_test.py", "Data.test_steps_prepared_ahead_change_no_bit"],
+                       "memory.cc", "check(cudaStreamWaitEvent(", "check(true ? cudaSuccess : cudaStreamWaitEvent(", says="FAILED",
+                       GPU_ON_CPU_LAZY="1", GSPLIT=str(BUILD / "gsplit"))
 
     def test_cusparse_without_the_means(self):
         self.caught("spmm.cu", "const T scale = op.scale_of(i);", "const T scale{1};", suite="cuda_cusparse_conformance_test",

@@ -1,0 +1,269 @@
+#include "runtime/train/step_preparer.h"
+
+#include <utility>
+
+#include "runtime/train/hot_rows.h"
+
+namespace gsplit {
+
+TopologyView topology_of(const TrainConfig& config, const Shard& shard) {
+  TopologyView topology = shard.topology();
+  if (!config.uses_edge_weights()) topology.edge_weights = {};
+  return topology;
+}
+
+Route route_of(const TrainConfig& config) {
+  const bool rows_only =
+      config.model == "gat" || (config.device == "cuda" && config.route == "auto");
+  return rows_only ? Route::kPull : route_from_name(config.route);
+}
+
+namespace {
+
+SamplerData make_sampler_data(const TrainConfig& config, const Shard& shard,
+                              std::span<const std::uint64_t> bounds, Context& context) {
+  return {sampler_from_name(config.sampler), shard.topology(), bounds, context.owners};
+}
+
+std::unique_ptr<RemoteCopies> make_copies(const TrainConfig& config, const Shard& shard,
+                                          const std::vector<std::uint64_t>& bounds,
+                                          const ReadCounts* reads, Context& context) {
+  if (reads == nullptr || config.mode == "data") return nullptr;
+  return std::make_unique<RemoteCopies>(
+      hottest_elsewhere(reads->of(shard.part()),
+                        rows_within(config.cache_budget, shard.num_nodes()), shard.range()),
+      bounds, shard, context);
+}
+
+std::unique_ptr<FeatureCache> make_cache(const TrainConfig& config, const Shard& shard,
+                                         const ReadCounts* reads, RowReader& shard_rows,
+                                         Context& context) {
+  if (reads == nullptr || config.mode != "data") return nullptr;
+  const bool spread = config.cache == "partition";
+  const std::size_t kept = rows_within(config.cache_budget, shard.num_nodes());
+  const std::size_t places = spread ? static_cast<std::size_t>(context.communicator.size()) : 1;
+  return std::make_unique<FeatureCache>(
+      hottest(reads->of(0), kept * places),
+      spread ? CachePlacement::kOneWorker : CachePlacement::kEveryWorker, shard, shard_rows,
+      context);
+}
+
+/// What the GPU is to read: not what the host does in any case, since it keeps copies of other
+/// workers' rows or makes sums of rows travel.
+DeviceDataOptions device_data_options(const TrainConfig& config, const ReadCounts* reads) {
+  const bool host_samples =
+      (reads != nullptr && config.mode != "data") || route_of(config) != Route::kPull;
+  return {.share = config.gpu_data,
+          .graph = host_samples ? DataPlace::kHost
+                                : data_place_from_name(config.gpu_graph, "--gpu-graph"),
+          .features = reads != nullptr
+                          ? DataPlace::kHost
+                          : data_place_from_name(config.gpu_features, "--gpu-features")};
+}
+
+}  // namespace
+
+StepPreparer::StepPreparer(const TrainConfig& config, const Shard& shard,
+                           const std::vector<std::uint64_t>& bounds, Context& context,
+                           const ReadCounts* reads)
+    : config_(config),
+      shard_(shard),
+      context_(context),
+      sampler_data_(make_sampler_data(config, shard, bounds, context)),
+      sampler_(topology_of(config, shard), bounds, context.host, context.owners,
+               sampler_data_.view()),
+      device_data_(device_data_options(config, reads), shard, topology_of(config, shard),
+                   sampler_data_.view(), context),
+      input_rows_(config, shard, device_data_.features(), context),
+      copies_(make_copies(config, shard, bounds, reads, context)),
+      cache_(make_cache(config, shard, reads, input_rows_.shard_rows(), context)),
+      columns_(config.mode == "p3" ? own_columns(input_rows_.width(), context.communicator.rank(),
+                                                 context.communicator.size())
+                                   : ColumnRange{0, input_rows_.width()}) {
+  if (const DeviceTopology* const there = device_data_.topology()) {
+    device_sampler_.emplace(there->topology(), bounds, context.backend, context.owners,
+                            there->data());
+  }
+  context.stream.synchronize();  // others read what is on the device by streams of their own
+}
+
+std::unique_ptr<PreparedStep> StepPreparer::prepare(const StepPlan& plan, const ModelNeeds& needs) {
+  auto step = std::make_unique<PreparedStep>();
+  context_.shuffle = {};
+  context_.progress.step = plan.step;
+  step->plan = plan;
+  step->key = draw_key(plan);
+  {
+    const Stopwatch watch(step->report.sample_s);
+    step->sample = sample(plan, needs);
+  }
+  if (!samples_on_device()) step->copied.emplace(step->sample, context_.memory(), context_.stream);
+  step->original_ids = original_ids(step->sample);
+  step->first_layer = push_pull(*step);
+  step->input = load_input(*step, needs);
+  step->report.seeds = plan.seeds.size();
+  step->report.edges = step->sample.num_edges();
+  step->report.plan_bytes += step->sample.plan_bytes;
+  step->shuffle = context_.shuffle;
+  step->ready = context_.memory().create_event();
+  step->done = context_.memory().create_event();
+  context_.stream.record(*step->ready);
+  return step;
+}
+
+void StepPreparer::retire(std::unique_ptr<PreparedStep> step) { context_.stream.wait(*step->done); }
+
+DrawKey StepPreparer::draw_key(const StepPlan& plan) const {
+  return {.seed = config_.seed, .step = static_cast<std::uint32_t>(plan.step)};
+}
+
+std::uint64_t StepPreparer::cache_bytes() const {
+  return (copies_ ? copies_->bytes() : 0) + (cache_ ? cache_->bytes() : 0);
+}
+
+MiniBatch StepPreparer::sample(const StepPlan& plan, const ModelNeeds& needs) {
+  return sample(plan, needs, Use::kTraining);
+}
+
+MiniBatch StepPreparer::sample_drawn_edges(const StepPlan& plan, const ModelNeeds& needs) {
+  MiniBatch drawn = sample(plan, needs, Use::kDrawnEdges);
+  if (!samples_on_device()) return drawn;
+  return to_host(drawn, context_.memory(), context_.backend.pinned(), context_.stream);
+}
+
+MiniBatch StepPreparer::sample(const StepPlan& plan, const ModelNeeds& needs, Use use) {
+  const bool trains = use == Use::kTraining;
+  const PhaseScope phase(context_.progress, Phase::kSampling);
+  SplitSampler& sampler = samples_on_device() ? *device_sampler_ : sampler_;
+  return sampler.sample(plan.seeds,
+                        {.fanouts = config_.fanouts_from_input(),
+                         .key = draw_key(plan),
+                         .sampler = sampler_from_name(config_.sampler),
+                         .invert_input = needs.invert_input,
+                         .route = trains ? route_of(config_) : Route::kPull,
+                         .row_bytes = needs.row_bytes,
+                         .copies = trains && copies_ ? &copies_->nodes() : nullptr},
+                        context_.stream);
+}
+
+Buffer<OriginalId> StepPreparer::original_ids(const MiniBatch& sample) {
+  if (!samples_on_device()) {
+    Buffer<OriginalId> host(context_.backend.pinned(), sample.nodes.size());
+    for (std::size_t i = 0; i < host.size(); ++i) {
+      const LocalId node = sample.nodes.span()[i];
+      host.data()[i] = copies_ ? copies_->original_id(node) : shard_.original_ids()[value(node)];
+    }
+    if (context_.memory().host_accessible()) return host;
+    Buffer<OriginalId> ids(context_.memory(), host.size());
+    context_.memory().copy(ids.data(), host.data(), host.span().size_bytes(), context_.stream);
+    return ids;
+  }
+  Buffer<OriginalId> ids(context_.memory(), sample.nodes.size());
+  // An id is as wide as a double, and gathering copies bits.
+  const std::span<const OriginalId> all = device_data_.topology()->topology().original_ids;
+  context_.backend.sparse().gather_rows(
+      {{all.data(), DType::kF64, static_cast<std::int64_t>(all.size()), 1, 1},
+       as_rows(sample.nodes.span()),
+       {ids.data(), DType::kF64, static_cast<std::int64_t>(ids.size()), 1, 1}},
+      context_.stream);
+  return ids;
+}
+
+Matrix StepPreparer::load_input(PreparedStep& step, const ModelNeeds& needs) {
+  const PhaseScope phase(context_.progress, Phase::kLoading);
+  StepReport& report = step.report;
+  const Stopwatch watch(report.load_s);
+  const Block& block = step.sample.layers.front().block;
+  const std::span<const LocalId> nodes = step.sample.nodes.span();
+  report.input_rows = block.num_needed();
+  report.rows_cache = block.num_spared;
+  // What a GPU has in its memory is a cache of what the shard has.
+  (device_data_.holds_features() ? report.rows_cache : report.rows_disk) += block.num_owned();
+  report.rows_copied = block.num_copies;
+  const bool in_columns = columns_.size() < input_rows_.width();
+  const RowIndex destinations = needs.adds_input ? block.num_destinations : 0;
+  const RowIndex own = in_columns ? destinations : block.num_own;
+  Matrix input(context_.memory(), config_.precision, in_columns ? own : block.num_sources(),
+               input_rows_.width());
+  const MatrixView rows = input.view().slice(0, own);
+  if (in_columns) {
+    input_rows_.load(nodes.first(own), rows);
+  } else {
+    load_batch_rows(nodes, rows, report);
+  }
+  mask(step.original_ids.span().first(own), step.key, rows);
+  return input;
+}
+
+void StepPreparer::mask(std::span<const OriginalId> ids, DrawKey key, MatrixView rows) {
+  if (config_.input_dropout == 0) return;
+  // The owner masks its rows before they travel, and masks depend on nothing but the node: whoever
+  // reads a row, or a copy of it, reads the same.
+  key.purpose = Purpose::kDropout;
+  key.layer = 0;
+  context_.backend.dense().bias_activation_dropout(
+      {.values = rows, .bias = {}, .dropout = {config_.input_dropout, key}, .nodes = ids},
+      context_.stream);
+}
+
+void StepPreparer::load_batch_rows(std::span<const LocalId> nodes, MatrixView rows,
+                                   StepReport& report) {
+  if (copies_) {
+    CopiedRowReader reader(*copies_, shard_.num_nodes(), input_rows_.shard_rows(), context_);
+    input_rows_.load(nodes, reader, rows);
+  } else if (cache_) {
+    load_from_cache(nodes, rows);
+    const RowsRead& read = cache_->counts();
+    report.rows_cache = read.cache;
+    report.rows_remote = read.remote;
+    report.rows_disk = read.disk;
+    report.plan_bytes = read.id_bytes;
+  } else if (samples_on_device()) {
+    input_rows_.load_for_device(nodes, rows);
+  } else {
+    input_rows_.load(nodes, rows);
+  }
+}
+
+void StepPreparer::load_from_cache(std::span<const LocalId> nodes, MatrixView rows) {
+  if (!samples_on_device()) return input_rows_.load(nodes, *cache_, rows);
+  input_rows_.load(read_back(nodes, context_.memory(), context_.stream), *cache_, rows);
+}
+
+std::optional<PushPull> StepPreparer::push_pull(PreparedStep& step) {
+  if (columns_.size() == input_rows_.width()) return std::nullopt;
+  std::vector<PushPullPart> parts;
+  {
+    const Stopwatch watch(step.report.sample_s);
+    parts = share_first_layers(step.sample, step.sample.plan_bytes, context_);
+  }
+  const PhaseScope phase(context_.progress, Phase::kLoading);
+  const Stopwatch watch(step.report.load_s);
+  for (PushPullPart& part : parts) part.columns = load_columns(part.nodes, step.key);
+  return PushPull(std::move(parts), columns_.begin);
+}
+
+Matrix StepPreparer::load_columns(std::span<const LocalId> nodes, DrawKey key) {
+  const auto num_nodes = static_cast<std::int64_t>(nodes.size());
+  Matrix columns(context_.memory(), config_.precision, num_nodes, columns_.size());
+  if (!input_rows_.normalizes() && config_.input_dropout == 0) {
+    input_rows_.load_columns(nodes, columns_.begin, columns.view());
+    return columns;
+  }
+  // Both look at whole rows.
+  std::vector<OriginalId> ids;
+  std::vector<RowIndex> places;
+  for (const LocalId node : nodes) {
+    places.push_back(static_cast<RowIndex>(ids.size()));
+    ids.push_back(shard_.original_ids()[value(node)]);
+  }
+  Matrix rows(context_.memory(), config_.precision, num_nodes, input_rows_.width());
+  input_rows_.load(nodes, rows.view());
+  mask(ids, key, rows.view());
+  context_.backend.sparse().gather_rows(
+      {rows.view().columns(columns_.begin, columns_.size()), places, columns.view()},
+      context_.stream);
+  return columns;
+}
+
+}  // namespace gsplit
