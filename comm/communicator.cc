@@ -144,9 +144,11 @@ void reduce_large(Communicator& comm, std::span<T> data) {
 }  // namespace
 
 void Communicator::exchange(const Exchange& args) {
+  const std::size_t to_others = args.send.size() - args.send_bytes[rank_of(*this)];
+  const TraceSpan span(tracer_, "all_to_all", TraceRecord::kNoLayer, to_others);
   if (coming_) coming_();
   transfer(args);
-  bytes_sent_ += args.send.size() - args.send_bytes[rank_of(*this)];
+  bytes_sent_ += to_others;
 }
 
 std::vector<std::uint64_t> Communicator::exchange_counts(std::span<const std::uint64_t> values) {
@@ -159,6 +161,8 @@ std::vector<std::uint64_t> Communicator::exchange_counts(std::span<const std::ui
 
 void Communicator::all_gather(std::span<const std::byte> mine, std::span<std::byte> all) {
   GSPLIT_CHECK(all.size() == mine.size() * ranks_of(*this));
+  const TraceSpan span(tracer_, "all_gather", TraceRecord::kNoLayer,
+                       mine.size() * (ranks_of(*this) - 1));
   if (all.size() <= kOneRoundBytes) {
     gather_in_one_round(*this, mine, all);
     return;
@@ -218,6 +222,8 @@ void Communicator::all_reduce_sum(MatrixView data) {
   GSPLIT_CHECK(data.stride == data.cols || data.rows <= 1);
   if (size() == 1) return;
   const auto elements = static_cast<std::size_t>(data.rows * data.cols);
+  const std::uint64_t before = bytes_sent_;
+  TraceSpan span(tracer_, "all_reduce");
   dispatch_compute(data.dtype, [&]<class T>(T) {
     const std::span<T> values(static_cast<T*>(data.data), elements);
     if (values.size_bytes() * ranks_of(*this) <= kOneRoundBytes) {
@@ -226,6 +232,7 @@ void Communicator::all_reduce_sum(MatrixView data) {
       reduce_large<T>(*this, values);
     }
   });
+  span.set_bytes(bytes_sent_ - before);
 }
 
 void Communicator::barrier() {

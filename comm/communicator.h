@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "kernels/base/trace.h"
 #include "kernels/matrix.h"
 
 namespace gsplit {
@@ -64,6 +65,8 @@ class Communicator {
   std::uint64_t bytes_sent() const { return bytes_sent_; }
   /// Calls `coming` whenever this rank comes to an exchange, before it waits for others.
   void on_coming(std::function<void()> coming) { coming_ = std::move(coming); }
+  /// Records collectives as spans, with the bytes that this rank sends; nullptr: none.
+  void trace_with(Tracer* tracer) { tracer_ = tracer; }
 
   /// Ranks with the same `color` get a communicator among them, in the order of their ranks here.
   /// Its errors name ranks of this one, and abort() of either ends both. It must not outlive this
@@ -109,6 +112,7 @@ class Communicator {
 
   std::uint64_t bytes_sent_ = 0;
   std::function<void()> coming_;
+  Tracer* tracer_ = nullptr;
 };
 
 }  // namespace gsplit

@@ -14,9 +14,11 @@ libraries=(
   libmetis-dev libdnnl-dev libhwloc-dev
   libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev
   zlib1g-dev libzip-dev libzstd-dev libssl-dev
+  prometheus-cpp-dev
   libgtest-dev libgmock-dev
 )
 test_programs=(
+  chromium
   openssh-server openssh-client iproute2 rsync
   slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
   python3-yaml python3-kubernetes python3-jsonschema shellcheck

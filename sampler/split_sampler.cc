@@ -69,6 +69,7 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
   batch.layers.resize(options.fanouts.size());
   const SamplerView data = data_of(options.sampler);
   for (std::size_t l = options.fanouts.size(); l-- > 0;) {
+    const TraceSpan span(options.tracer, "sample layer", static_cast<std::int32_t>(l + 1));
     DrawKey key = options.key;
     key.layer = static_cast<std::uint32_t>(l + 1);
     batch.layers[l] =

@@ -32,6 +32,7 @@ struct SampleOptions {
   /// Of all workers or none: copies that the input layer reads in place of the owner's rows.
   /// REQUIRES: the host can read the backend's memory.
   const CopiedNodes* copies = nullptr;
+  Tracer* tracer = nullptr;  ///< where the sampling of a layer is recorded
 };
 
 class SplitSampler {

@@ -27,6 +27,7 @@ RANKS = {
     "partition": 40,
     "runtime/control": 50,
     "runtime/nn": 60,
+    "runtime/report": 60,
     "runtime/bench": 65,
     "runtime/train": 70,
     "runtime/supervise": 75,

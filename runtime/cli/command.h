@@ -22,6 +22,7 @@ void add_generate_command(CLI::App& app, Action& action);
 void add_import_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_partition_command(CLI::App& app, Action& action);
+void add_report_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
 void add_infer_command(CLI::App& app, Action& action);
 void add_evaluate_command(CLI::App& app, Action& action);

@@ -84,6 +84,7 @@ int run(int argc, char** argv) {
   gsplit::add_train_command(app, action);
   gsplit::add_infer_command(app, action);
   gsplit::add_evaluate_command(app, action);
+  gsplit::add_report_command(app, action);
   gsplit::add_status_commands(app, action);
   gsplit::add_coordinator_command(app, action);
   gsplit::add_doctor_command(app, action);

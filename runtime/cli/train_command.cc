@@ -9,8 +9,10 @@
 #include "partition/prepare.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/log.h"
+#include "runtime/train/job_metrics.h"
 #include "runtime/train/run.h"
 #include "runtime/train/run_data.h"
+#include "runtime/train/trace_steps.h"
 
 namespace gsplit {
 namespace {
@@ -149,6 +151,8 @@ TrainConfig checked(const TrainFlags& flags) {
   config.precision = parse_precision(flags.precision);
   config.deadline = std::chrono::milliseconds(std::llround(flags.deadline_s * 1000));
   check_coordinator(config);
+  TraceSteps::parse(config.trace_steps);
+  if (!config.metrics_port.empty()) MetricsAddress::parse(config.metrics_port);
   check_mode(config);
   check_group_size(config);
   check_partition(config.partition);
@@ -349,6 +353,13 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option("--tls-ca", config.tls_ca, "certificate of the --coordinator, or its authority's");
   app.add_option("--token-file", config.token_file,
                  "token of the --coordinator, in a file of mode 600");
+  app.add_option(
+      "--metrics-port", config.metrics_port,
+      "figures for Prometheus over HTTP, by rank 0: a port on loopback, or ADDRESS:PORT; "
+      "0: any free port; the log says where");
+  app.add_option("--trace-steps", config.trace_steps,
+                 "steps whose spans of time go to RUN_DIR/trace.json: auto (the first three, the "
+                 "10th, 30th, 100th, ...), none, all, or such as 1-3,100");
   app.add_option("--dump-blocks", config.dump_blocks, "write the sampled blocks as text");
 }
 

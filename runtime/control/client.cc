@@ -125,6 +125,7 @@ v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   request.set_seeds_done(state->progress().seeds_done.load());
   request.set_rss_bytes(resident_bytes());
   request.set_exchanges(state->progress().exchanges.load());
+  request.set_busy_s(state->progress().busy_s.load());
   if (state->options().stop_reason) request.set_stop_reason(state->options().stop_reason());
   return request;
 }
@@ -137,6 +138,7 @@ bool CoordinatorClient::Impl::beat(milliseconds timeout) {
     beat_context.emplace();
     set_timeout(*beat_context, timeout);
   }
+  const TraceSpan span(state->progress().tracer, "heartbeat");
   v1::HeartbeatReply reply;
   const grpc::Status status = stub->Heartbeat(&*beat_context, beat_request(), &reply);
   {

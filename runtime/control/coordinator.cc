@@ -265,6 +265,8 @@ void Coordinator::fail(const WorkerFailure& failure) { impl_->job.fail(failure);
 
 std::optional<WorkerFailure> Coordinator::failure() const { return impl_->job.failure(); }
 
+JobSnapshot Coordinator::snapshot() const { return impl_->job.snapshot(); }
+
 void Coordinator::linger_after_failure(std::chrono::milliseconds patience) const {
   const auto end = JobState::Clock::now() + patience;
   while (!impl_->job.everyone_knows_failure() && JobState::Clock::now() < end) {

@@ -53,6 +53,8 @@ struct Job {
   std::string dataset_fingerprint;
 };
 
+struct JobSnapshot;  // job_state.h
+
 /// Serves from construction to destruction, on threads of gRPC, by TLS and only those who have the
 /// token, on loopback too. Leaves a ContactCard for `gsplit status` on this host. Thread-safe.
 class Coordinator {
@@ -71,6 +73,8 @@ class Coordinator {
   /// stands.
   void fail(const WorkerFailure& failure);
   std::optional<WorkerFailure> failure() const;
+  /// The workers as last heard of.
+  JobSnapshot snapshot() const;
   /// After fail(): returns when every worker has been told, or has left, or `patience` is over; so
   /// that those who ask by heartbeat hear what happened and not that the coordinator is gone.
   void linger_after_failure(std::chrono::milliseconds patience) const;

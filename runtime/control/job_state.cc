@@ -137,6 +137,12 @@ void JobState::heartbeat(const Beat& beat) {
   worker->seeds_done = beat.seeds_done;
   worker->rss_bytes = beat.rss_bytes;
   worker->exchanges = beat.exchanges;
+  // What is known of the others is older, so this is at most too little.
+  std::uint64_t foremost = beat.step;
+  for (const WorkerRecord& other : workers_) foremost = std::max(foremost, other.step);
+  worker->steps_behind = foremost - beat.step;
+  worker->seeds_rate.add(worker->last_contact, static_cast<double>(beat.seeds_done));
+  worker->busy_rate.add(worker->last_contact, beat.busy_s);
 }
 
 void JobState::finish(std::uint64_t rank) {

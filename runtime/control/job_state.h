@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/control/coordinator.h"
+#include "runtime/control/rate_window.h"
 
 namespace gsplit {
 
@@ -43,6 +44,7 @@ struct Beat {
   std::uint64_t seeds_done = 0;
   std::uint64_t rss_bytes = 0;
   std::uint64_t exchanges = 0;
+  double busy_s = 0;
 };
 
 /// Where a worker stands, or stood when it was last heard of.
@@ -63,6 +65,9 @@ struct WorkerRecord {
   std::uint64_t seeds_done = 0;
   std::uint64_t rss_bytes = 0;
   std::uint64_t exchanges = 0;
+  std::uint64_t steps_behind = 0;  ///< the foremost of the others, when it was last heard of
+  RateWindow seeds_rate;
+  RateWindow busy_rate;  ///< of Progress::busy_s: the share of time
   bool contacted = false;
   bool joined = false;
   bool finished = false;

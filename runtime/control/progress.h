@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 
+#include "kernels/base/trace.h"
 #include "runtime/control/fault.h"
 
 namespace gsplit {
@@ -35,15 +36,22 @@ struct Progress {
   std::atomic<std::uint64_t> step{0};
   std::atomic<std::uint64_t> seeds_done{0};
   std::atomic<std::uint64_t> exchanges{0};  ///< come to: between GPUs, or as WorkerGroups counts
-  std::unique_ptr<Fault> fault;             ///< for tests; of the training thread alone
+  /// Seconds of steps in which the worker loaded and computed itself. Not those of sampling, whose
+  /// exchanges wait for others.
+  std::atomic<double> busy_s{0};
+  Tracer* tracer = nullptr;      ///< where phases are recorded; set before other threads read this
+  std::unique_ptr<Fault> fault;  ///< for tests; of the training thread alone
 };
 
 /// Sets the phase for the lifetime of the scope, then restores the one before; not when an
-/// exception ends the scope, so that the report of a failure names the phase it happened in.
+/// exception ends the scope, so that the report of a failure names the phase it happened in. A span
+/// of the trace, too.
 class PhaseScope {
  public:
   PhaseScope(Progress& progress, Phase phase)
-      : progress_(progress), previous_(progress.phase.exchange(phase)) {
+      : progress_(progress),
+        previous_(progress.phase.exchange(phase)),
+        span_(progress.tracer, name_of(phase)) {
     if (progress.fault) progress.fault->enter(phase, progress.step.load());
   }
   ~PhaseScope() {
@@ -55,6 +63,7 @@ class PhaseScope {
  private:
   Progress& progress_;
   Phase previous_;
+  TraceSpan span_;
   int exceptions_ = std::uncaught_exceptions();
 };
 

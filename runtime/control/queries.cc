@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <grpcpp/client_context.h>
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -33,6 +34,21 @@ void require_answer(const grpc::Status& status, const Contact& contact) {
 
 const char* phase_of(const v1::WorkerStatus& worker) { return name_of(from_wire(worker.phase())); }
 
+double seeds_per_s(const v1::StatusReply& reply) {
+  double sum = 0;
+  for (const v1::WorkerStatus& worker : reply.workers()) sum += worker.seeds_per_s();
+  return sum;
+}
+
+/// The step of the foremost worker, of how many.
+std::string place_in_job(const v1::StatusReply& reply) {
+  if (reply.total_steps() == 0) return "preparing";
+  std::uint64_t step = 0;
+  for (const v1::WorkerStatus& worker : reply.workers()) step = std::max(step, worker.step());
+  return fmt::format("step {} of {} steps, {:.0f} seeds/s", step, reply.total_steps(),
+                     seeds_per_s(reply));
+}
+
 std::string as_json(const v1::StatusReply& reply) {
   nlohmann::json workers = nlohmann::json::array();
   for (const v1::WorkerStatus& worker : reply.workers()) {
@@ -42,6 +58,9 @@ std::string as_json(const v1::StatusReply& reply) {
                        {"phase", phase_of(worker)},
                        {"step", worker.step()},
                        {"seeds_done", worker.seeds_done()},
+                       {"seeds_per_s", worker.seeds_per_s()},
+                       {"busy_share", worker.busy_share()},
+                       {"steps_behind", worker.steps_behind()},
                        {"rss_bytes", worker.rss_bytes()},
                        {"seconds_since_heartbeat", worker.seconds_since_heartbeat()}});
   }
@@ -51,6 +70,7 @@ std::string as_json(const v1::StatusReply& reply) {
   const nlohmann::json status = {{"version", reply.version()},
                                  {"world_size", reply.world_size()},
                                  {"total_steps", reply.total_steps()},
+                                 {"seeds_per_s", seeds_per_s(reply)},
                                  {"stop_requested", reply.stop_requested()},
                                  {"failure", failure},
                                  {"workers", workers}};
@@ -58,18 +78,18 @@ std::string as_json(const v1::StatusReply& reply) {
 }
 
 std::string as_text(const v1::StatusReply& reply) {
-  std::string text = fmt::format(
-      "gsplit {}: {} of {} workers, {}{}\n", reply.version(), reply.workers_size(),
-      reply.world_size(),
-      reply.total_steps() > 0 ? fmt::format("{} steps", reply.total_steps()) : "preparing",
-      reply.stop_requested() ? ", stopping" : "");
-  text += fmt::format("{:>4}  {:<20} {:<8} {:<20} {:>10} {:>12} {:>9} {:>11}\n", "rank", "host",
-                      "device", "phase", "step", "seeds", "RSS MiB", "heard s ago");
+  std::string text = fmt::format("gsplit {}: {} of {} workers, {}{}\n", reply.version(),
+                                 reply.workers_size(), reply.world_size(), place_in_job(reply),
+                                 reply.stop_requested() ? ", stopping" : "");
+  text += fmt::format("{:>4}  {:<20} {:<16} {:<20} {:>10} {:>6} {:>10} {:>6} {:>9} {:>11}\n",
+                      "rank", "host", "device", "phase", "step", "behind", "seeds/s", "busy",
+                      "RSS MiB", "heard s ago");
   for (const v1::WorkerStatus& worker : reply.workers()) {
-    text += fmt::format("{:>4}  {:<20} {:<8} {:<20} {:>10} {:>12} {:>9} {:>11.1f}\n", worker.rank(),
-                        worker.host(), worker.device(), phase_of(worker), worker.step(),
-                        worker.seeds_done(), worker.rss_bytes() >> 20,
-                        worker.seconds_since_heartbeat());
+    text += fmt::format(
+        "{:>4}  {:<20} {:<16} {:<20} {:>10} {:>6} {:>10.0f} {:>4.0f} % {:>9} {:>11.1f}\n",
+        worker.rank(), worker.host(), worker.device(), phase_of(worker), worker.step(),
+        worker.steps_behind(), worker.seeds_per_s(), 100 * worker.busy_share(),
+        worker.rss_bytes() >> 20, worker.seconds_since_heartbeat());
   }
   if (reply.has_failure()) text += "failed: " + from_wire(reply.failure()).describe() + "\n";
   text.pop_back();

@@ -113,6 +113,9 @@ v1::WorkerStatus to_wire(const WorkerRecord& worker) {
   message.set_seeds_done(worker.seeds_done);
   message.set_rss_bytes(worker.rss_bytes);
   message.set_seconds_since_heartbeat(silence.count());
+  message.set_seeds_per_s(worker.seeds_rate.per_second());
+  message.set_busy_share(worker.busy_rate.per_second());
+  message.set_steps_behind(worker.steps_behind);
   return message;
 }
 
@@ -134,7 +137,8 @@ Beat from_wire(const v1::HeartbeatRequest& request) {
           .step = request.step(),
           .seeds_done = request.seeds_done(),
           .rss_bytes = request.rss_bytes(),
-          .exchanges = request.exchanges()};
+          .exchanges = request.exchanges(),
+          .busy_s = request.busy_s()};
 }
 
 grpc::Status failure_status(const WorkerFailure& failure) {

@@ -9,6 +9,7 @@
 #include "kernels/backend.h"
 #include "kernels/transfer.h"
 #include "runtime/control/progress.h"
+#include "runtime/nn/shuffle_counters.h"
 
 namespace gsplit {
 
@@ -25,13 +26,6 @@ class Stopwatch {
  private:
   double& total_;
   std::chrono::steady_clock::time_point start_;
-};
-
-/// What crossed between workers, counted by the sender.
-struct ShuffleCounters {
-  std::uint64_t bytes = 0;       ///< float payload as sent, forward and backward
-  std::uint64_t bytes_pull = 0;  ///< what pulling fp32 rows would have sent
-  double seconds = 0;            ///< inside exchanges
 };
 
 /// The workers that hold the same part of the graph as this one, itself included.
@@ -64,6 +58,20 @@ struct Context {
   DeviceArray<T> to_device(const std::vector<T>& host) const {
     return {host, memory(), stream};
   }
+};
+
+/// During its lifetime what travels belongs to `layer` (from 0, the input layer), whose source rows
+/// are `in_width` wide; a span of the trace, too.
+class LayerScope {
+ public:
+  LayerScope(Context& context, const char* name, std::size_t layer, std::int64_t in_width)
+      : span_(context.progress.tracer, name, static_cast<std::int32_t>(layer + 1)) {
+    context.shuffle.layer = layer;
+    context.shuffle.in_width = in_width;
+  }
+
+ private:
+  TraceSpan span_;
 };
 
 /// During its lifetime rows travel as they are.

@@ -123,6 +123,7 @@ Matrix Model::forward(const ModelBatch& batch, Matrix input, ForwardState& state
   const DType rows_type = input.dtype();
   if (rows_type == DType::kBF16) parameters_.round_operands();
   for (std::size_t l = 0; l < convs_.size(); ++l) {
+    const LayerScope scope(context, "forward", l, convs_[l]->in_width());
     // A layer's output rows are the next layer's own source rows: it writes there, room for
     // received rows follows.
     LayerBatch layer = layer_batch(batch, l);
@@ -176,6 +177,7 @@ void Model::backward(const ModelBatch& batch, Matrix logits_gradient, const Forw
     gradient = std::move(rounded);
   }
   for (std::size_t l = convs_.size(); l-- > 0;) {
+    const LayerScope scope(context, "backward", l, convs_[l]->in_width());
     LayerBatch layer = layer_batch(batch, l);
     const RowIndex own = layer.block().num_destinations;
     const MatrixView output_gradient = gradient.view().slice(0, own);

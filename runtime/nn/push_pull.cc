@@ -56,9 +56,9 @@ void PushPull::forward(Conv& conv, const LayerBatch& own, MatrixView output, Con
   const std::vector<std::size_t> theirs = this->theirs(context), ours = this->ours(context);
   const DType rows = parts_[rank].columns.dtype();
   const std::int64_t width = conv.out_width();
-  context.shuffle.bytes_pull +=
-      own.block().num_own * sizeof(float) *
-      static_cast<std::uint64_t>(conv.in_width() - parts_[rank].columns.cols());
+  context.shuffle.add(
+      {.bytes_pull = own.block().num_own * sizeof(float) *
+                     static_cast<std::uint64_t>(conv.in_width() - parts_[rank].columns.cols())});
 
   // Of the weights' dtype, so that a sum over workers is not rounded on its way.
   const DType exact = compute_dtype(rows);

@@ -28,13 +28,23 @@ struct RowExchange {
   const std::vector<std::size_t>& receive_counts;
   std::size_t pulled;  // rows that pulling sends this way
   DeviceCommunicator& traffic;
+  Cargo cargo;
 };
 
+/// Of the layer that Context::shuffle counts for. All workers find the same.
+Cargo cargo_of(const SampledLayer& layer, const MatrixView& rows, const Context& context) {
+  if (layer.plan.sends_sums() || layer.block.inverse_lengths.size() > 0) return Cargo::kSums;
+  return rows.cols == context.shuffle.in_width ? Cargo::kRows : Cargo::kProjected;
+}
+
 void exchange_as_they_are(const RowExchange& rows, Context& context) {
+  const TraceSpan span(context.progress.tracer, "shuffle",
+                       static_cast<std::int32_t>(context.shuffle.layer + 1),
+                       bytes_of(rows.from).size());
   rows.traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
                          bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
                         context.stream);
-  context.shuffle.bytes += bytes_of(rows.from).size();
+  context.shuffle.add({.bytes = bytes_of(rows.from).size(), .cargo = rows.cargo});
 }
 
 void exchange_as_bf16(const RowExchange& rows, Context& context) {
@@ -42,7 +52,7 @@ void exchange_as_bf16(const RowExchange& rows, Context& context) {
   Matrix received(context.memory(), DType::kBF16, rows.to.rows, rows.to.cols);
   context.backend.sparse().convert_rows({rows.from, sent.view()}, context.stream);
   exchange_as_they_are({sent.view(), rows.send_counts, received.view(), rows.receive_counts,
-                        rows.pulled, rows.traffic},
+                        rows.pulled, rows.traffic, rows.cargo},
                        context);
   context.backend.sparse().convert_rows({received.view(), rows.to}, context.stream);
 }
@@ -55,8 +65,8 @@ void exchange_rows(const RowExchange& rows, Context& context) {
   } else {
     exchange_as_they_are(rows, context);
   }
-  context.shuffle.bytes_pull +=
-      rows.pulled * static_cast<std::uint64_t>(rows.from.cols) * sizeof(float);
+  context.shuffle.add(
+      {.bytes_pull = rows.pulled * static_cast<std::uint64_t>(rows.from.cols) * sizeof(float)});
 }
 
 std::int64_t num_sent(const ShufflePlan& plan) {
@@ -115,20 +125,20 @@ void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) 
   const ShufflePlan& plan = layer.plan;
   Matrix sent(context.memory(), sources.dtype, num_sent(plan), sources.cols);
   gather_sent(plan, sources.slice(0, layer.block.num_own), sent.view(), context);
-  exchange_rows(
-      {sent.view(), plan.send_counts, sources.slice(layer.block.num_own, layer.block.num_received),
-       plan.receive_counts, plan.pull_sends, context.owner_traffic},
-      context);
+  exchange_rows({sent.view(), plan.send_counts,
+                 sources.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
+                 plan.pull_sends, context.owner_traffic, cargo_of(layer, sources, context)},
+                context);
 }
 
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context) {
   if (context.owners.size() == 1) return;
   const ShufflePlan& plan = layer.plan;
   Matrix received(context.memory(), gradients.dtype, num_sent(plan), gradients.cols);
-  exchange_rows(
-      {gradients.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
-       received.view(), plan.send_counts, plan.pull_receives, context.owner_traffic},
-      context);
+  exchange_rows({gradients.slice(layer.block.num_own, layer.block.num_received),
+                 plan.receive_counts, received.view(), plan.send_counts, plan.pull_receives,
+                 context.owner_traffic, cargo_of(layer, gradients, context)},
+                context);
   if (plan.sends_sums()) {
     add_through_sums(plan.sums, received.view(), gradients.slice(0, layer.block.num_own), context);
   } else {
@@ -137,7 +147,8 @@ void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& 
 }
 
 void exchange_among_all(const AllExchange& rows, Context& context) {
-  exchange_rows({rows.from, rows.send_counts, rows.to, rows.receive_counts, 0, context.row_traffic},
+  exchange_rows({rows.from, rows.send_counts, rows.to, rows.receive_counts, 0, context.row_traffic,
+                 Cargo::kColumnParts},
                 context);
 }
 

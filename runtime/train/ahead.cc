@@ -46,7 +46,7 @@ int steps_ahead(const TrainConfig& config, const WorkerPlace& place, Communicato
 }
 
 Ahead::Ahead(const TrainConfig& config, const WorkerPlace& place, int owners,
-             Communicator& communicator)
+             Communicator& communicator, Tracer* tracer)
     : device_(config, place, threads_of(config, place)),
       stream_(device_.compute().memory().create_stream()),
       communicator_(communicator.duplicate()),
@@ -55,6 +55,8 @@ Ahead::Ahead(const TrainConfig& config, const WorkerPlace& place, int owners,
       groups_(std::make_unique<WorkerGroups>(AllWorkers{*communicator_, *traffic_, config.deadline},
                                              owners, device_.compute(), progress_)) {
   progress_.fault = Fault::from_environment(communicator.rank());
+  progress_.tracer = tracer;
+  communicator_->trace_with(tracer);
   context_.emplace(Context{device_.compute(),
                            device_.host(),
                            *stream_,

@@ -21,9 +21,10 @@ int steps_ahead(const TrainConfig& config, const WorkerPlace& place, Communicato
 /// Of one worker. Made and destroyed by the thread that computes.
 class Ahead {
  public:
-  /// `owners`: workers of a group that holds the graph. `communicator` must outlive it. Collective.
-  Ahead(const TrainConfig& config, const WorkerPlace& place, int owners,
-        Communicator& communicator);
+  /// `owners`: workers of a group that holds the graph. `tracer`: of the worker, or null. Both it
+  /// and `communicator` must outlive this. Collective.
+  Ahead(const TrainConfig& config, const WorkerPlace& place, int owners, Communicator& communicator,
+        Tracer* tracer);
   Context& context() { return *context_; }
 
  private:
@@ -31,7 +32,7 @@ class Ahead {
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Communicator> communicator_;
   std::unique_ptr<DeviceCommunicator> traffic_;
-  Progress progress_;
+  Progress progress_;  // of the thread that prepares
   std::unique_ptr<WorkerGroups> groups_;
   std::optional<Context> context_;
 };

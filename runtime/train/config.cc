@@ -120,6 +120,8 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("checkpoint-minutes", config.checkpoint_minutes);
     read("keep", config.keep);
     read("eval-fanout", eval_fanout);
+    read("trace-steps", config.trace_steps);
+    read("metrics-port", config.metrics_port);
     config.dataset = dataset;
     config.fanout = parse_fanout(fanout, "fanout");
     config.init_from = init_from;
@@ -197,6 +199,8 @@ std::string to_yaml(const TrainConfig& config) {
   entry("checkpoint-every-steps", config.checkpoint_every_steps);
   entry("checkpoint-minutes", config.checkpoint_minutes);
   entry("keep", config.keep);
+  entry("trace-steps", config.trace_steps);
+  if (!config.metrics_port.empty()) entry("metrics-port", config.metrics_port);
   entry("deadline", static_cast<double>(config.deadline.count()) / 1000);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";

@@ -90,6 +90,8 @@ struct TrainConfig {
   double checkpoint_minutes = 10;            ///< 0: off
   std::uint32_t keep = 3;                    ///< checkpoints to go on from that are kept
   std::chrono::milliseconds deadline{30000};
+  std::string metrics_port;          ///< [ADDRESS:]PORT for Prometheus; empty: none
+  std::string trace_steps = "auto";  ///< auto, none, all or a list: TraceSteps
   std::filesystem::path dump_blocks;
   /// Where rank 0's coordinator listens: HOST or HOST:PORT; empty: it finds out; not in config.yaml
   std::string coordinator_bind;

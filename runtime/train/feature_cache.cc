@@ -134,9 +134,10 @@ Matrix FeatureCache::fetch(const Sources& sources) {
                          times(gives, row_bytes),
                          {static_cast<std::byte*>(fetched.data()), fetched.bytes()},
                          times(asks, row_bytes)});
-  context_.shuffle.bytes += sent.bytes();
-  context_.shuffle.bytes_pull +=
-      given.size() * static_cast<std::uint64_t>(sent.cols()) * sizeof(float);
+  context_.shuffle.add(
+      {.bytes = sent.bytes(),
+       .bytes_pull = given.size() * static_cast<std::uint64_t>(sent.cols()) * sizeof(float),
+       .cargo = Cargo::kCachedRows});
   return fetched;
 }
 

@@ -44,6 +44,8 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "eval-every",
                                 "eval-fanout",
                                 "early-stop",
+                                "trace-steps",
+                                "metrics-port",
                                 "deadline",
                                 "keep",
                                 "checkpoint-every-steps",

@@ -24,30 +24,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Json step_fields(const StepPlan& plan, const StepReport& total) {
-  return {{"epoch", plan.epoch},
-          {"step", plan.step},
-          {"loss", total.mean_loss()},
-          {"lr", total.learning_rate},
-          {"seeds", total.seeds},
-          {"edges", total.edges},
-          {"input_rows", total.input_rows},
-          {"rows_cache", total.rows_cache},
-          {"rows_remote", total.rows_remote},
-          {"rows_disk", total.rows_disk},
-          {"rows_copied", total.rows_copied},
-          {"shuffle_bytes", total.shuffle_bytes},
-          {"shuffle_bytes_pull", total.shuffle_bytes_pull},
-          {"plan_bytes", total.plan_bytes},
-          {"allreduce_bytes", total.allreduce_bytes},
-          {"sample_s", total.sample_s},
-          {"load_s", total.load_s},
-          {"compute_s", total.compute_s},
-          {"comm_s", total.comm_s},
-          {"plan_wait_s", total.plan_wait_s},
-          {"prepare_wait_s", total.prepare_wait_s}};
-}
-
 Json accuracy_or_null(const Score& score) {
   return score.nodes == 0 ? Json() : Json(score.accuracy());
 }
@@ -84,17 +60,18 @@ Json to_json(const StepReport& counts) {
           {"seeds", counts.seeds},
           {"edges", counts.edges},
           {"input_rows", counts.input_rows},
-          {"shuffle_bytes", counts.shuffle_bytes}};
+          {"shuffle_bytes", counts.shuffle().bytes}};
 }
 
 StepReport counts_from(const Json& json) {
-  return {.loss_sum = json.at("loss_sum"),
-          .loss_weight = json.at("loss_weight"),
-          .predictions = predictions_from(json.at("predictions")),
-          .seeds = json.at("seeds"),
-          .edges = json.at("edges"),
-          .input_rows = json.at("input_rows"),
-          .shuffle_bytes = json.at("shuffle_bytes")};
+  StepReport counts{.loss_sum = json.at("loss_sum"),
+                    .loss_weight = json.at("loss_weight"),
+                    .predictions = predictions_from(json.at("predictions")),
+                    .seeds = json.at("seeds"),
+                    .edges = json.at("edges"),
+                    .input_rows = json.at("input_rows")};
+  counts.traffic.front().bytes = json.at("shuffle_bytes");  // of all layers
+  return counts;
 }
 
 constexpr const char* kBestWeights = "best.safetensors";
@@ -111,6 +88,7 @@ Recorder::Recorder(const TrainConfig& config, const RunFacts& facts, RunDirector
       facts_(facts),
       metric_(metric_of(facts.task)),
       directory_(directory),
+      worker_sums_(static_cast<std::size_t>(facts.world)),
       progress_({.total_steps = facts.total_steps,
                  .first_step = resumed != nullptr ? resumed->manifest().step + 1 : 1,
                  .epochs = static_cast<std::uint32_t>(
@@ -145,6 +123,7 @@ Json Recorder::run_facts() const {
           {"dataset", facts_.dataset_name},
           {"dataset_fingerprint", facts_.dataset_fingerprint},
           {"coordinator", facts_.coordinator},
+          {"metrics", facts_.metrics.empty() ? Json() : Json(facts_.metrics)},
           {"total_steps", facts_.total_steps},
           {"parameters", facts_.num_parameters},
           {"metric", metric_},
@@ -153,7 +132,12 @@ Json Recorder::run_facts() const {
 
 void Recorder::step(const StepPlan& plan, std::span<const StepReport> workers) {
   const StepReport total = combine(workers);
-  directory_.event("step", step_fields(plan, total));
+  Json fields = step_fields(plan, total, config_.fanout.size(), config_.route);
+  worker_sums_.add(workers);
+  if (auto sums = worker_sums_.take(plan.step, plan.last_of_epoch)) {
+    fields["workers"] = std::move(*sums);
+  }
+  directory_.event("step", fields);
   progress_.step(plan.step, plan.epoch, total.mean_loss(), total.seeds);
   totals_.counts = combine(std::vector{totals_.counts, total});
   totals_.edges_by_worker.resize(workers.size());
@@ -188,7 +172,7 @@ void Recorder::epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
                         {"seconds", seconds},
                         {"edges", counts.edges},
                         {"input_rows", counts.input_rows},
-                        {"shuffle_bytes", counts.shuffle_bytes},
+                        {"shuffle_bytes", counts.shuffle().bytes},
                         {"load_imbalance", load_imbalance()},
                         {"peak_rss_bytes", peak_rss_bytes}});
   progress_.lasting(

@@ -14,6 +14,7 @@
 #include "runtime/train/evaluator.h"
 #include "runtime/train/progress_line.h"
 #include "runtime/train/run_directory.h"
+#include "runtime/train/step_event.h"
 #include "runtime/train/step_report.h"
 
 namespace gsplit {
@@ -25,6 +26,7 @@ struct RunFacts {
   std::string dataset_fingerprint;
   Task task = Task::kMultiClass;
   std::string coordinator;
+  std::string metrics;  ///< where Prometheus finds it; empty: nowhere
   std::uint64_t total_steps = 0;
   std::uint64_t steps_per_epoch = 0;
   std::int64_t num_parameters = 0;
@@ -87,6 +89,7 @@ class Recorder {
   const RunFacts facts_;
   const char* metric_;  // what the accuracies are
   RunDirectory& directory_;
+  WorkerSums worker_sums_;
   ProgressLine progress_;
   EpochTotals totals_;
   std::optional<Best> best_;

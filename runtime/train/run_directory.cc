@@ -132,7 +132,8 @@ void RunDirectory::start_anew() {
   for (const fs::directory_entry& entry : fs::directory_iterator(path_)) {
     if (is_events_file(entry.path())) fs::remove(entry.path(), ignored);
   }
-  for (const char* entry : {"config.yaml", "checkpoints"}) fs::remove_all(path_ / entry, ignored);
+  for (const char* entry : {"config.yaml", "checkpoints", "trace.json", "report.html"})
+    fs::remove_all(path_ / entry, ignored);
   make();
   open_events();
 }

@@ -142,7 +142,8 @@ MiniBatch StepPreparer::sample(const StepPlan& plan, const ModelNeeds& needs, Us
                          .invert_input = needs.invert_input,
                          .route = trains ? route_of(config_) : Route::kPull,
                          .row_bytes = needs.row_bytes,
-                         .copies = trains && copies_ ? &copies_->nodes() : nullptr},
+                         .copies = trains && copies_ ? &copies_->nodes() : nullptr,
+                         .tracer = context_.progress.tracer},
                         context_.stream);
 }
 

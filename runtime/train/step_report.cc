@@ -4,14 +4,19 @@
 
 namespace gsplit {
 
+LayerTraffic StepReport::shuffle() const {
+  LayerTraffic total;
+  for (const LayerTraffic& layer : traffic) total += layer;
+  return total;
+}
+
 StepReport combine(std::span<const StepReport> workers) {
   StepReport total;
   for (const StepReport& worker : workers) {
     for (auto count :
          {&StepReport::seeds, &StepReport::edges, &StepReport::input_rows, &StepReport::rows_cache,
           &StepReport::rows_remote, &StepReport::rows_disk, &StepReport::rows_copied,
-          &StepReport::shuffle_bytes, &StepReport::shuffle_bytes_pull, &StepReport::plan_bytes,
-          &StepReport::allreduce_bytes}) {
+          &StepReport::plan_bytes, &StepReport::allreduce_bytes}) {
       total.*count += worker.*count;
     }
     for (auto seconds :
@@ -19,6 +24,8 @@ StepReport combine(std::span<const StepReport> workers) {
           &StepReport::plan_wait_s, &StepReport::prepare_wait_s}) {
       total.*seconds = std::max(total.*seconds, worker.*seconds);
     }
+    for (std::size_t l = 0; l < kCountedLayers; ++l) total.traffic[l] += worker.traffic[l];
+    total.peak_rss_bytes = std::max(total.peak_rss_bytes, worker.peak_rss_bytes);
     total.loss_sum += worker.loss_sum;
     total.loss_weight += worker.loss_weight;
     total.predictions += worker.predictions;

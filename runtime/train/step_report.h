@@ -6,6 +6,7 @@
 #include <span>
 
 #include "kernels/base/prediction_counts.h"
+#include "runtime/nn/shuffle_counters.h"
 
 namespace gsplit {
 
@@ -24,10 +25,10 @@ struct StepReport {
   std::uint64_t rows_disk = 0;
   std::uint64_t rows_copied =
       0;  ///< rows of other workers read from copies: each is a row not sent
-  std::uint64_t shuffle_bytes = 0;
-  std::uint64_t shuffle_bytes_pull = 0;
+  TrafficByLayer traffic = {};
   std::uint64_t plan_bytes = 0;
   std::uint64_t allreduce_bytes = 0;
+  std::uint64_t peak_rss_bytes = 0;    ///< of the worker's process; the largest one
   double learning_rate = 0;            ///< the same on all workers
   std::uint32_t bad_layer = kNoLayer;  ///< where the loss is not finite: first_bad_layer()
   double sample_s = 0;                 ///< wall time inside the sampler
@@ -41,6 +42,8 @@ struct StepReport {
 
   /// Of reports over all workers: the loss of the global batch. 0 where nothing has a weight.
   double mean_loss() const { return loss_weight > 0 ? loss_sum / loss_weight : 0; }
+  /// Of all layers.
+  LayerTraffic shuffle() const;
 };
 
 /// Sums of the counts, maxima of the times; due and to stop where any worker says so.

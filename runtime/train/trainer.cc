@@ -7,6 +7,7 @@
 
 #include "runtime/train/class_weights.h"
 #include "runtime/train/divergence.h"
+#include "runtime/train/resources.h"
 
 namespace gsplit {
 namespace {
@@ -97,9 +98,10 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   compute(prepared, learning_rate, report);
   context_.stream.record(*prepared.done);
   steps_.give_back();
-  report.shuffle_bytes = context_.shuffle.bytes;
-  report.shuffle_bytes_pull = context_.shuffle.bytes_pull;
+  report.traffic = context_.shuffle.layers;
+  report.peak_rss_bytes = peak_rss_bytes();
   context_.progress.seeds_done += plan.seeds.size();
+  context_.progress.busy_s += report.load_s + report.compute_s;
   return report;
 }
 
@@ -161,9 +163,11 @@ void Trainer::reduce_gradients(StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kAllReduce);
   const Stopwatch watch(report.comm_s);
   const MatrixView gradients = model_.parameters().gradients();
+  TraceSpan span(context_.progress.tracer, "gradients");
   const std::uint64_t before = context_.row_traffic.bytes_sent();
   context_.row_traffic.all_reduce_sum(gradients, context_.stream);
   report.allreduce_bytes = context_.row_traffic.bytes_sent() - before;
+  span.set_bytes(report.allreduce_bytes);
 }
 
 }  // namespace gsplit

@@ -164,9 +164,11 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
       stream_(device_.compute().memory().create_stream()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
+  progress_.tracer = &tracer_;
+  communicator.trace_with(&tracer_);
 }
 
-Worker::~Worker() = default;
+Worker::~Worker() { communicator_.trace_with(nullptr); }
 
 ExitCode Worker::run() {
   try {
@@ -270,6 +272,17 @@ void Worker::meet() {
   communicator_.barrier();  // who has not come so far is missed within the deadline
   supervisor_.note_met();
   require_same_flags();
+  if (leads() && !config_.metrics_port.empty() && !config_.dry_run) serve_metrics();
+}
+
+void Worker::serve_metrics() {
+  const MetricsAddress where = MetricsAddress::parse(config_.metrics_port);
+  metrics_ = std::make_unique<JobMetrics>(where, *coordinator_);
+  log_.info("metrics: http://" + metrics_->address() + "/metrics");
+  if (!where.is_loopback()) {
+    log_.warning("--metrics-port " + config_.metrics_port +
+                 ": whoever reaches this port can read the run's figures");
+  }
 }
 
 /// The coordinator has left one on its own host.
@@ -382,7 +395,8 @@ void Worker::build() {
                            config_.wire == "bf16"});
   steps_ahead_ = config_.dry_run ? 0 : steps_ahead(config_, place_, communicator_);
   if (steps_ahead_ > 0) {
-    ahead_ = std::make_unique<Ahead>(config_, place_, partition_.info().num_parts, communicator_);
+    ahead_ = std::make_unique<Ahead>(config_, place_, partition_.info().num_parts, communicator_,
+                                     &tracer_);
   }
   trainer_ =
       std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
@@ -411,6 +425,7 @@ void Worker::build() {
                          .dataset_fingerprint = data_.fingerprint,
                          .task = shard_.task(),
                          .coordinator = coordinator_address_,
+                         .metrics = metrics_ ? metrics_->address() : "",
                          .total_steps = job_.total_steps,
                          .steps_per_epoch = job_.steps_per_epoch,
                          .num_parameters = trainer_->model().parameters().num_elements()};
@@ -438,7 +453,11 @@ void Worker::load_initial_weights() {
 ExitCode Worker::train() {
   const PhaseScope phase(progress_, Phase::kWaitingForPlan);  // unless something else is entered
   plans_ = client_->stream_plans(steps_done_ + 1);
+  trace_ = std::make_unique<RunTrace>(TraceSteps::parse(config_.trace_steps),
+                                      StepRange{steps_done_ + 1, job_.total_steps}, tracer_,
+                                      communicator_, config_.run_dir / "trace.json", log_);
   while (!early_stopping_.ended()) {
+    const TracedStep traced(*trace_, steps_done_ + 1);
     const std::optional<StepPlan> plan = next_step();
     if (!plan) break;
     StepReport own = run_step(*plan);
@@ -448,6 +467,7 @@ ExitCode Worker::train() {
     const StepReport total = combine(reports);
     check_loss(*plan, total);
     if (recorder_) recorder_->step(*plan, reports);
+    if (metrics_) metrics_->note_step(*plan, total);
     steps_done_ = plan->step;
     if (plan->last_of_epoch) end_epoch(*plan);
     if (total.checkpoint_due || checkpointer_->due(steps_done_)) save_checkpoint();
@@ -479,6 +499,7 @@ bool Worker::fetch_plan() {
 }
 
 ExitCode Worker::finish() {
+  trace_->finish();
   const bool early = steps_done_ < job_.total_steps;
   // All know it alike: from the reports of the last step, or because the coordinator has ended the
   // plans of all workers after the same step.
@@ -510,6 +531,7 @@ void Worker::save_checkpoint() {
                        .evaluated = evaluated_last_,
                        .early_stopping = early_stopping_.state()},
                       recorder_.get());
+  if (metrics_) metrics_->note_checkpoint(steps_done_);
 }
 
 ExitCode Worker::estimate() {
@@ -560,6 +582,9 @@ void Worker::end_epoch(const StepPlan& plan) {
   if (recorder_) {
     recorder_->epoch(plan.epoch, scores, *std::max_element(rss.begin(), rss.end()),
                      trainer_->model().parameters());
+  }
+  if (metrics_ && scores && scores->validation.nodes > 0) {
+    metrics_->note_validation(scores->validation.accuracy());
   }
   if (scores) early_stopping_.note(plan.epoch, scores->validation);
 }

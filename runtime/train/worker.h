@@ -22,9 +22,11 @@
 #include "runtime/train/device.h"
 #include "runtime/train/early_stopping.h"
 #include "runtime/train/evaluator.h"
+#include "runtime/train/job_metrics.h"
 #include "runtime/train/lr_schedule.h"
 #include "runtime/train/recorder.h"
 #include "runtime/train/run_data.h"
+#include "runtime/train/run_trace.h"
 #include "runtime/train/supervisor.h"
 #include "runtime/train/trainer.h"
 #include "runtime/train/worker_groups.h"
@@ -48,6 +50,7 @@ class Worker {
   void meet();
   /// For `gsplit status` on this host.
   void leave_card(const Contact& contact);
+  void serve_metrics();
   /// All ranks do the same steps only if they were told the same.
   void require_same_flags();
   void prepare();
@@ -92,11 +95,13 @@ class Worker {
   WorkerPlace place_;
   Supervisor& supervisor_;
   const Log& log_;
+  Tracer tracer_;
   Progress progress_;
   WorkerDevice device_;
   std::unique_ptr<Stream> stream_;
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
+  std::unique_ptr<JobMetrics> metrics_;       // rank 0, with --metrics-port
   std::unique_ptr<CoordinatorClient> client_;
   std::optional<ContactCard> card_;  // on hosts that rank 0 is not on
   std::string coordinator_address_;
@@ -120,6 +125,7 @@ class Worker {
   std::unique_ptr<RunDirectory> run_directory_;  // rank 0, as the two below
   std::optional<Checkpoint> resumed_;
   std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<RunTrace> trace_;
   LrScheduleOptions lr_schedule_;
   EarlyStopping early_stopping_;
   std::uint64_t steps_done_ = 0;

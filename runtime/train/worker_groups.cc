@@ -20,6 +20,9 @@ WorkerGroups::WorkerGroups(const AllWorkers& all, int size, Backend& backend, Pr
   } else {
     owners_ = all.communicator.split(all.communicator.rank() / size);
     same_part_ = all.communicator.split(all.communicator.rank() % size);
+    for (Communicator* group : {owners_.get(), same_part_.get()}) {
+      group->trace_with(progress.tracer);
+    }
     same_part_traffic_ = std::make_unique<HostRoute>(*same_part_, backend);
     count_exchanges(progress);
   }

@@ -9,12 +9,16 @@ import fault_test
 import harness
 
 SMALL = ["--fanout", "4,3", "--hidden", "24", "--batch-size", "200", "--input-dropout", 0.2]
-TIMES = ("_s", "time")
+MEASURED = ("_s", "time", "rss_bytes")
+
+
+def counted(fields):
+    """Without what is measured."""
+    return {key: counted(value) if isinstance(value, dict) else value for key, value in fields.items() if not key.endswith(MEASURED)}
 
 
 def counts(run_dir):
-    """The steps, without what is timed."""
-    return [{key: value for key, value in event.items() if not key.endswith(TIMES)} for event in harness.events(run_dir, "step")]
+    return [counted(event) for event in harness.events(run_dir, "step")]
 
 
 class Bits(harness.Scratch):

@@ -256,6 +256,7 @@ def make_checkpoints(run):
         "path": '\x01{"event": "checkpoint", "path": []}\n', "end": '\x09{"event": "run_end"}\n', "empty": "\x01",
     }.items():
         write("events", name, content)
+    write_report(run)
     write("run_config", "run", (run / "config.yaml").read_bytes())
     for name, content in {
         "small": "fanout: 2,2\nhidden: 4\n", "underscores": "batch_size: 4\n", "list": "- a\n", "nested": "fanout: [2, 2]\n", "null": "fanout: ~\n",
@@ -263,6 +264,21 @@ def make_checkpoints(run):
         "complex-key": "? [a]\n: b\n", "deep": "a: " + "{b: " * 400, "anchors": "a: &a 1\nb: *a\n", "empty": "", "twice": "hidden: 1\nhidden: 2\n",
     }.items():
         write("run_config", name, content)
+
+
+def write_report(run):
+    """What gsplit report reads: a run's events, and such as no run writes."""
+    lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    write("report", "run", "\n".join(lines[:4] + lines[-3:]) + "\n")
+    for name, content in {
+        "markup": '{"event":"run_start","dataset":"<img src=x onerror=1>","config":"mode: </script><script>\\n"}\n',
+        "workers": '{"event":"step","step":1,"workers":{"steps":2,"edges":[1,"x"],"seeds":{},"peak_rss_bytes":[1e308,null,3]}}\n',
+        "layers": '{"event":"step","shuffle_layers":[{"route":[],"bytes":1},null,{"route":"\\u0000\\ud800","bytes":-1e308}]}\n',
+        "clocks": '{"event":"run_start","time":1e300}\n{"event":"step","time":-1e300,"loss":1e308}\n{"event":"epoch","time":1e9,"epoch":-1}\n',
+        "end": '{"event":"run_end","status":"<b>","reason":7,"test_acc":1e308}\n{"event":"resume","step":1e30,"versions":[]}\n', "cut": '{"event":"step"',
+        "config": '{"event":"run_start","config":"a: 1\\n b: 2\\n\\n: \\n#c: 3\\nd:\\ne: \\"x\\""}\n', "empty": "",
+    }.items():
+        write("report", name, content)
 
 
 def main():

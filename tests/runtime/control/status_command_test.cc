@@ -54,7 +54,7 @@ TEST(StatusCommand, PrintsWhereEachWorkerStands) {
   std::string text;
   do text = run({"status", job.address()});
   while (text.find("all-reduce") == std::string::npos);
-  EXPECT_THAT(text, HasSubstr("1 of 2 workers, 30 steps"));
+  EXPECT_THAT(text, HasSubstr("1 of 2 workers, step 12 of 30 steps"));
   EXPECT_THAT(text, HasSubstr("host-b"));
 
   const auto status = nlohmann::json::parse(run({"status", job.address(), "--json"}));
@@ -69,8 +69,31 @@ TEST(StatusCommand, PrintsWhereEachWorkerStands) {
   EXPECT_EQ(worker["phase"], "all-reduce");
   EXPECT_EQ(worker["step"], 12);
   EXPECT_EQ(worker["seeds_done"], 345);
+  EXPECT_EQ(worker["steps_behind"], 0);
   EXPECT_GT(worker["rss_bytes"], 1 << 20);
   EXPECT_LT(worker["seconds_since_heartbeat"], 10.0);
+}
+
+TEST(StatusCommand, TellsWhoIsBehindAndWhoIsBusy) {
+  ControlFixture job(2, {.seed = 1, .batch_size = 100, .epochs = 3});
+  job.progress(0).step = 7;
+  const auto first = job.client(0);
+  const auto second = job.client(1);
+  nlohmann::json workers;
+  const auto look = [&] {
+    job.progress(1).seeds_done += 10;
+    job.progress(1).busy_s = job.progress(1).busy_s + 0.001;
+    workers = nlohmann::json::parse(run({"status", job.address(), "--json"}))["workers"];
+    return workers.size() == 2 && workers[1]["seeds_per_s"] > 0 && workers[1]["steps_behind"] == 7;
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!look() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  EXPECT_EQ(workers[1]["steps_behind"], 7);
+  EXPECT_GT(workers[1]["seeds_per_s"], 0);
+  EXPECT_GT(workers[1]["busy_share"], 0);
+  EXPECT_EQ(workers[0]["steps_behind"], 0);
+  EXPECT_EQ(workers[0]["seeds_per_s"], 0);
+  EXPECT_EQ(workers[0]["busy_share"], 0);
 }
 
 TEST(StatusCommand, ReportsTheFailure) {

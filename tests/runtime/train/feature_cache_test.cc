@@ -107,7 +107,8 @@ TEST_P(Cache, GivesTheRowsOfTheShardAndCountsThem) {
           EXPECT_EQ(cache.counts().cache, expected.cache);
           EXPECT_EQ(cache.counts().remote, expected.remote);
           EXPECT_EQ(cache.counts().disk, expected.disk);
-          const auto sent = communicator.all_gather_value(worker.context.shuffle.bytes);
+          const auto sent =
+              communicator.all_gather_value(worker.context.shuffle.layers.front().bytes);
           const auto read = communicator.all_gather_value(expected.remote);
           EXPECT_EQ(std::accumulate(sent.begin(), sent.end(), std::uint64_t{0}),
                     std::accumulate(read.begin(), read.end(), std::uint64_t{0}) * kWidth * 4);
