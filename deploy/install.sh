@@ -29,7 +29,7 @@ test_programs=(
 cuda_wheels=(
   nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85
   nvidia-cuda-runtime==13.0.96 nvidia-cublas==13.1.0.3 nvidia-cusparse==12.6.3.3 nvidia-nvjitlink==13.0.88
-  nvidia-nccl-cu13==2.28.9
+  nvidia-nccl-cu13==2.28.9 nvidia-nvtx==13.0.85
 )
 
 missing() {

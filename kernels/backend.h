@@ -31,8 +31,23 @@ class Backend {
   virtual Memory& pinned() = 0;
   /// To be called by a thread other than the one that made the backend before it uses it.
   virtual void enter_thread() = 0;
+  /// For profilers of the device: what the host queues between the two bears the name. They nest.
+  virtual void begin_range(const char*) {}
+  virtual void end_range() {}
   /// For logs: "cpu (2 threads)".
   virtual std::string describe() const = 0;
+};
+
+/// A range for its lifetime.
+class DeviceRange {
+ public:
+  DeviceRange(Backend& backend, const char* name) : backend_(backend) { backend.begin_range(name); }
+  ~DeviceRange() { backend_.end_range(); }
+  DeviceRange(const DeviceRange&) = delete;
+  DeviceRange& operator=(const DeviceRange&) = delete;
+
+ private:
+  Backend& backend_;
 };
 
 /// The host. `threads`: OpenMP threads of each op, at least 1.

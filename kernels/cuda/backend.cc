@@ -1,6 +1,8 @@
 // Binds the interfaces to the GPU's ops.
 #include "kernels/cuda/backend.h"
 
+#include <nvtx3/nvToolsExt.h>
+
 #include <string>
 
 #include "kernels/cuda/check.h"
@@ -185,6 +187,8 @@ class CudaBackend final : public Backend {
   OptimizerOps& optimizer() override { return optimizer_; }
   Memory& pinned() override { return pinned_; }
   void enter_thread() override {}  // each op makes its GPU the current one
+  void begin_range(const char* name) override { nvtxRangePushA(name); }
+  void end_range() override { nvtxRangePop(); }
   std::string describe() const override {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, device_), "asking for the GPU's name");

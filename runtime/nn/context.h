@@ -65,13 +65,15 @@ struct Context {
 class LayerScope {
  public:
   LayerScope(Context& context, const char* name, std::size_t layer, std::int64_t in_width)
-      : span_(context.progress.tracer, name, static_cast<std::int32_t>(layer + 1)) {
+      : span_(context.progress.tracer, name, static_cast<std::int32_t>(layer + 1)),
+        range_(context.backend, name) {
     context.shuffle.layer = layer;
     context.shuffle.in_width = in_width;
   }
 
  private:
   TraceSpan span_;
+  DeviceRange range_;
 };
 
 /// During its lifetime rows travel as they are.

@@ -95,6 +95,7 @@ std::unique_ptr<PreparedStep> StepPreparer::prepare(const StepPlan& plan, const 
   step->key = draw_key(plan);
   {
     const Stopwatch watch(step->report.sample_s);
+    const DeviceRange range(context_.backend, "sample");
     step->sample = sample(plan, needs);
   }
   if (!samples_on_device()) step->copied.emplace(step->sample, context_.memory(), context_.stream);
@@ -172,6 +173,7 @@ Buffer<OriginalId> StepPreparer::original_ids(const MiniBatch& sample) {
 
 Matrix StepPreparer::load_input(PreparedStep& step, const ModelNeeds& needs) {
   const PhaseScope phase(context_.progress, Phase::kLoading);
+  const DeviceRange range(context_.backend, "load");
   StepReport& report = step.report;
   const Stopwatch watch(report.load_s);
   const Block& block = step.sample.layers.front().block;

@@ -120,6 +120,7 @@ PreparedStep& Trainer::take(const StepPlan& plan, StepReport& report) {
 
 void Trainer::compute(PreparedStep& prepared, double learning_rate, StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kCompute);
+  const DeviceRange range(context_.backend, "compute");
   {
     const Stopwatch watch(report.compute_s);
     const ModelBatch batch{.sample = prepared.batch(),
