@@ -8,6 +8,7 @@
 
 #include "graph/json_input.h"
 #include "graph/small_file.h"
+#include "runtime/train/evaluator.h"
 
 namespace gsplit {
 namespace {
@@ -24,14 +25,21 @@ std::uint64_t matrix_bytes(std::int64_t rows, std::int64_t cols, DType dtype) {
   return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols) * size_of(dtype);
 }
 
+/// Program, libraries, MPI and gRPC with their threads, as measured.
+constexpr std::uint64_t kProcessBytes = std::uint64_t{100} << 20;
+
 /// Full-neighbour evaluation holds the input and the output of one layer, in files where they do
-/// not fit the memory; features are mapped.
-std::uint64_t evaluation_bytes(Model& model, std::size_t nodes, DType dtype) {
+/// not fit the memory, and the rows that a piece of the nodes reads; features are mapped.
+std::uint64_t evaluation_bytes(Model& model, std::uint64_t own_nodes, std::uint64_t all_nodes,
+                               DType dtype) {
+  const std::uint64_t read = std::min(all_nodes, static_cast<std::uint64_t>(kEdgesPerPiece));
   std::uint64_t largest = 0;
   for (std::size_t l = 0; l < model.num_layers(); ++l) {
     const Conv& conv = model.conv(l);
     const std::int64_t width = (l == 0 ? 0 : conv.in_width()) + conv.out_width();
-    largest = std::max(largest, matrix_bytes(static_cast<std::int64_t>(nodes), width, dtype));
+    largest = std::max(largest,
+                       matrix_bytes(static_cast<std::int64_t>(own_nodes), width, dtype) +
+                           matrix_bytes(static_cast<std::int64_t>(read), conv.in_width(), dtype));
   }
   return largest;
 }
@@ -75,7 +83,9 @@ std::string plan_line(const TrainConfig& config, const Partition& partition, std
 }  // namespace
 
 std::uint64_t WorkerEstimate::peak_bytes() const {
-  return sampler_bytes + cache_bytes + weight_bytes + std::max(batch_bytes, evaluation_bytes);
+  // What a step takes stays allocated while evaluation runs.
+  return kProcessBytes + shard_bytes + sampler_bytes + cache_bytes + weight_bytes + batch_bytes +
+         evaluation_bytes;
 }
 
 DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shard& shard,
@@ -92,8 +102,8 @@ DryRun::DryRun(const TrainConfig& config, const Partition& partition, const Shar
   estimate_.sampler_bytes = trainer.sampler_data().bytes();
   estimate_.cache_bytes = trainer.cache_bytes();
   if (config.eval_fanout.empty()) {
-    estimate_.evaluation_bytes =
-        evaluation_bytes(model, shard.num_nodes(), model.parameters().dtype());
+    estimate_.evaluation_bytes = evaluation_bytes(
+        model, shard.num_nodes(), partition.info().num_nodes, model.parameters().dtype());
   }
 }
 
@@ -132,15 +142,15 @@ void print_dry_run(const TrainConfig& config, const Partition& partition, const 
   for (std::size_t p = 0; p < workers.size(); ++p) {
     const WorkerEstimate& worker = workers[p];
     received += worker.received_rows;
-    log.info(
-        fmt::format("worker {}: memory {} (weights and optimizer {}, mini-batch {}, evaluation {}, "
-                    "sampler {}, feature cache {}), "
-                    "mapped shard {}; {} edges and {} input rows a step",
-                    p, mebibytes(worker.peak_bytes()), mebibytes(worker.weight_bytes),
-                    mebibytes(worker.batch_bytes), mebibytes(worker.evaluation_bytes),
-                    mebibytes(worker.sampler_bytes), mebibytes(worker.cache_bytes),
-                    mebibytes(worker.shard_bytes), worker.edges / worker.batches,
-                    worker.input_rows / worker.batches));
+    log.info(fmt::format(
+        "worker {}: memory {} (process {}, weights and optimizer {}, mini-batch {}, "
+        "evaluation {}, sampler {}, feature cache {}, mapped shard {}); {} edges and {} "
+        "input rows a step",
+        p, mebibytes(worker.peak_bytes()), mebibytes(kProcessBytes), mebibytes(worker.weight_bytes),
+        mebibytes(worker.batch_bytes), mebibytes(worker.evaluation_bytes),
+        mebibytes(worker.sampler_bytes), mebibytes(worker.cache_bytes),
+        mebibytes(worker.shard_bytes), worker.edges / worker.batches,
+        worker.input_rows / worker.batches));
   }
   if (partition.info().num_parts == 1) {
     log.info("expected shuffle: " + shuffle_of_whole_graphs(config, workers.size()));

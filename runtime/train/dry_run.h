@@ -15,18 +15,19 @@ namespace gsplit {
 
 /// Of one worker; travels between workers as bytes. Bytes are estimates of the large arrays.
 struct WorkerEstimate {
-  std::uint64_t shard_bytes = 0;       ///< files of the part: mapped, so the page cache holds them
-  std::uint64_t cache_bytes = 0;       ///< feature rows that --cache keeps
-  std::uint64_t sampler_bytes = 0;     ///< what labor and weighted read beside the graph
-  std::uint64_t weight_bytes = 0;      ///< weights, gradients, optimizer state
-  std::uint64_t batch_bytes = 0;       ///< largest sampled mini-batch: rows, their gradients, edges
-  std::uint64_t evaluation_bytes = 0;  ///< a layer's input and output of all own nodes
-  std::uint64_t batches = 0;           ///< sampled; the counts below are sums over them
+  std::uint64_t shard_bytes = 0;    ///< files of the part: mapped, so the page cache holds them
+  std::uint64_t cache_bytes = 0;    ///< feature rows that --cache keeps
+  std::uint64_t sampler_bytes = 0;  ///< what labor and weighted read beside the graph
+  std::uint64_t weight_bytes = 0;   ///< weights, gradients, optimizer state
+  std::uint64_t batch_bytes = 0;    ///< largest sampled mini-batch: rows, their gradients, edges
+  std::uint64_t evaluation_bytes =
+      0;  ///< a layer's input and output of all own nodes, and what a piece reads
+  std::uint64_t batches = 0;  ///< sampled; the counts below are sums over them
   std::uint64_t edges = 0;
   std::uint64_t input_rows = 0;
   std::uint64_t received_rows = 0;  ///< of other workers, all layers
 
-  /// What the process allocates at its peak.
+  /// Resident at the peak, the mapped shard included; of a process with this one worker.
   std::uint64_t peak_bytes() const;
 };
 

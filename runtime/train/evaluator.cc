@@ -10,19 +10,18 @@
 namespace gsplit {
 namespace {
 
-constexpr std::int64_t kEdgesPerChunk = std::int64_t{1} << 20;
 constexpr std::size_t kNodesPerChunk = 32768;
 constexpr std::size_t kSampledNodesPerBatch = 1024;
 
 /// Ends of consecutive pieces of `nodes`, each of at most kNodesPerChunk nodes and about
-/// kEdgesPerChunk in-edges, so that a piece's rows stay small against the layer's.
+/// kEdgesPerPiece in-edges, so that a piece's rows stay small against the layer's.
 std::vector<std::size_t> chunk_ends(std::span<const LocalId> nodes, const TopologyView& topology) {
   std::vector<std::size_t> ends;
   std::int64_t edges = 0;
   std::size_t begin = 0;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     edges += topology.degree(nodes[i]);
-    if (edges >= kEdgesPerChunk || i + 1 - begin == kNodesPerChunk) {
+    if (edges >= kEdgesPerPiece || i + 1 - begin == kNodesPerChunk) {
       ends.push_back(i + 1);
       begin = i + 1;
       edges = 0;

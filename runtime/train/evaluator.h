@@ -17,6 +17,10 @@
 
 namespace gsplit {
 
+/// A layer of all nodes is computed piece by piece, each of about so many in-edges, hence with at
+/// most as many rows that it reads.
+inline constexpr std::int64_t kEdgesPerPiece = std::int64_t{1} << 20;
+
 /// Over the nodes of one split and all workers.
 struct Score {
   std::uint64_t nodes = 0;

@@ -1,6 +1,6 @@
 """Jobs over several hosts: ssh between network namespaces, each host with a disk of its own and its own shards alone.
 
-By default the network is cut once, and two faults are tried; with GSPLIT_FULL_TESTS=1 all is run.
+By default shards are copied, the network is cut once, and two faults are tried; with GSPLIT_FULL_TESTS=1 all is run.
 """
 
 import dataclasses
@@ -129,6 +129,7 @@ class Shards(OverHosts):
         self.assertFalse(self.outside("h1", "/tmp/refused/events.jsonl").exists())
         return lines[0]
 
+    @only_in_full
     def test_a_host_without_its_shards_or_with_others_is_named(self):
         path = self.give_shards(["h1", "h2"])
         self.hosts.on("h2", "rm", "-r", "/tmp/disk-of-h2/2-parts-0/part-1")
@@ -164,6 +165,7 @@ class Copies(OverHosts):
                         self.assertEqual((self.outside(host, there) / f"part-{part}" / file.name).read_bytes(), file.read_bytes())
         self.assertEqual(done.stdout.count("already"), 3)
 
+    @only_in_full
     def test_what_is_wrong_is_said_and_left_alone(self):
         partition, hostfile = self.partition(2), self.hosts.hostfile(names=["h1", "h2"])
         self.assertEqual(self.shard_copy(partition, hostfile, "/tmp/damaged").returncode, 0)
@@ -189,7 +191,7 @@ class Cut(OverHosts):
     """A network that breaks in mid-run. The run directory is on the first host's own disk."""
 
     def test_a_run_over_hosts_ends_when_the_network_is_cut_and_resumes_exactly(self):
-        epochs = ["--epochs", 40, "--eval-every", 0]
+        epochs = ["--epochs", 20, "--eval-every", 0]
         expected = self.train(self.dataset, "--partition", self.partition(3), *RUN, *epochs, ranks=3)
         path = self.give_shards(["h1", "h2", "h3"])
         run_dir = self.outside("h1", "/tmp/run")

@@ -18,11 +18,12 @@ import harness
 import hosts
 
 FULL = bool(os.environ.get("GSPLIT_FULL_TESTS"))
-STEPS = int(os.environ.get("GSPLIT_SOAK_STEPS", 40000 if FULL else 500))
+STEPS = int(os.environ.get("GSPLIT_SOAK_STEPS", 40000 if FULL else 600))
 KILLS = max(2, STEPS // 4000)
 RUN = ["--fanout", "4,3", "--hidden", "16", "--batch-size", "64", "--lr", "0.01", "--dropout", "0.3", "--partition", "random",
-       "--threads", "1", "--deadline", "5", "--checkpoint-every-steps", "50", "--eval-every", "3", "--keep", "2",
+       "--threads", "1", "--deadline", "20", "--checkpoint-every-steps", "50", "--eval-every", "3", "--keep", "2",
        "--max-steps", STEPS]
+WARM = 80  # steps
 GROWTH = 4 << 20  # bytes that a rank may have gained between the first and the last third of its life
 FINAL = "checkpoints/final/model.safetensors"
 
@@ -30,7 +31,8 @@ FINAL = "checkpoints/final/model.safetensors"
 class Sample:
     """What a rank takes at a moment."""
 
-    def __init__(self, pid):
+    def __init__(self, pid, step):
+        self.step = step
         status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         fields = dict(line.split(":", 1) for line in status.splitlines())
         self.rss = int(fields["VmRSS"].split()[0]) * 1024
@@ -99,12 +101,12 @@ class Soak(harness.Scratch):
         job = self.start(run_dir)
         samples, kills, last, due = {}, 0, 0, 40
         while job.poll() is None:
-            time.sleep(0.05 if STEPS < 5000 else 0.5)
+            time.sleep(0.03 if STEPS < 5000 else 0.5)
             launchers = harness.children(job.pid)
             pids = self.ranks(launchers[0]) if launchers else []
             for pid in pids:
                 try:
-                    samples.setdefault(pid, []).append(Sample(pid))
+                    samples.setdefault(pid, []).append(Sample(pid, last))
                 except (OSError, KeyError):  # it ends
                     pass
             last = self.step(run_dir)
@@ -119,6 +121,10 @@ class Soak(harness.Scratch):
         job.stderr.close()
         return samples, kills
 
+    def without_start(self, life):
+        """From some steps and an evaluation on; a life that went on begins with the steps of the one before."""
+        return [sample for sample in life if sample.step >= life[0].step + WARM]
+
     def test_memory_and_files_stay_flat_and_nothing_is_left(self):
         run_dir = self.scratch / "run"
         (self.scratch / "runtime").mkdir(exist_ok=True, mode=0o700)
@@ -129,32 +135,29 @@ class Soak(harness.Scratch):
         steps = [event["step"] for event in harness.events(run_dir, "step")]
         self.assertEqual(steps, list(range(1, STEPS + 1)))
         self.assertGreaterEqual(kills, 2)
-        lives = sorted((life for life in samples.values() if len(life) >= 12), key=len)[-2:]
-        self.assertEqual(len(lives), 2, {pid: len(life) for pid, life in samples.items()})
+        lives = sorted(map(self.without_start, samples.values()), key=len)[-2:]
+        self.assertGreaterEqual(min(map(len, lives)), 9)
         for life in lives:
-            life = life[len(life) // 10:]  # without the start
             first, last = (statistics.median(sample.rss for sample in third(life, number)) for number in (1, 3))
             files = [sample.files for sample in life]
             print(f"soak: {STEPS} steps, {kills} kills, {time.monotonic() - begin:.0f} s; the longest life of a rank: {len(life)} samples, "
                   f"RSS {first / 2**20:.1f} -> {last / 2**20:.1f} MiB, most {max(sample.rss for sample in life) / 2**20:.1f}, "
                   f"files {min(files)} to {max(files)}, threads {max(sample.threads for sample in life)}")
             self.assertLess(last - first, GROWTH)
-            self.assertLessEqual(max(sample.files for sample in third(life, 3)), max(sample.files for sample in third(life, 1)) + 1)
+            # A file that is being written, a call of gRPC: some come and go.
+            first, last = (statistics.median(sample.files for sample in third(life, number)) for number in (1, 3))
+            self.assertLessEqual(last, first + 1)
         self.assertEqual(self.files_outside(), before)
         self.assertEqual([path for path in (self.scratch / "cache").rglob(".*") if path.suffix != ".lock" and "lock" not in path.name], [])
         left = {path.name for path in run_dir.rglob("*") if path.name.startswith(".")}
         self.assertEqual(left, {".lock"})
         checkpoints = {path.name for path in (run_dir / "checkpoints").iterdir()}
         self.assertEqual(len(checkpoints), 4, checkpoints)  # --keep 2, best, final
-
-    @unittest.skipUnless(FULL, "only with GSPLIT_FULL_TESTS=1")
-    def test_ends_as_an_undisturbed_run(self):
-        run_dir = self.scratch / "run"
-        if not (run_dir / FINAL).exists():
-            self.soak(run_dir)
-        expected = self.train(self.dataset, *RUN, ranks=2)
-        self.assertEqual((run_dir / FINAL).read_bytes(), (expected / FINAL).read_bytes())
-        self.assertEqual(harness.losses(run_dir), harness.losses(expected))
+        if FULL:
+            expected = self.train(self.dataset, *RUN, ranks=2)
+            self.assertEqual((run_dir / FINAL).read_bytes(), (expected / FINAL).read_bytes())
+            self.assertEqual(harness.losses(run_dir), harness.losses(expected))
+            print("soak: losses and weights are bit by bit those of a run without kills")
 
 
 if __name__ == "__main__":
