@@ -178,12 +178,16 @@ void PresampledBatches::replay(const BatchVisitor& visitor) const {
   }
 }
 
+PresampleCounts no_samples(const CscView& graph) {
+  return {.edge_samples = std::vector<std::uint16_t>(graph.num_edges(), 0),
+          .compute = std::vector<std::uint64_t>(graph.num_nodes(), 0),
+          .input_rows = std::vector<std::uint32_t>(graph.num_nodes(), 0),
+          .is_seed = std::vector<std::uint8_t>(graph.num_nodes(), 0)};
+}
+
 PresampleCounts count_samples(const CscView& graph, std::span<const std::uint64_t> train,
                               const PresampledBatches& batches, int threads) {
-  PresampleCounts counts{.edge_samples = std::vector<std::uint16_t>(graph.num_edges(), 0),
-                         .compute = std::vector<std::uint64_t>(graph.num_nodes(), 0),
-                         .input_rows = std::vector<std::uint32_t>(graph.num_nodes(), 0),
-                         .is_seed = std::vector<std::uint8_t>(graph.num_nodes(), 0)};
+  PresampleCounts counts = no_samples(graph);
   for (const std::uint64_t node : train) counts.is_seed[node] = 1;
   batches.replay({
       .layer =

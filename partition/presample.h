@@ -74,4 +74,8 @@ struct PresampleCounts {
 PresampleCounts count_samples(const CscView& graph, std::span<const std::uint64_t> train,
                               const PresampledBatches& batches, int threads);
 
+/// Counts of a presample of no batch and no training node: with them a partitioner goes by the
+/// graph alone, each edge and each node weighing 1.
+PresampleCounts no_samples(const CscView& graph);
+
 }  // namespace gsplit

@@ -117,7 +117,7 @@ Projection project(const VolumeLine& line, const DeviceRates& rates,
 }
 
 std::string projection_header() {
-  return fmt::format("{:14} {:9} {:>3} {:>6} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8}",
+  return fmt::format("{:14} {:14} {:>3} {:>6} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8}",
                      "mode", "partition", "P", "batch", "sample", "load", "compute", "shuffle",
                      "gradients", "step ms", "epoch s", "to data");
 }
@@ -126,7 +126,7 @@ std::string as_text(const VolumeLine& line, const Projection& projection, double
                     bool cached) {
   const auto ms = [](double seconds) { return 1e3 * seconds; };
   return fmt::format(
-      "{:14} {:9} {:3} {:6} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:9.3f} {:8.3f} {:9.3f} {:8.2f}",
+      "{:14} {:14} {:3} {:6} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:9.3f} {:8.3f} {:9.3f} {:8.2f}",
       line.mode + (cached ? " + cache" : ""), line.partition, line.workers, line.batch_size,
       ms(projection.sample), ms(projection.load), ms(projection.compute), ms(projection.shuffle),
       ms(projection.gradients), ms(projection.total()), projection.epoch,

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -43,6 +44,24 @@ std::vector<std::uint8_t> hottest(std::span<const std::uint32_t> uses, double sh
   return chosen;
 }
 
+bool reads_weights(PartitionMethod method) {
+  return method == PartitionMethod::kAuto || method == PartitionMethod::kMetis ||
+         method == PartitionMethod::kStream;
+}
+
+/// Behind the method's name.
+std::string suffix_of(const PartitionWeights& weights) {
+  switch (weights.from) {
+    case PartitionWeights::From::kSamples:
+      return "";
+    case PartitionWeights::From::kPresample:
+      return std::string(" ") + name_of(weights.sampler);
+    case PartitionWeights::From::kGraph:
+      return " plain";
+  }
+  throw InternalError("internal error: weights of a partition without a name");
+}
+
 class Report {
  public:
   Report(const Dataset& dataset, const VolumeReportOptions& options, const Log& log,
@@ -53,8 +72,7 @@ class Report {
         emit_(emit),
         widths_(layer_widths(dataset, options)),
         csc_(prepare_csc(dataset, options.threads, log)),
-        counts_(count_samples(csc_.view(), dataset.train.nodes,
-                              presample(options.batch_sizes.front()), options.threads)),
+        counts_(count(options.sampler)),
         hot_(hottest(counts_.input_rows, options.cache_budget)) {}
 
   void run() {
@@ -67,23 +85,44 @@ class Report {
       count("data", "-",
             {.groups = workers, .assignment = none, .cached = hot_, .seed = options_.seed},
             workers);
-      for (const PartitionMethod method : options_.methods) count_partitioned(workers, method);
+      if (workers == 1) continue;  // split is data
+      for (const PartitionMethod method : options_.methods) {
+        if (!reads_weights(method)) {
+          count_partitioned(workers, {.method = method});
+          continue;
+        }
+        for (const PartitionWeights& weights : options_.weights) {
+          count_partitioned(workers, {.method = method, .weights = weights});
+        }
+      }
     }
   }
 
  private:
-  PresampledBatches presample(int batch_size) const {
+  struct Partitioner {
+    PartitionMethod method;
+    PartitionWeights weights{};
+
+    std::string name() const { return name_of(method) + suffix_of(weights); }
+  };
+
+  PresampledBatches presample(int batch_size, Sampler sampler) const {
     return {csc_.view(),
             dataset_.train.nodes,
             {.fanout = options_.fanout,
-             .sampler = options_.sampler,
+             .sampler = sampler,
              .batch_size = static_cast<std::uint32_t>(batch_size),
              .seed = options_.seed,
              .threads = options_.threads}};
   }
 
-  Assignment assign(int parts, PartitionMethod method) const {
-    return assign_nodes(csc_.view(), counts_,
+  PresampleCounts count(Sampler sampler) const {
+    return count_samples(csc_.view(), dataset_.train.nodes,
+                         presample(options_.batch_sizes.front(), sampler), options_.threads);
+  }
+
+  Assignment assign(int parts, PartitionMethod method, const PresampleCounts& counts) const {
+    return assign_nodes(csc_.view(), counts,
                         {.parts = parts,
                          .method = method,
                          .fanout = options_.fanout,
@@ -92,14 +131,33 @@ class Report {
                         log_);
   }
 
-  void count_partitioned(int workers, PartitionMethod method) {
-    if (workers == 1) return;  // as data
-    const std::string name = name_of(method);
-    const Assignment parts = assign(workers, method);
+  Assignment assign(int parts, const Partitioner& partitioner) const {
+    const PartitionWeights& weights = partitioner.weights;
+    switch (weights.from) {
+      case PartitionWeights::From::kSamples:
+        return assign(parts, partitioner.method, counts_);
+      case PartitionWeights::From::kPresample:
+        return assign(parts, partitioner.method, count(weights.sampler));
+      case PartitionWeights::From::kGraph:
+        return assign(parts, partitioner.method, no_samples(csc_.view()));
+    }
+    throw InternalError("internal error: a partition by weights that nothing counts");
+  }
+
+  /// Made once: groups of one size are wanted for several numbers of workers.
+  const Assignment& assigned(int parts, const Partitioner& partitioner) {
+    Assignment& assignment = assignments_[{partitioner.name(), parts}];
+    if (assignment.empty()) assignment = assign(parts, partitioner);
+    return assignment;
+  }
+
+  void count_partitioned(int workers, const Partitioner& partitioner) {
+    const std::string name = partitioner.name();
+    const Assignment& parts = assigned(workers, partitioner);
     count("split", name, {.assignment = parts, .parts = workers, .seed = options_.seed}, workers);
     const int size = options_.group_size;
     if (size < 2 || workers <= size || workers % size != 0) return;
-    const Assignment members = assign(size, method);
+    const Assignment& members = assigned(size, partitioner);
     count("hybrid", name,
           {.groups = workers / size, .assignment = members, .parts = size, .seed = options_.seed},
           workers);
@@ -108,7 +166,8 @@ class Report {
   void count(const std::string& mode, const std::string& method,
              const VolumeOptions& volume_options, int workers) {
     for (const int batch_size : options_.batch_sizes) {
-      const Volumes volumes = count_volumes(csc_.view(), presample(batch_size), volume_options);
+      const Volumes volumes =
+          count_volumes(csc_.view(), presample(batch_size, options_.sampler), volume_options);
       VolumeLine line = line_of(volumes, workers);
       line.mode = mode;
       line.partition = method;
@@ -165,21 +224,35 @@ class Report {
   Csc csc_;
   PresampleCounts counts_;
   std::vector<std::uint8_t> hot_;
+  std::map<std::pair<std::string, int>, Assignment> assignments_;  // by partitioner and parts
 };
 
 }  // namespace
+
+PartitionWeights partition_weights_from_name(const std::string& name) {
+  if (name == "samples") return {.from = PartitionWeights::From::kSamples};
+  if (name == "plain") return {.from = PartitionWeights::From::kGraph};
+  for (const Sampler sampler : {Sampler::kUniform, Sampler::kLabor, Sampler::kWeighted}) {
+    if (name == name_of(sampler)) {
+      return {.from = PartitionWeights::From::kPresample, .sampler = sampler};
+    }
+  }
+  throw UsageError("--partition-weights " + name + " is unknown",
+                   "choose samples, plain, uniform, labor or weighted");
+}
 
 void report_volumes(const Dataset& dataset, const VolumeReportOptions& options, const Log& log,
                     const std::function<void(const VolumeLine&)>& emit) {
   check_fanout(options.fanout);
   check_sampler(options.sampler, dataset);
+  for (const PartitionWeights& weights : options.weights) check_sampler(weights.sampler, dataset);
   if (dataset.train.nodes.empty())
     throw UsageError("the dataset has no training nodes", "give a train_set");
   Report(dataset, options, log, emit).run();
 }
 
 std::string volume_header() {
-  return fmt::format("{:6} {:9} {:>3} {:>6} {:>11} {:>11} {:>7} {:>8} {:>9} {:>9} {:>6} {:>6}",
+  return fmt::format("{:6} {:14} {:>3} {:>6} {:>11} {:>11} {:>7} {:>8} {:>9} {:>9} {:>6} {:>6}",
                      "mode", "partition", "P", "batch", "edges", "input rows", "cached", "GFLOP",
                      "pull MB", "push MB", "edges", "inputs");
 }
@@ -187,7 +260,7 @@ std::string volume_header() {
 std::string as_text(const VolumeLine& line) {
   const double cached = line.input_rows == 0 ? 0 : 100 * line.cached_rows / line.input_rows;
   return fmt::format(
-      "{:6} {:9} {:3} {:6} {:11.0f} {:11.0f} {:5.1f} % {:8.2f} {:9.2f} {:9.2f} {:6.2f} {:6.2f}",
+      "{:6} {:14} {:3} {:6} {:11.0f} {:11.0f} {:5.1f} % {:8.2f} {:9.2f} {:9.2f} {:6.2f} {:6.2f}",
       line.mode, line.partition, line.workers, line.batch_size, line.edges, line.input_rows, cached,
       line.gflop, line.pull_bytes / 1e6, line.push_bytes / 1e6, line.load_edges, line.load_inputs);
 }

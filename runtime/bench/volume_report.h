@@ -14,10 +14,25 @@
 
 namespace gsplit {
 
+/// What weighs edges and nodes for the partitioner.
+struct PartitionWeights {
+  enum class From : std::uint8_t {
+    kSamples,    ///< a presample by the sampler that is counted
+    kPresample,  ///< one by `sampler`
+    kGraph,      ///< the graph alone: every edge and every node weighs 1
+  };
+  From from = From::kSamples;
+  Sampler sampler = Sampler::kUniform;
+};
+
+/// "samples", "plain", or the name of a sampler; UsageError for anything else.
+PartitionWeights partition_weights_from_name(const std::string& name);
+
 struct VolumeReportOptions {
   std::vector<int> workers{1, 2, 4, 8};
   std::vector<int> batch_sizes{1024};
   std::vector<PartitionMethod> methods{PartitionMethod::kAuto};  ///< of mode split and hybrid
+  std::vector<PartitionWeights> weights{PartitionWeights{}};     ///< of metis, stream and auto
   std::vector<std::int32_t> fanout{15, 10, 5};                   ///< nearest the seeds first
   Sampler sampler = Sampler::kUniform;
   std::int64_t hidden = 256;
@@ -30,7 +45,7 @@ struct VolumeReportOptions {
 /// One line of the report; means over presampled steps, summed over workers. GraphSAGE, fp32.
 struct VolumeLine {
   std::string mode;       ///< split, data, p3 or hybrid
-  std::string partition;  ///< method, or "-"
+  std::string partition;  ///< method and what weighs, as "metis" or "metis plain"; or "-"
   int workers = 1;
   int batch_size = 0;
   double edges = 0;

@@ -28,6 +28,7 @@ struct BenchFlags {
   std::string sampler = "uniform";
   int heads = 4;
   std::vector<std::string> methods{"auto"};
+  std::vector<std::string> weights{"samples"};
   VolumeReportOptions options{
       .threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
 };
@@ -45,6 +46,10 @@ VolumeReportOptions volume_options(const BenchFlags& flags) {
   options.methods.clear();
   for (const std::string& method : flags.methods) {
     options.methods.push_back(partition_method_from_name(method));
+  }
+  options.weights.clear();
+  for (const std::string& weights : flags.weights) {
+    options.weights.push_back(partition_weights_from_name(weights));
   }
   return options;
 }
@@ -158,6 +163,13 @@ void add_bench_command(CLI::App& app, Action& action) {
   command
       ->add_option("--partition", flags->methods,
                    "--volumes, --project: auto, metis, stream, random, range; several are compared")
+      ->delimiter(',');
+  command
+      ->add_option(
+          "--partition-weights", flags->weights,
+          "--volumes, --project: what weighs edges and nodes for metis and stream: samples "
+          "(drawn by --sampler), plain (each weighs 1), or samples drawn by uniform, labor "
+          "or weighted; several are compared")
       ->delimiter(',');
   command->add_option(
       "--group-size", options.group_size,

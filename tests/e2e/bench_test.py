@@ -1,7 +1,10 @@
 """gsplit bench: counts against those that training reports, and the floor of a step."""
 
 import json
+import shutil
 import unittest
+
+import numpy as np
 
 import harness
 
@@ -57,6 +60,34 @@ class Volumes(harness.Scratch):
             self.assertLess(counted["split", 4, batch]["input_rows"], between)
             self.assertLess(between, counted["data", 4, batch]["input_rows"])
 
+    def trained_in_one_class(self):
+        """The graph with the training nodes of one class alone."""
+        dataset = self.scratch / "one_class"
+        shutil.copytree(self.dataset, dataset)
+        seeds, labels = np.load(dataset / "train_seeds.npy"), np.load(dataset / "train_labels.npy")
+        chosen = labels == np.bincount(labels).argmax()
+        np.save(dataset / "train_seeds.npy", seeds[chosen])
+        np.save(dataset / "train_labels.npy", labels[chosen])
+        return dataset
+
+    def test_samples_balance_what_the_graph_alone_does_not(self):
+        """Where training uses one region of the graph, parts of equal size do unequal work."""
+        lines = self.must("bench", self.trained_in_one_class(), "--volumes", "--json", "--fanout", "6,4", "--workers", "2,4", "--batch-size", 200, "--group-size", 2,
+                          "--partition", "metis,stream,random", "--partition-weights", "samples,plain,labor").stdout
+        counted = {(line["mode"], line["partition"], line["workers"]): line for line in map(json.loads, lines.splitlines())}
+        weighed = [f"{method}{weights}" for method in ("metis", "stream") for weights in ("", " plain", " labor")]
+        self.assertEqual({key[1] for key in counted}, {"-", "random", *weighed})
+        self.assertEqual({key[1] for key in counted if key[0] == "hybrid"}, {"random", *weighed})
+        for workers in (2, 4):
+            for method in ("metis", "stream"):
+                with self.subTest(workers=workers, method=method):
+                    samples, plain, labor = (counted["split", method + weights, workers] for weights in ("", " plain", " labor"))
+                    # Each node once, whoever owns it.
+                    self.assertEqual({line["edges"] for line in (samples, plain, labor)}, {counted["split", "random", workers]["edges"]})
+                    for line in (samples, labor):
+                        self.assertLess(line["load_max_avg"]["edges"], 1.25)
+                    self.assertGreater(plain["load_max_avg"]["edges"], 1.4)
+
     def test_floor_adds_up(self):
         floors = {}
         for model in ("sage", "gcn", "gat", "gin"):
@@ -93,7 +124,9 @@ class Volumes(harness.Scratch):
 
     def test_wrong_use_is_refused(self):
         for arguments, what in ((["--workers", 65], "--workers has the value 65"), ([], "give --volumes, --floor or --project"),
-                                (["--partition", "best"], "--method best is unknown")):
+                                (["--partition", "best"], "--method best is unknown"),
+                                (["--partition-weights", "plain,heavy"], "--partition-weights heavy is unknown"),
+                                (["--partition-weights", "weighted"], "--sampler weighted needs edge weights")):
             with self.subTest(arguments=arguments):
                 flags = ["--volumes"] if arguments else []
                 refused = self.gsplit("bench", self.dataset, *flags, *arguments)

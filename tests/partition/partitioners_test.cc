@@ -13,6 +13,7 @@
 #include "partition/presample.h"
 #include "partition/quality.h"
 #include "partition/simple_partitioners.h"
+#include "partition/stream_partitioner.h"
 #include "tests/partition/graphs.h"
 
 namespace gsplit {
@@ -283,6 +284,27 @@ TEST(MetisPartition, BeatsRandomAndBalancesEveryLoad) {
     EXPECT_LT(good.load_max_avg.edges, 1.15) << parts;
     EXPECT_LT(good.load_max_avg.input_rows, 1.15) << parts;
     EXPECT_LT(good.load_max_avg.seeds, 1.15) << parts;
+  }
+}
+
+TEST(NoSamples, LeavePartitionersWithTheGraphAlone) {
+  const Sampled sampled;
+  const PresampleCounts none = no_samples(sampled.csc.view());
+  const SymmetricGraph graph = symmetrize(sampled.csc.view(), none.edge_samples, 2);
+  EXPECT_EQ(graph.adjwgt, std::vector<std::int32_t>(graph.adjncy.size(), 1));
+  for (const int parts : {2, 3, 8}) {
+    for (const Assignment& assignment :
+         {metis_partition(sampled.csc.view(), none, {.parts = parts}),
+          stream_partition(sampled.csc.view(), none, {.parts = parts})}) {
+      expect_covers(assignment, kNodes, parts);
+      const std::vector<std::uint64_t> sizes = part_sizes(assignment, parts);
+      EXPECT_LT(*std::max_element(sizes.begin(), sizes.end()), 1.1 * kNodes / parts) << parts;
+      const Quality quality = measure_quality(sampled.csc.view(), assignment, parts,
+                                              sampled.batches, sampled.counts, 2);
+      const Quality random = measure_quality(sampled.csc.view(), random_partition(kNodes, parts, 0),
+                                             parts, sampled.batches, sampled.counts, 2);
+      EXPECT_LT(quality.cut_fraction, 0.6 * random.cut_fraction) << parts;
+    }
   }
 }
 
