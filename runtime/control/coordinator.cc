@@ -24,6 +24,8 @@ namespace gsplit {
 namespace {
 
 constexpr int kMaxStreams = 32;  // of one connection; a worker has three at once
+/// Workers are strangers until they have shown the token, and may all come at once: so many more.
+constexpr std::size_t kMoreStrangers = 64;
 
 /// The calls of coordinator.proto, each a translation of messages around one call of JobState.
 class CoordinatorService final : public v1::Coordinator::CallbackService {
@@ -168,7 +170,9 @@ struct Coordinator::Impl {
       : job(options, [this] { tell_all(); }),
         attendances(job),
         senders(job),
-        doorman({.host = bind.host, .port = bind.port}),
+        doorman({.host = bind.host,
+                 .port = bind.port,
+                 .max_strangers = kMoreStrangers + static_cast<std::size_t>(options.world_size)}),
         service(job, attendances, senders, doorman) {
     quiet_grpc_log();
     const Identity identity = options.identity ? *options.identity : make_identity();

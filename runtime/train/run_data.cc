@@ -75,7 +75,6 @@ void require_same_partition(const Partition& partition, Communicator& communicat
 }
 
 void share_resumed_flags(TrainConfig& config, Communicator& communicator) {
-  if (!config.resume) return;
   struct Head {
     std::uint64_t size;
     std::int64_t deadline_ms;  // which from_yaml() leaves alone
@@ -85,7 +84,8 @@ void share_resumed_flags(TrainConfig& config, Communicator& communicator) {
   communicator.broadcast(std::as_writable_bytes(std::span(&head, 1)), 0);
   flags.resize(head.size);
   communicator.broadcast(std::as_writable_bytes(std::span(flags)), 0);
-  if (std::filesystem::exists(config.run_dir / "config.yaml")) return;
+  // Only now, since all take part: ranks may have been started with different flags.
+  if (!config.resume || std::filesystem::exists(config.run_dir / "config.yaml")) return;
   const TrainConfig own = config;
   config = from_yaml(flags, "the flags of rank 0");
   if (!own.dataset.empty()) config.dataset = own.dataset;

@@ -264,6 +264,18 @@ TEST(Doorman, LetsOnlySoManyStrangersInAndPutsOutTheOldest) {
   EXPECT_FALSE(known.is_put_out(20));
 }
 
+TEST(Doorman, LetsAllWorkersComeAtOnce) {
+  // Rank 0 is there already; each of the others is a stranger until its token is read.
+  Coordinator coordinator({.world_size = 200, .deadline = std::chrono::seconds(30)});
+  const std::string address = coordinator.address();
+  const int port = std::stoi(address.substr(address.rfind(':') + 1));
+  std::vector<std::unique_ptr<Caller>> workers;
+  for (int i = 0; i < 200; ++i) workers.push_back(std::make_unique<Caller>(port));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_EQ(coordinator.num_put_out(), 0u);
+  for (const auto& worker : workers) EXPECT_FALSE(worker->is_put_out(0));
+}
+
 std::size_t num_descriptors() {
   const fs::directory_iterator all("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
