@@ -7,7 +7,7 @@
 #include "graph/small_file.h"
 #include "kernels/base/error.h"
 #include "runtime/supervise/child.h"
-#include "runtime/supervise/placeholders.h"
+#include "runtime/supervise/fill.h"
 #include "runtime/train/resources.h"
 
 namespace gsplit {

@@ -13,8 +13,8 @@
 #include <optional>
 
 #include "runtime/supervise/child.h"
+#include "runtime/supervise/fill.h"
 #include "runtime/supervise/hosts.h"
-#include "runtime/supervise/placeholders.h"
 #include "runtime/supervise/run_state.h"
 #include "runtime/train/text_file.h"
 
