@@ -76,7 +76,7 @@ test_without_gpu() {
 
 # --full: all of them, and not a few.
 plant_bugs() {
-  if $full; then GSPLIT_FULL_TESTS=1 tests/kernels/must_fail.py build/release; else tests/kernels/must_fail.py build/release; fi
+  if $full; then GSPLIT_FULL_TESTS=1 "$python" tests/kernels/must_fail.py build/release; else "$python" tests/kernels/must_fail.py build/release; fi
 }
 
 # The same under a setting of gpu-on-cpu.
