@@ -141,14 +141,36 @@ void reduce_large(Communicator& comm, std::span<T> data) {
   }
 }
 
+std::size_t to_others(const Exchange& args, int rank) {
+  return args.send.size() - args.send_bytes[static_cast<std::size_t>(rank)];
+}
+
 }  // namespace
 
 void Communicator::exchange(const Exchange& args) {
-  const std::size_t to_others = args.send.size() - args.send_bytes[rank_of(*this)];
-  const TraceSpan span(tracer_, "all_to_all", TraceRecord::kNoLayer, to_others);
+  const TraceSpan span(tracer_, "all_to_all", TraceRecord::kNoLayer, to_others(args, rank()));
+  start_and_count(args);
+  finish_transfer();
+}
+
+void Communicator::start(const Exchange& args) {
+  const TraceSpan span(tracer_, "start of all_to_all", TraceRecord::kNoLayer,
+                       to_others(args, rank()));
+  start_and_count(args);
+}
+
+void Communicator::finish() {
+  const TraceSpan span(tracer_, "end of all_to_all");
+  finish_transfer();
+}
+
+void Communicator::abandon() noexcept { abandon_transfer(); }
+
+void Communicator::start_and_count(const Exchange& args) {
   if (coming_) coming_();
-  transfer(args);
-  bytes_sent_ += to_others;
+  under_way_ = args;
+  start_transfer(under_way_);
+  bytes_sent_ += to_others(args, rank());
 }
 
 std::vector<std::uint64_t> Communicator::exchange_counts(std::span<const std::uint64_t> values) {

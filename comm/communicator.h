@@ -61,6 +61,14 @@ class Communicator {
   /// The primitive. Returns when `receive` is complete and `send` may be reused. Throws
   /// CommunicationError.
   void exchange(const Exchange& args);
+  /// exchange() in two halves, between which this rank works: what the arguments point to stays as
+  /// it is until finish() has returned. One at a time, and no other collective in between, neither
+  /// here nor in another part of the same split(). Both throw CommunicationError.
+  void start(const Exchange& args);
+  void finish();
+  /// In place of finish(), where this rank fails: peers get an error. Afterwards nobody reads or
+  /// writes what the arguments point to.
+  void abandon() noexcept;
   /// Bytes that this rank has sent to others so far, whatever the collective.
   std::uint64_t bytes_sent() const { return bytes_sent_; }
   /// Calls `coming` whenever this rank comes to an exchange, before it waits for others.
@@ -107,9 +115,13 @@ class Communicator {
   }
 
  private:
-  /// exchange() of the transport.
-  virtual void transfer(const Exchange& args) = 0;
+  void start_and_count(const Exchange& args);
+  // The halves of the transport.
+  virtual void start_transfer(const Exchange& args) = 0;  ///< `args` lives until the end
+  virtual void finish_transfer() = 0;
+  virtual void abandon_transfer() noexcept = 0;
 
+  Exchange under_way_{};
   std::uint64_t bytes_sent_ = 0;
   std::function<void()> coming_;
   Tracer* tracer_ = nullptr;

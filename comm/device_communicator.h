@@ -15,7 +15,16 @@ class DeviceCommunicator {
  public:
   virtual ~DeviceCommunicator() = default;
   /// As Communicator::exchange(); `send` and `receive` are device memory.
-  virtual void exchange(const Exchange& args, Stream& stream) = 0;
+  void exchange(const Exchange& args, Stream& stream) {
+    start(args, stream);
+    finish(stream);
+  }
+  /// exchange() in two halves: what is queued on the stream between them runs while data are on
+  /// their way, and neither writes `send` nor uses `receive`. As Communicator::start(), finish()
+  /// and abandon().
+  virtual void start(const Exchange& args, Stream& stream) = 0;
+  virtual void finish(Stream& stream) = 0;
+  virtual void abandon() noexcept = 0;
   /// As Communicator::all_reduce_sum(), on a device matrix whose rows lie without gaps: the sum
   /// runs in rank order, so it is the same to the bit whatever the transport.
   virtual void all_reduce_sum(MatrixView data, Stream& stream) = 0;

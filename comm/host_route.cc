@@ -2,18 +2,28 @@
 
 namespace gsplit {
 
-void HostRoute::exchange(const Exchange& args, Stream& stream) {
+void HostRoute::start(const Exchange& args, Stream& stream) {
   Memory& device = backend_.memory();
   if (device.host_accessible()) {
     stream.synchronize();
-    return communicator_.exchange(args);
+    return communicator_.start(args);
   }
-  Buffer<std::byte> send(backend_.pinned(), args.send.size());
-  Buffer<std::byte> receive(backend_.pinned(), args.receive.size());
-  device.copy(send.data(), args.send.data(), args.send.size(), stream);
+  sent_ = Buffer<std::byte>(backend_.pinned(), args.send.size());
+  received_ = Buffer<std::byte>(backend_.pinned(), args.receive.size());
+  receive_ = args.receive.data();
+  device.copy(sent_.data(), args.send.data(), args.send.size(), stream);
   stream.synchronize();
-  communicator_.exchange({send.span(), args.send_bytes, receive.span(), args.receive_bytes});
-  device.copy(args.receive.data(), receive.data(), args.receive.size(), stream);
+  communicator_.start({sent_.span(), args.send_bytes, received_.span(), args.receive_bytes});
+}
+
+// The buffers may go before the stream has come to the copy: nobody gets their memory until then.
+void HostRoute::finish(Stream& stream) {
+  communicator_.finish();
+  Memory& device = backend_.memory();
+  if (device.host_accessible()) return;
+  device.copy(receive_, received_.data(), received_.size(), stream);
+  sent_ = {};
+  received_ = {};
 }
 
 void HostRoute::all_reduce_sum(MatrixView data, Stream& stream) {

@@ -33,7 +33,11 @@ class LocalGroup {
   std::shared_ptr<LocalGroup> group_of(std::uint64_t split, const std::vector<int>& members);
   /// The same ranks again. `number` of the call of Communicator::duplicate() that it is for.
   std::shared_ptr<LocalGroup> duplicate(std::size_t number);
-  void exchange(int rank, const Exchange& args);
+  /// Posts the arguments of a rank, which live until it has finished or abandoned.
+  void start(int rank, const Exchange& args);
+  void finish(int rank);
+  /// Fails the group for a rank that has started. Afterwards nobody reads its memory.
+  void abandon(int rank) noexcept;
   /// All waiting and later calls throw `failure`, those of groups of this one's ranks and of
   /// duplicates too; the first one counts.
   void fail(const CommunicationFailure& failure);
@@ -46,7 +50,7 @@ class LocalGroup {
     std::uint64_t round = 0;  ///< exchanges this rank has entered
   };
 
-  std::uint64_t post(int rank, const Exchange& args);
+  void post(int rank, const Exchange& args);
   void await_postings(Lock& lock, std::uint64_t round);
   void await_copies(Lock& lock, std::uint64_t round);
   bool posted_sizes_agree() const;
@@ -71,10 +75,15 @@ class LocalGroup {
   std::uint64_t complete_copies_ = 0;    ///< rounds
 };
 
-void LocalGroup::exchange(int rank, const Exchange& args) {
+void LocalGroup::start(int rank, const Exchange& args) {
   Lock lock(mutex_);
   if (failure_) leave_failed(lock);
-  const std::uint64_t round = post(rank, args);
+  post(rank, args);
+}
+
+void LocalGroup::finish(int rank) {
+  Lock lock(mutex_);
+  const std::uint64_t round = posted_[static_cast<std::size_t>(rank)].round;
   await_postings(lock, round);
   ++copying_;
   lock.unlock();
@@ -82,6 +91,12 @@ void LocalGroup::exchange(int rank, const Exchange& args) {
   lock.lock();
   --copying_;
   await_copies(lock, round);
+}
+
+void LocalGroup::abandon(int rank) noexcept {
+  fail(departed_peer(name(rank)));
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return copying_ == 0; });
 }
 
 void LocalGroup::fail(const CommunicationFailure& failure) {
@@ -112,7 +127,7 @@ std::shared_ptr<LocalGroup> LocalGroup::duplicate(std::size_t number) {
   return duplicates_[number];
 }
 
-std::uint64_t LocalGroup::post(int rank, const Exchange& args) {
+void LocalGroup::post(int rank, const Exchange& args) {
   Posting& mine = posted_[static_cast<std::size_t>(rank)];
   mine = {&args, mine.round + 1};
   if (++arrived_ == size()) {
@@ -121,7 +136,6 @@ std::uint64_t LocalGroup::post(int rank, const Exchange& args) {
     ++complete_postings_;
     changed_.notify_all();
   }
-  return mine.round;
 }
 
 void LocalGroup::await_postings(Lock& lock, std::uint64_t round) {
@@ -210,10 +224,12 @@ class LocalCommunicator final : public Communicator {
   }
 
  private:
-  void transfer(const Exchange& args) override {
+  void start_transfer(const Exchange& args) override {
     check_exchange(args, rank_, size());
-    group_->exchange(rank_, args);
+    group_->start(rank_, args);
   }
+  void finish_transfer() override { group_->finish(rank_); }
+  void abandon_transfer() noexcept override { group_->abandon(rank_); }
   std::unique_ptr<LocalCommunicator> derive(std::shared_ptr<LocalGroup> group, int rank) const {
     auto derived = std::make_unique<LocalCommunicator>(std::move(group), rank);
     derived->first_ = first_;

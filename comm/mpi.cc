@@ -247,8 +247,10 @@ class MpiCommunicator final : public Communicator {
   void abort(const std::string& reason) noexcept override;
   std::unique_ptr<Communicator> split(int color) override;
   std::unique_ptr<Communicator> duplicate() override;
-  /// transfer() among a group.
-  void transfer_in(MpiGroup& group, const Exchange& args);
+  // The halves of a transfer among a group.
+  void start_in(MpiGroup& group, const Exchange& args);
+  void finish_in(const MpiGroup& group);
+  void abandon_transfer() noexcept override;
   bool failed() const;
   void free(MPI_Comm& comm);
   /// The last barrier: meets only its like, never the collective of a peer that goes on.
@@ -257,10 +259,14 @@ class MpiCommunicator final : public Communicator {
  private:
   using Lock = std::unique_lock<std::mutex>;
 
-  void transfer(const Exchange& args) override { transfer_in(all_, args); }
+  void start_transfer(const Exchange& args) override { start_in(all_, args); }
+  void finish_transfer() override { finish_in(all_); }
+  /// Runs `half` of a transfer with MPI locked; where it throws, peers are told.
+  template <class Half>
+  void attempt(Half half);
   // REQUIRES of these: MPI is locked.
-  void start(MpiGroup& group, const Exchange& args);
-  void finish(const MpiGroup& group, Lock& lock);
+  void post_messages(MpiGroup& group, const Exchange& args);
+  void await_messages(const MpiGroup& group, Lock& lock);
   [[noreturn]] void fail_absent(const MpiGroup& group);
   void fail(const CommunicationFailure& failure) noexcept;
   void send_notices() noexcept;
@@ -292,7 +298,9 @@ class MpiPart final : public Communicator {
   std::unique_ptr<Communicator> duplicate() override { return refuse(); }
 
  private:
-  void transfer(const Exchange& args) override { whole_.transfer_in(group_, args); }
+  void start_transfer(const Exchange& args) override { whole_.start_in(group_, args); }
+  void finish_transfer() override { whole_.finish_in(group_); }
+  void abandon_transfer() noexcept override { whole_.abandon_transfer(); }
   static std::unique_ptr<Communicator> refuse() {
     const bool is_a_whole = false;
     GSPLIT_CHECK(is_a_whole);
@@ -360,15 +368,12 @@ std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
   return std::make_unique<MpiCommunicator>(job_, deadline_);
 }
 
-void MpiCommunicator::transfer_in(MpiGroup& group, const Exchange& args) {
+template <class Half>
+void MpiCommunicator::attempt(Half half) {
   Lock lock(job_->mutex);
-  if (job_->failure) throw job_->failure->error();
   try {
-    check_exchange(args, group.rank, group.size());
-    copy_own_segment(args, group.rank);
-    start(group, args);
-    finish(group, lock);
-    messages_.clear();
+    if (job_->failure) throw job_->failure->error();
+    half(lock);
   } catch (const std::exception& error) {
     fail(aborted_peer(rank(), error.what()));
     messages_.withdraw();
@@ -376,8 +381,30 @@ void MpiCommunicator::transfer_in(MpiGroup& group, const Exchange& args) {
   }
 }
 
+void MpiCommunicator::start_in(MpiGroup& group, const Exchange& args) {
+  attempt([&](Lock&) {
+    check_exchange(args, group.rank, group.size());
+    copy_own_segment(args, group.rank);
+    post_messages(group, args);
+    messages_.poll();  // what has come already
+  });
+}
+
+void MpiCommunicator::finish_in(const MpiGroup& group) {
+  attempt([&](Lock& lock) {
+    await_messages(group, lock);
+    messages_.clear();
+  });
+}
+
+void MpiCommunicator::abandon_transfer() noexcept {
+  const Lock lock(job_->mutex);
+  fail(aborted_peer(rank(), "it ended with an error"));
+  messages_.withdraw();
+}
+
 // The s-th message goes to the s-th rank after this one, so that not all begin with the same peer.
-void MpiCommunicator::start(MpiGroup& group, const Exchange& args) {
+void MpiCommunicator::post_messages(MpiGroup& group, const Exchange& args) {
   const std::vector<std::size_t> from = segment_offsets(args.receive_bytes);
   const std::vector<std::size_t> to = segment_offsets(args.send_bytes);
   const int tag = leaving_ ? kFarewellTag : static_cast<int>(group.sequence++ % kTags);
@@ -399,7 +426,7 @@ void MpiCommunicator::bid_farewell() {
   barrier();
 }
 
-void MpiCommunicator::finish(const MpiGroup& group, Lock& lock) {
+void MpiCommunicator::await_messages(const MpiGroup& group, Lock& lock) {
   const auto expiry = Clock::now() + deadline_;
   Backoff backoff;
   while (true) {

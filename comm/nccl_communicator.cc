@@ -34,6 +34,12 @@ std::vector<std::size_t> lengths_of(const std::vector<std::size_t>& offsets) {
   return lengths;
 }
 
+/// The streams and events that are made next are this GPU's.
+CudaMemory& made_current(CudaMemory& memory) {
+  memory.make_current();
+  return memory;
+}
+
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(const PeerOptions& options, Backend& backend, CudaMemory& memory,
@@ -44,9 +50,8 @@ NcclCommunicator::NcclCommunicator(const PeerOptions& options, Backend& backend,
       job_has_failed_(options.job_has_failed),
       coming_(options.coming),
       backend_(backend),
-      memory_(memory),
+      memory_(made_current(memory)),
       stream_(stream) {
-  memory_.make_current();
   meet(options);
   stream_.set_watch([this] { watch(); });
   warm_up();
@@ -94,7 +99,7 @@ void NcclCommunicator::warm_up() {
   bytes_sent_ = 0;
 }
 
-void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
+void NcclCommunicator::start(const Exchange& args, Stream& stream) {
   GSPLIT_CHECK(&stream == &stream_);
   if (coming_) coming_();
   memory_.make_current();
@@ -103,7 +108,9 @@ void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
   const auto self = static_cast<std::size_t>(rank_);
   forget_ended();
   Pending exchange = new_pending();
-  stream_.record(*exchange.begun);
+  stream_.record(ready_);
+  wire_.wait(ready_);
+  wire_.record(*exchange.begun);
   check(ncclGroupStart(), "an exchange");
   for (std::size_t q = 0; q < args.send_bytes.size(); ++q) {
     if (q == self) continue;
@@ -111,22 +118,26 @@ void NcclCommunicator::exchange(const Exchange& args, Stream& stream) {
     // Neither side speaks of an empty segment: both know its length.
     if (args.send_bytes[q] > 0) {
       check(ncclSend(args.send.data() + from[q], args.send_bytes[q], ncclUint8, peer, comm_,
-                     stream_.get()),
+                     wire_.get()),
             "sending to a GPU");
       bytes_sent_ += args.send_bytes[q];
     }
     if (args.receive_bytes[q] > 0) {
       check(ncclRecv(args.receive.data() + to[q], args.receive_bytes[q], ncclUint8, peer, comm_,
-                     stream_.get()),
+                     wire_.get()),
             "receiving from a GPU");
     }
   }
   check(ncclGroupEnd(), "an exchange");
   settle();
-  stream_.record(*exchange.ended);
-  pending_.push_back(std::move(exchange));
   memory_.copy(args.receive.data() + to[self], args.send.data() + from[self], args.send_bytes[self],
-               stream);
+               wire_);
+  wire_.record(*exchange.ended);
+  pending_.push_back(std::move(exchange));
+}
+
+void NcclCommunicator::finish(Stream& stream) {
+  if (!pending_.empty()) stream.wait(*pending_.back().ended);
 }
 
 // Reduce-scatter by an exchange, summed in rank order, then an exchange of the sums.
@@ -218,7 +229,7 @@ void NcclCommunicator::check(ncclResult_t result, const char* what) {
   fail(std::string(what) + " failed: " + ncclGetErrorString(result));
 }
 
-void NcclCommunicator::abort() {
+void NcclCommunicator::abort() noexcept {
   if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
 }
 

@@ -1,4 +1,5 @@
-// Device collectives by NCCL: GPU to GPU, queued on the worker's stream. Part of the CUDA module.
+// Device collectives by NCCL: GPU to GPU, on a stream of their own between two events of the
+// worker's, which computes meanwhile. Part of the CUDA module.
 //
 // The communicator is non-blocking and nobody waits inside CUDA behind it: waiting for the stream
 // polls an event, and between two looks the communicator's state, the deadline and the job's
@@ -31,14 +32,16 @@ class NcclCommunicator final : public DeviceCommunicator {
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
-  void exchange(const Exchange& args, Stream& stream) override;
+  void start(const Exchange& args, Stream& stream) override;
+  void finish(Stream& stream) override;
+  void abandon() noexcept override { abort(); }
   void all_reduce_sum(MatrixView data, Stream& stream) override;
   std::uint64_t bytes_sent() const override { return bytes_sent_; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// An exchange on the stream. Its time runs from when the stream has come to it, so that long
+  /// An exchange on the wire's stream. Its time runs from when that has come to it, so that long
   /// work before it is nobody's fault.
   struct Pending {
     std::unique_ptr<CudaEvent> begun;
@@ -58,7 +61,7 @@ class NcclCommunicator final : public DeviceCommunicator {
   /// Takes what has ended off the front of pending_.
   void forget_ended();
   void check(ncclResult_t result, const char* what);
-  void abort();
+  void abort() noexcept;
   [[noreturn]] void fail(const std::string& what);
 
   int rank_;
@@ -69,6 +72,8 @@ class NcclCommunicator final : public DeviceCommunicator {
   Backend& backend_;
   CudaMemory& memory_;
   CudaStream& stream_;
+  CudaStream wire_;  // where NCCL's kernels run
+  CudaEvent ready_;  // on stream_: what is sent is there, what is received may be written
   ncclComm_t comm_ = nullptr;
   std::deque<Pending> pending_;  // in stream order
   std::vector<Pending> spare_;   // events to use again

@@ -5,7 +5,11 @@ namespace gsplit {
 void Backend::aggregate_linear(const AggregateLinearArgs& args, Stream& stream) {
   const MatrixView output = args.end.values;
   sparse().aggregate(args.sums, stream);
-  dense().gemm({.a = args.sums.destination, .b = args.weight, .c = output, .transpose_b = true},
+  dense().gemm({.a = args.sums.destination,
+                .b = args.weight,
+                .c = output,
+                .transpose_b = true,
+                .accumulate = args.accumulate},
                stream);
   if (args.own.rows > 0) {
     dense().gemm(

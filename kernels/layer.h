@@ -9,8 +9,10 @@
 
 namespace gsplit {
 
-/// sums.destination = aggregate(sums); end.values = sums.destination * weight^T + own *
-/// own_weight^T, then, where `ends`, dropout(activation(... + bias)) of `end`. Overwrites both.
+/// sums.destination = aggregate(sums); end.values (with `accumulate` +)= sums.destination *
+/// weight^T
+/// + own * own_weight^T, then, where `ends`, dropout(activation(... + bias)) of `end`. Overwrites
+/// the sums.
 struct AggregateLinearArgs {
   AggregateArgs sums;
   ConstMatrixView weight;         ///< (out, columns of the sums)
@@ -18,6 +20,7 @@ struct AggregateLinearArgs {
   ConstMatrixView own_weight;     ///< (out, in)
   BiasActivationDropoutArgs end;  ///< values: (destinations, out), of the rows' dtype or computed
   bool ends = false;
+  bool accumulate = false;
 };
 
 /// gradient = output_gradient^T * input.

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "kernels/attention.h"
@@ -57,9 +58,21 @@ struct AggregateOptions {
   bool skip_loops = false;             ///< leave out the edges (i, i)
 };
 
+/// Rows [begin, end).
+struct RowRange {
+  RowIndex begin = 0;
+  RowIndex end = std::numeric_limits<RowIndex>::max();
+
+  bool is_all() const { return begin == 0 && end == std::numeric_limits<RowIndex>::max(); }
+};
+
 /// destination[i] = row_scale[i] * reduce over e in row i of edge_weights[e] * source[columns[e]] +
 /// self_scale[i] * source[i]; the reduction of an empty row is 0. A mean divides by the row's
 /// length, loops included, whatever the weights. Overwrites.
+///
+/// A sum may be made in two parts, the first of them before all sources are there: one call with
+/// the first range as `only`, kSum and no scales, whose destination is the other's `before`. The
+/// order of the additions is then by part.
 struct AggregateArgs {
   std::span<const RowIndex> indptr;   ///< (destinations + 1)
   std::span<const RowIndex> columns;  ///< (edges), rows of `source`
@@ -67,6 +80,8 @@ struct AggregateArgs {
   MatrixView destination;             ///< (destinations, cols)
   AggregateOptions options;
   std::span<const float> edge_weights = {};  ///< (edges); empty: 1
+  RowRange only = {};                        ///< sources outside are left out, and not read
+  ConstMatrixView before = {};  ///< as destination: added to the sums that are scaled; no rows: 0
 };
 
 /// Gradient of AggregateArgs with respect to its source, as a segment reduction over the inverse
@@ -80,6 +95,9 @@ struct AggregateBackwardArgs {
   AggregateOptions options;
   std::span<const float> edge_weights = {};      ///< as forward's
   std::span<const RowIndex> inverse_edges = {};  ///< (edges), read where there are edge_weights
+  /// `source_gradient` and `inverse_indptr` are those of some consecutive sources. Those that are
+  /// no destinations have neither a self_scale nor loops to skip.
+  bool some_sources = false;
 };
 
 class SparseOps {
@@ -90,6 +108,9 @@ class SparseOps {
   virtual void add_rows(const AddRowsArgs& args, Stream& stream) = 0;
   virtual void scale_rows(const ScaleRowsArgs& args, Stream& stream) = 0;
   virtual void aggregate(const AggregateArgs& args, Stream& stream) = 0;
+  /// Whether it sums in parts as fast as in one: else `only`, `before` and `some_sources` are for
+  /// nothing.
+  virtual bool sums_in_parts() const { return true; }
   virtual void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) = 0;
   virtual void head_dots(const HeadDotsArgs& args, Stream& stream) = 0;
   virtual void head_dots_backward(const HeadDotsBackwardArgs& args, Stream& stream) = 0;

@@ -41,12 +41,31 @@ struct Scales {
   T own;
 };
 
+/// Leaves the rows of a list that are in `only`, and their weights. Returns how many they are.
+template <class S, class T>
+GSPLIT_INLINE_BODY inline std::size_t keep(RowRange only, std::span<const RowIndex> list,
+                                           const S** rows, T* weights) {
+  std::size_t kept = 0;
+  for (std::size_t k = 0; k < list.size(); ++k) {
+    if (list[k] < only.begin || list[k] >= only.end) continue;
+    rows[kept] = rows[k];
+    weights[kept++] = weights[k];
+  }
+  return kept;
+}
+
+/// Which of the rows count, and what their sum begins with.
+struct Part {
+  RowRange only = {};
+  ConstMatrixView before = {};
+};
+
 /// Rows [begin, end): destination[i] = scales.sum * sum of the weighted rows of list_of(i) +
 /// scales.own * source[i]; weigh(i, list, weights) writes a weight per row of the list and returns
 /// the scales.
 template <class S, class ListOf, class Weigh>
 void sum_lists(ConstMatrixView source, MatrixView destination, std::int64_t begin, std::int64_t end,
-               ListOf list_of, Weigh weigh) {
+               ListOf list_of, Weigh weigh, const Part& part = {}) {
   using T = compute_type<S>;
   const std::int64_t cols = destination.cols;
   std::vector<const S*> rows;
@@ -63,7 +82,13 @@ void sum_lists(ConstMatrixView source, MatrixView destination, std::int64_t begi
       weights.resize(list.size());
       const Scales<T> scales = weigh(static_cast<std::size_t>(i), list, weights.data());
       T* const out = work.room(destination.row<S>(i));
-      sum_rows_of<S>({rows.data(), weights.data(), rows.size(), 1, 0}, cols, out);
+      const std::size_t count =
+          part.only.is_all() ? rows.size() : keep(part.only, list, rows.data(), weights.data());
+      sum_rows_of<S>({rows.data(), weights.data(), count, 1, 0}, cols, out);
+      if (part.before.rows > 0) {
+        const T* const before = part.before.row<T>(i);
+        for (std::int64_t c = 0; c < cols; ++c) out[c] += before[c];
+      }
       for (std::int64_t c = 0; c < cols; ++c) out[c] *= scales.sum;
       if (scales.own != T{0}) {
         const S* const own = source.row<S>(i);
@@ -81,6 +106,9 @@ void check_aggregate(const AggregateArgs& args) {
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
+  GSPLIT_CHECK(args.before.rows == 0 || args.before.rows == args.destination.rows);
+  // A sum that is rounded to bf16 between its parts would not be the sum.
+  GSPLIT_CHECK((args.only.is_all() && args.before.rows == 0) || args.source.dtype != DType::kBF16);
 }
 
 void aggregate(const AggregateArgs& args, const Team& team) {
@@ -107,7 +135,8 @@ void aggregate_rows(const AggregateArgs& args, std::int64_t begin, std::int64_t 
       }
       return Scales<T>{of_block.of_row(i), of_block.of_self(i)};
     };
-    sum_lists<S>(args.source, args.destination, begin, end, list_of, weigh);
+    sum_lists<S>(args.source, args.destination, begin, end, list_of, weigh,
+                 {args.only, args.before});
   });
 }
 

@@ -119,7 +119,7 @@ void aggregate_linear(const AggregateLinearArgs& args, const Team& team) {
     const std::int64_t count = end - begin;
     const MatrixView output = args.end.values.slice(begin, count);
     aggregate_rows(args.sums, begin, end);
-    multiply_rows(args.sums.destination.slice(begin, count), args.weight, output, false);
+    multiply_rows(args.sums.destination.slice(begin, count), args.weight, output, args.accumulate);
     if (args.own.rows > 0)
       multiply_rows(args.own.slice(begin, count), args.own_weight, output, true);
     if (args.ends) bias_activation_dropout(slice(args.end, begin, count), alone);

@@ -19,10 +19,13 @@ __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t 
   for (RowIndex first = 0; first < length; first += kInFlight) {
     Pack<S, kPack> values[kInFlight][kChunks];
     T weights[kInFlight];
+    bool counts[kInFlight];
 #pragma unroll
     for (int k = 0; k < kInFlight; ++k) {
       if (first + k >= length) break;
       const RowIndex e = begin + first + k, column = op.columns[e];
+      counts[k] = op.counts(column);
+      if (!counts[k]) continue;
       weights[k] = op.weight(e, column, i);
       const S* const row = op.source.row(column);
 #pragma unroll
@@ -34,6 +37,7 @@ __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t 
 #pragma unroll
     for (int k = 0; k < kInFlight; ++k) {
       if (first + k >= length) break;
+      if (!counts[k]) continue;
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         const std::int64_t at = c + chunk * kLanes * kPack;
@@ -60,6 +64,9 @@ __global__ void weighted_sum(WeightedSum<S> op, std::int64_t tiles) {
   for (int chunk = 0; chunk < kChunks; ++chunk) {
     const std::int64_t at = first + chunk * kLanes * kPack;
     if (at >= op.cols) continue;
+    if (op.before.data != nullptr) {
+      add_scaled(T{1}, pack_at<kPack>(op.before.row(i) + at), sum[chunk]);
+    }
     for (int p = 0; p < kPack; ++p) sum[chunk].value[p] *= scale;
     if (self != T{0}) add_scaled(self, pack_at<kPack>(op.source.row(i) + at), sum[chunk]);
     Pack<S, kPack> result;
@@ -103,17 +110,20 @@ void launch_by_width(const WeightedSum<S>& op, const Queue& queue) {
   launch<S, kPack, 32, kSmall && kPack == 1 ? 2 : 1>(op, queue);
 }
 
+/// `before`: the output where there is nothing before.
 template <class S>
 void sum(const WeightedSum<S>& op, const ConstMatrixView& source, const MatrixView& output,
-         const Queue& queue) {
+         const ConstMatrixView& before, const Queue& queue) {
   if (op.rows == 0 || op.cols == 0) return;
   if constexpr (std::is_same_v<S, float>) {
     // Rows of 602 columns, say, which begin at multiples of 8 bytes.
     constexpr int kHalf = kWide<S> / 2;
-    const auto have = [&](int pack) { return has_packs(source, pack) && has_packs(output, pack); };
+    const auto have = [&](int pack) {
+      return has_packs(source, pack) && has_packs(output, pack) && has_packs(before, pack);
+    };
     if (have(kHalf) && !have(kWide<S>)) return launch_by_width<S, kHalf>(op, queue);
   }
-  dispatch_width<S>({source, output},
+  dispatch_width<S>({source, output, before},
                     [&](auto pack) { launch_by_width<S, decltype(pack)::value>(op, queue); });
 }
 
@@ -137,7 +147,8 @@ template Buffer<double> scales_of(std::span<const RowIndex>, const AggregateOpti
 
 void aggregate(const AggregateArgs& args, const Queue& queue) {
   dispatch_rows(args.source.dtype, [&](auto zero) {
-    sum(forward_sum<decltype(zero)>(args), args.source, args.destination, queue);
+    sum(forward_sum<decltype(zero)>(args), args.source, args.destination,
+        args.before.rows > 0 ? args.before : ConstMatrixView(args.destination), queue);
   });
 }
 
@@ -145,7 +156,8 @@ void aggregate_backward(const AggregateBackwardArgs& args, const Queue& queue) {
   dispatch_rows(args.source_gradient.dtype, [&](auto zero) {
     using S = decltype(zero);
     const auto scales = scales_of<compute_type<S>>(args.indptr, args.options, queue);
-    sum(backward_sum<S>(args, scales), args.destination_gradient, args.source_gradient, queue);
+    sum(backward_sum<S>(args, scales), args.destination_gradient, args.source_gradient,
+        args.source_gradient, queue);
   });
 }
 

@@ -46,7 +46,12 @@ struct WeightedSum {
   const double* self_scale;      ///< null: 0
   std::int64_t self_scales;      ///< rows that have one
   bool skip_loops;
+  RowRange only;         ///< source rows that count
+  Rows<const T> before;  ///< what a sum begins with; null: 0
 
+  __device__ bool counts(RowIndex column) const {
+    return column >= only.begin && column < only.end;
+  }
   __device__ T weight(RowIndex e, RowIndex column, std::int64_t i) const {
     T weight = skip_loops && column == i ? T{0} : T{1};
     if (source_weights != nullptr) weight *= source_weights[column];
@@ -79,6 +84,8 @@ WeightedSum<S> forward_sum(const AggregateArgs& args) {
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
   GSPLIT_CHECK(args.edge_weights.empty() || args.edge_weights.size() == args.columns.size());
+  GSPLIT_CHECK(args.before.rows == 0 || args.before.rows == args.destination.rows);
+  GSPLIT_CHECK((args.only.is_all() && args.before.rows == 0) || args.source.dtype != DType::kBF16);
   return {.indptr = args.indptr.data(),
           .columns = args.columns.data(),
           .source = rows_of<S>(args.source),
@@ -91,7 +98,9 @@ WeightedSum<S> forward_sum(const AggregateArgs& args) {
           .scale = scale_of(args.indptr, args.options),
           .self_scale = data_or_null(args.options.self_scale),
           .self_scales = static_cast<std::int64_t>(args.options.self_scale.size()),
-          .skip_loops = args.options.skip_loops};
+          .skip_loops = args.options.skip_loops,
+          .only = args.only,
+          .before = rows_of<compute_type<S>>(args.before)};
 }
 
 /// `scales`: of scales_of(); must stay alive until the sum has been queued. Checks the arguments.
@@ -115,7 +124,9 @@ WeightedSum<S> backward_sum(const AggregateBackwardArgs& args,
           .scale = {},
           .self_scale = data_or_null(args.options.self_scale),
           .self_scales = static_cast<std::int64_t>(args.options.self_scale.size()),
-          .skip_loops = args.options.skip_loops};
+          .skip_loops = args.options.skip_loops,
+          .only = {},
+          .before = {}};
 }
 
 }  // namespace gsplit::cuda

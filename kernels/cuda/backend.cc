@@ -92,6 +92,7 @@ class CusparseSparse final : public CudaSparse {
   void aggregate_backward(const AggregateBackwardArgs& args, Stream& stream) override {
     spmm_backward(args, cusparse_, {memory_, stream});
   }
+  bool sums_in_parts() const override { return false; }
 
  private:
   Cusparse cusparse_;

@@ -104,7 +104,8 @@ void sum(const WeightedSum<T>& op, std::size_t edges, const ConstMatrixView& sou
 }  // namespace
 
 void spmm(const AggregateArgs& args, Cusparse& cusparse, const Queue& queue) {
-  if (!is_for_cusparse(args.columns.size(), args.source, args.destination.rows)) {
+  const bool in_parts = !args.only.is_all() || args.before.rows > 0;
+  if (in_parts || !is_for_cusparse(args.columns.size(), args.source, args.destination.rows)) {
     return aggregate(args, queue);
   }
   dispatch_compute(args.source.dtype, [&](auto zero) {
@@ -115,7 +116,8 @@ void spmm(const AggregateArgs& args, Cusparse& cusparse, const Queue& queue) {
 
 void spmm_backward(const AggregateBackwardArgs& args, Cusparse& cusparse, const Queue& queue) {
   const std::size_t edges = args.inverse_destinations.size();
-  if (!is_for_cusparse(edges, args.destination_gradient, args.source_gradient.rows)) {
+  if (args.some_sources ||
+      !is_for_cusparse(edges, args.destination_gradient, args.source_gradient.rows)) {
     return aggregate_backward(args, queue);
   }
   dispatch_compute(args.source_gradient.dtype, [&](auto zero) {

@@ -94,10 +94,11 @@ class GatConv final : public Conv {
     apply_linear(state.sources.view().slice(0, block.num_own),
                  parameters_.operand(weight_, values.dtype()),
                  values.view().slice(0, block.num_own), false, context);
-    pull_rows(batch.sampled, values.view(), context);
-    state.saved.push_back(dots(values.view(), source_vector_, context));
-    state.saved.push_back(
-        dots(values.view().slice(0, block.num_destinations), destination_vector_, context));
+    const auto flight = start_pull(batch.sampled, values.view(), context);
+    save_logits(block, values.view(), *flight, state, context,
+                [&](ConstMatrixView rows, ParameterId vector, MatrixView logits) {
+                  dots(rows, vector, logits, context);
+                });
     attend(batch, values.view(), state, attended, context);
     state.saved.push_back(std::move(values));
   }
@@ -123,11 +124,9 @@ class GatConv final : public Conv {
                           source_gradient->view(), false, context);
   }
 
-  Matrix dots(ConstMatrixView values, ParameterId vector, Context& context) {
-    Matrix result(context.memory(), parameters_.dtype(), values.rows, options_.heads);
-    context.backend.sparse().head_dots({values, by_head(parameters_.value(vector)), result.view()},
+  void dots(ConstMatrixView values, ParameterId vector, MatrixView logits, Context& context) {
+    context.backend.sparse().head_dots({values, by_head(parameters_.value(vector)), logits},
                                        context.stream);
-    return result;
   }
 
   void dots_backward(ConstMatrixView values, ParameterId vector, ConstMatrixView logits_gradient,
@@ -156,10 +155,11 @@ class GatConv final : public Conv {
                             Context& context) {
     const Block& block = batch.block();
     const ConstMatrixView sources = state.sources.view();
-    pull_rows(batch.sampled, state.sources.view(), context);
-    state.saved.push_back(logits(sources, source_vector_, context));
-    state.saved.push_back(
-        logits(sources.slice(0, block.num_destinations), destination_vector_, context));
+    const auto flight = start_pull(batch.sampled, state.sources.view(), context);
+    save_logits(block, sources, *flight, state, context,
+                [&](ConstMatrixView rows, ParameterId vector, MatrixView logits) {
+                  dots_of_inputs(rows, vector, logits, context);
+                });
     Matrix sums(context.memory(), attended.dtype, block.num_destinations,
                 options_.heads * options_.in);
     attend(batch, sources, state, sums.view(), context);
@@ -209,12 +209,10 @@ class GatConv final : public Conv {
     return weights;
   }
 
-  Matrix logits(ConstMatrixView rows, ParameterId vector, Context& context) {
-    Matrix result(context.memory(), parameters_.dtype(), rows.rows, options_.heads);
+  void dots_of_inputs(ConstMatrixView rows, ParameterId vector, MatrixView logits,
+                      Context& context) {
     const Matrix weights = logit_weights(vector, context);
-    apply_linear(rows, Operand(weights.view(), rows.dtype, context).view(), result.view(), false,
-                 context);
-    return result;
+    apply_linear(rows, Operand(weights.view(), rows.dtype, context).view(), logits, false, context);
   }
 
   /// Writes the gradient of the attention vector a and adds to those of W and, where it has rows,
@@ -262,6 +260,26 @@ class GatConv final : public Conv {
 
   // --- Both
   // ---------------------------------------------------------------------------------------
+
+  /// The logits of all sources and of the destinations, those of own rows while the others are on
+  /// their way; dots(rows, vector, logits) makes them.
+  template <class Dots>
+  void save_logits(const Block& block, ConstMatrixView rows, RowFlight& flight, ConvState& state,
+                   Context& context, Dots dots) {
+    const auto room = [&](std::int64_t count) {
+      return Matrix(context.memory(), parameters_.dtype(), count, options_.heads);
+    };
+    Matrix source = room(block.num_sources()), destination = room(block.num_destinations);
+    const auto part = [&](std::int64_t begin, std::int64_t count) {
+      dots(rows.slice(begin, count), source_vector_, source.view().slice(begin, count));
+    };
+    part(0, block.num_own);
+    dots(rows.slice(0, block.num_destinations), destination_vector_, destination.view());
+    flight.end();
+    if (block.num_received > 0) part(block.num_own, block.num_received);
+    state.saved.push_back(std::move(source));
+    state.saved.push_back(std::move(destination));
+  }
 
   Attention attention_of(const LayerBatch& batch, ConstMatrixView values,
                          const ConvState& state) const {

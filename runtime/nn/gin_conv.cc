@@ -1,8 +1,7 @@
 #include <cmath>
 #include <utility>
 
-#include "runtime/nn/conv.h"
-#include "runtime/nn/shuffle.h"
+#include "runtime/nn/neighbor_sum.h"
 
 namespace gsplit {
 namespace {
@@ -28,13 +27,16 @@ class GinConv final : public Conv {
                Context& context) override {
     const Block& block = batch.block();
     const DType rows = sources.dtype();
-    pull_rows(batch.sampled, sources.view(), context);
+    const auto flight = start_pull(batch.sampled, sources.view(), context);
     Matrix aggregated(context.memory(), rows, block.num_destinations, sources.cols());
     const std::vector<double> one(block.num_destinations, 1.0);
     const DeviceArray<double> ones = context.to_device(one);
-    context.backend.sparse().aggregate({block.indptr.span(), block.columns.span(), sources.view(),
-                                        aggregated.view(), sum_with_self(ones)},
-                                       context.stream);
+    AggregateArgs sums{block.indptr.span(), block.columns.span(), sources.view(), aggregated.view(),
+                       sum_with_self(ones)};
+    const EarlySum early(block, sums, *flight, context);
+    early.hand_over(sums);
+    flight->end();
+    context.backend.sparse().aggregate(sums, context.stream);
     const ConstMatrixView weight =
         batch.columns_of(parameters_.operand(weight0_, rows), sources.cols());
     state.sources = std::move(sources);
@@ -116,11 +118,11 @@ class GinConv final : public Conv {
     *source_gradient = Matrix(context.memory(), rows, block.num_sources(), in_);
     const std::vector<double> one(block.num_destinations, 1.0);
     const DeviceArray<double> ones = context.to_device(one);
-    context.backend.sparse().aggregate_backward(
+    aggregate_backward(
+        batch.sampled,
         {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
          aggregated_gradient.view(), source_gradient->view(), sum_with_self(ones)},
-        context.stream);
-    return_gradients(batch.sampled, source_gradient->view(), context);
+        context);
   }
 
   static AggregateOptions sum_with_self(const DeviceArray<double>& ones) {

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "runtime/nn/shuffle.h"
-
 namespace gsplit {
 namespace {
 
@@ -48,16 +46,59 @@ Matrix aggregate_backward(const LayerBatch& batch, const AggregateOptions& coeff
   const Block& block = batch.block();
   const BlockCoefficients used(block, coefficients, context);
   Matrix gradient(context.memory(), sums_gradient.dtype, block.num_sources(), sums_gradient.cols);
-  context.backend.sparse().aggregate_backward(
-      {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
-       sums_gradient, gradient.view(), used.get(), block.weights.span(),
-       block.inverse.edges.span()},
-      context.stream);
-  return_gradients(batch.sampled, gradient.view(), context);
+  aggregate_backward(batch.sampled,
+                     {block.indptr.span(), block.inverse.indptr.span(),
+                      block.inverse.destinations.span(), sums_gradient, gradient.view(), used.get(),
+                      block.weights.span(), block.inverse.edges.span()},
+                     context);
   return gradient;
 }
 
 }  // namespace
+
+EarlySum::EarlySum(const Block& block, const AggregateArgs& sums, const RowFlight& flight,
+                   Context& context)
+    : num_owned_(block.num_owned()) {
+  if (!flight.under_way() || sums.source.dtype == DType::kBF16 ||
+      !context.backend.sparse().sums_in_parts()) {
+    return;
+  }
+  sum_ = Matrix(context.memory(), sums.source.dtype, sums.destination.rows, sums.destination.cols);
+  AggregateArgs own = sums;
+  own.destination = sum_.view();
+  own.options = {.reduce = Reduce::kSum, .skip_loops = sums.options.skip_loops};
+  own.only = {0, num_owned_};
+  context.backend.sparse().aggregate(own, context.stream);
+}
+
+void EarlySum::hand_over(AggregateArgs& sums) const {
+  if (sum_.cols() == 0) return;
+  sums.only.begin = num_owned_;
+  sums.before = sum_.view();
+}
+
+void aggregate_backward(const SampledLayer& layer, const AggregateBackwardArgs& args,
+                        Context& context) {
+  SparseOps& sparse = context.backend.sparse();
+  if (context.owners.size() == 1 || !sparse.sums_in_parts()) {
+    sparse.aggregate_backward(args, context.stream);
+    return return_gradients(layer, args.source_gradient, context);
+  }
+  const std::size_t own = layer.block.num_own;
+  AggregateBackwardArgs part = args;
+  part.some_sources = true;
+  part.inverse_indptr = args.inverse_indptr.subspan(own);
+  part.source_gradient = args.source_gradient.slice(layer.block.num_own, layer.block.num_received);
+  part.options.self_scale = {};
+  part.options.skip_loops = false;
+  sparse.aggregate_backward(part, context.stream);
+  const auto flight = start_return(layer, args.source_gradient, context);
+  part.inverse_indptr = args.inverse_indptr.first(own + 1);
+  part.source_gradient = args.source_gradient.slice(0, layer.block.num_own);
+  part.options = args.options;
+  sparse.aggregate_backward(part, context.stream);
+  flight->end();
+}
 
 bool NeighborSum::needs_inverse() const {
   return options_.order == Order::kTransform ||
@@ -83,16 +124,26 @@ void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coeff
     if (own == nullptr) return;
     return apply_linear(own_rows(batch, state), own->weight, output, true, context);
   }
-  pull_rows(batch.sampled, state.sources.view(), context);
+  const auto flight = start_pull(batch.sampled, state.sources.view(), context);
   Matrix sums(context.memory(), state.sources.dtype(), block.num_destinations,
               state.sources.cols());
   const BlockCoefficients used(block, coefficients, context);
   AggregateLinearArgs args{
       .sums = aggregation(block, used.get(), state.sources.view(), sums.view()),
       .weight = weight,
-      .own = own != nullptr ? own_rows(batch, state) : ConstMatrixView{},
-      .own_weight = own != nullptr ? own->weight : ConstMatrixView{},
+      .own = {},
+      .own_weight = {},
       .end = {.values = output}};
+  const EarlySum early(block, args.sums, *flight, context);
+  early.hand_over(args.sums);
+  if (own != nullptr && flight->under_way()) {
+    apply_linear(own_rows(batch, state), own->weight, output, false, context);
+    args.accumulate = true;
+  } else if (own != nullptr) {
+    args.own = own_rows(batch, state);
+    args.own_weight = own->weight;
+  }
+  flight->end();
   if (batch.end != nullptr) {
     args.ends = state.ended = true;
     args.end.bias = batch.end->bias;
@@ -112,11 +163,14 @@ void NeighborSum::transform(const LayerBatch& batch, const AggregateOptions& coe
   Matrix values(context.memory(), rows, block.num_sources(), options_.out);
   apply_linear(state.sources.view().slice(0, block.num_own), weight,
                values.view().slice(0, block.num_own), false, context);
-  pull_rows(batch.sampled, values.view(), context);
+  const auto flight = start_pull(batch.sampled, values.view(), context);
   const BlockCoefficients used(block, coefficients, context);
-  const auto sum_into = [&](MatrixView sums) {
-    context.backend.sparse().aggregate(aggregation(block, used.get(), values.view(), sums),
-                                       context.stream);
+  const auto sum_into = [&](MatrixView destination) {
+    AggregateArgs sums = aggregation(block, used.get(), values.view(), destination);
+    const EarlySum early(block, sums, *flight, context);
+    early.hand_over(sums);
+    flight->end();
+    context.backend.sparse().aggregate(sums, context.stream);
   };
   if (output.dtype == rows) return sum_into(output);
   Matrix sums(context.memory(), rows, output.rows, output.cols);

@@ -3,8 +3,30 @@
 #pragma once
 
 #include "runtime/nn/conv.h"
+#include "runtime/nn/shuffle.h"
 
 namespace gsplit {
+
+/// The sum over own sources, while others are on their way: what AggregateArgs::before is. Copies
+/// of others count as others, so that they change no bit. Undefined where the flight carries
+/// nothing, or parts of a sum would be rounded or slower: then all sources are summed together.
+/// `sums`: of all sources, as they will be.
+class EarlySum {
+ public:
+  EarlySum(const Block& block, const AggregateArgs& sums, const RowFlight& flight,
+           Context& context);
+  /// Leaves to `sums` what is still to be added.
+  void hand_over(AggregateArgs& sums) const;
+
+ private:
+  RowIndex num_owned_;
+  Matrix sum_;
+};
+
+/// The gradients of a block's sources: those of received rows first, which go home while those of
+/// the own ones are summed. `args`: of all sources. Collective.
+void aggregate_backward(const SampledLayer& layer, const AggregateBackwardArgs& args,
+                        Context& context);
 
 /// W' of the term W' h_i for the destination's own row; (out, columns of the sources).
 struct OwnTerm {

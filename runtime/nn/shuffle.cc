@@ -37,37 +37,68 @@ Cargo cargo_of(const SampledLayer& layer, const MatrixView& rows, const Context&
   return rows.cols == context.shuffle.in_width ? Cargo::kRows : Cargo::kProjected;
 }
 
-void exchange_as_they_are(const RowExchange& rows, Context& context) {
-  const TraceSpan span(context.progress.tracer, "shuffle",
-                       static_cast<std::int32_t>(context.shuffle.layer + 1),
-                       bytes_of(rows.from).size());
-  rows.traffic.exchange({bytes_of(rows.from), in_bytes(rows.send_counts, rows.from),
-                         bytes_of(rows.to), in_bytes(rows.receive_counts, rows.to)},
-                        context.stream);
-  context.shuffle.add({.bytes = bytes_of(rows.from).size(), .cargo = rows.cargo});
-}
-
-void exchange_as_bf16(const RowExchange& rows, Context& context) {
-  Matrix sent(context.memory(), DType::kBF16, rows.from.rows, rows.from.cols);
-  Matrix received(context.memory(), DType::kBF16, rows.to.rows, rows.to.cols);
-  context.backend.sparse().convert_rows({rows.from, sent.view()}, context.stream);
-  exchange_as_they_are({sent.view(), rows.send_counts, received.view(), rows.receive_counts,
-                        rows.pulled, rows.traffic, rows.cargo},
-                       context);
-  context.backend.sparse().convert_rows({received.view(), rows.to}, context.stream);
-}
-
-void exchange_rows(const RowExchange& rows, Context& context) {
-  const PhaseScope phase(context.progress, Phase::kExchange);
-  const Stopwatch watch(context.shuffle.seconds);
-  if (context.bf16_wire && rows.from.dtype != DType::kBF16) {
-    exchange_as_bf16(rows, context);
-  } else {
-    exchange_as_they_are(rows, context);
+/// A RowExchange, in bf16 where the wire asks for it.
+class Flight {
+ public:
+  Flight(const RowExchange& rows, Context& context)
+      : context_(context), traffic_(rows.traffic), from_(rows.from), to_(rows.to) {
+    const PhaseScope phase(context.progress, Phase::kExchange);
+    const Stopwatch watch(context.shuffle.seconds);
+    if (context.bf16_wire && rows.from.dtype != DType::kBF16) {
+      rounded_from_ = Matrix(context.memory(), DType::kBF16, from_.rows, from_.cols);
+      rounded_to_ = Matrix(context.memory(), DType::kBF16, to_.rows, to_.cols);
+      context.backend.sparse().convert_rows({from_, rounded_from_.view()}, context.stream);
+      from_ = rounded_from_.view();
+      to_ = rounded_to_.view();
+    }
+    send_bytes_ = in_bytes(rows.send_counts, from_);
+    receive_bytes_ = in_bytes(rows.receive_counts, to_);
+    const TraceSpan span(context.progress.tracer, "shuffle", layer_number(),
+                         bytes_of(from_).size());
+    traffic_.start({bytes_of(from_), send_bytes_, bytes_of(to_), receive_bytes_}, context.stream);
+    under_way_ = true;
+    context.shuffle.add(
+        {.bytes = bytes_of(from_).size(),
+         .bytes_pull = rows.pulled * static_cast<std::uint64_t>(from_.cols) * sizeof(float),
+         .cargo = rows.cargo});
+    unrounded_to_ = rows.to;
   }
-  context.shuffle.add(
-      {.bytes_pull = rows.pulled * static_cast<std::uint64_t>(rows.from.cols) * sizeof(float)});
-}
+  ~Flight() {
+    if (under_way_) traffic_.abandon();
+  }
+  Flight(const Flight&) = delete;
+  Flight& operator=(const Flight&) = delete;
+
+  void end() {
+    const PhaseScope phase(context_.progress, Phase::kExchange);
+    const Stopwatch watch(context_.shuffle.seconds);
+    {
+      const TraceSpan span(context_.progress.tracer, "end of shuffle", layer_number());
+      traffic_.finish(context_.stream);
+    }
+    under_way_ = false;
+    if (rounded_to_.rows() == 0) return;
+    context_.backend.sparse().convert_rows({rounded_to_.view(), unrounded_to_}, context_.stream);
+  }
+
+ private:
+  std::int32_t layer_number() const {
+    return static_cast<std::int32_t>(context_.shuffle.layer + 1);
+  }
+
+  Context& context_;
+  DeviceCommunicator& traffic_;
+  MatrixView from_;
+  MatrixView to_;
+  MatrixView unrounded_to_;
+  Matrix rounded_from_;
+  Matrix rounded_to_;
+  std::vector<std::size_t> send_bytes_;
+  std::vector<std::size_t> receive_bytes_;
+  bool under_way_ = false;
+};
+
+void exchange_rows(const RowExchange& rows, Context& context) { Flight(rows, context).end(); }
 
 std::int64_t num_sent(const ShufflePlan& plan) {
   return static_cast<std::int64_t>(
@@ -118,32 +149,90 @@ void add_by_peer(const ShufflePlan& plan, MatrixView received, MatrixView gradie
   }
 }
 
+/// Where every worker has all rows.
+class NoFlight final : public RowFlight {
+ public:
+  bool under_way() const override { return false; }
+  void end() override {}
+};
+
+class Pull final : public RowFlight {
+ public:
+  Pull(const SampledLayer& layer, MatrixView sources, Context& context)
+      : sent_(context.memory(), sources.dtype, num_sent(layer.plan), sources.cols),
+        flight_(gathered(layer, sources, context), context) {}
+  bool under_way() const override { return true; }
+  void end() override { flight_.end(); }
+
+ private:
+  RowExchange gathered(const SampledLayer& layer, MatrixView sources, Context& context) {
+    const ShufflePlan& plan = layer.plan;
+    gather_sent(plan, sources.slice(0, layer.block.num_own), sent_.view(), context);
+    return {sent_.view(),
+            plan.send_counts,
+            sources.slice(layer.block.num_own, layer.block.num_received),
+            plan.receive_counts,
+            plan.pull_sends,
+            context.owner_traffic,
+            cargo_of(layer, sources, context)};
+  }
+
+  Matrix sent_;
+  Flight flight_;
+};
+
+class Return final : public RowFlight {
+ public:
+  Return(const SampledLayer& layer, MatrixView gradients, Context& context)
+      : context_(context),
+        layer_(layer),
+        gradients_(gradients),
+        received_(context.memory(), gradients.dtype, num_sent(layer.plan), gradients.cols),
+        flight_(
+            {gradients.slice(layer.block.num_own, layer.block.num_received),
+             layer.plan.receive_counts, received_.view(), layer.plan.send_counts,
+             layer.plan.pull_receives, context.owner_traffic, cargo_of(layer, gradients, context)},
+            context) {}
+  bool under_way() const override { return true; }
+  void end() override {
+    flight_.end();
+    const ShufflePlan& plan = layer_.plan;
+    if (plan.sends_sums()) {
+      add_through_sums(plan.sums, received_.view(), gradients_.slice(0, layer_.block.num_own),
+                       context_);
+    } else {
+      add_by_peer(plan, received_.view(), gradients_, context_);
+    }
+  }
+
+ private:
+  Context& context_;
+  const SampledLayer& layer_;
+  MatrixView gradients_;
+  Matrix received_;
+  Flight flight_;
+};
+
 }  // namespace
 
+std::unique_ptr<RowFlight> start_pull(const SampledLayer& layer, MatrixView sources,
+                                      Context& context) {
+  if (context.owners.size() == 1) return std::make_unique<NoFlight>();
+  return std::make_unique<Pull>(layer, sources, context);
+}
+
 void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) {
-  if (context.owners.size() == 1) return;
-  const ShufflePlan& plan = layer.plan;
-  Matrix sent(context.memory(), sources.dtype, num_sent(plan), sources.cols);
-  gather_sent(plan, sources.slice(0, layer.block.num_own), sent.view(), context);
-  exchange_rows({sent.view(), plan.send_counts,
-                 sources.slice(layer.block.num_own, layer.block.num_received), plan.receive_counts,
-                 plan.pull_sends, context.owner_traffic, cargo_of(layer, sources, context)},
-                context);
+  start_pull(layer, sources, context)->end();
+}
+
+std::unique_ptr<RowFlight> start_return(const SampledLayer& layer, MatrixView gradients,
+                                        Context& context) {
+  if (context.owners.size() == 1) return std::make_unique<NoFlight>();
+  return std::make_unique<Return>(layer, gradients, context);
 }
 
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context) {
-  if (context.owners.size() == 1) return;
-  const ShufflePlan& plan = layer.plan;
-  Matrix received(context.memory(), gradients.dtype, num_sent(plan), gradients.cols);
-  exchange_rows({gradients.slice(layer.block.num_own, layer.block.num_received),
-                 plan.receive_counts, received.view(), plan.send_counts, plan.pull_receives,
-                 context.owner_traffic, cargo_of(layer, gradients, context)},
-                context);
-  if (plan.sends_sums()) {
-    add_through_sums(plan.sums, received.view(), gradients.slice(0, layer.block.num_own), context);
-  } else {
-    add_by_peer(plan, received.view(), gradients, context);
-  }
+  start_return(layer, gradients, context)->end();
 }
 
 void exchange_among_all(const AllExchange& rows, Context& context) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -14,13 +15,36 @@
 
 namespace gsplit {
 
+/// Rows on their way, between two calls of all workers: what is queued meanwhile runs while they
+/// travel. Neither the rows sent nor those received may be touched before the end.
+class RowFlight {
+ public:
+  RowFlight(const RowFlight&) = delete;
+  RowFlight& operator=(const RowFlight&) = delete;
+  /// Where the flight has not ended an error is under way, and peers are told.
+  virtual ~RowFlight() = default;
+  /// Whether anything travels between any workers: else there is nothing to wait for.
+  virtual bool under_way() const = 0;
+  /// Collective.
+  virtual void end() = 0;
+
+ protected:
+  RowFlight() = default;
+};
+
 /// Fills rows [num_own, num_sources) of `sources` (num_sources, cols) with what the peers send; the
 /// own rows are there.
+std::unique_ptr<RowFlight> start_pull(const SampledLayer& layer, MatrixView sources,
+                                      Context& context);
+/// The same at once.
 void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context);
 
-/// Sends the gradients of received rows to their owners and adds what peers send to the own rows:
-/// peer by peer in rank order, or where sums travelled their total, which is in that order too.
-/// `gradients`: (num_sources, cols).
+/// Sends the gradients of received rows to their owners; end() adds what peers send to the own
+/// rows: peer by peer in rank order, or where sums travelled their total, which is in that order
+/// too. `gradients`: (num_sources, cols); the own rows may be written until the end.
+std::unique_ptr<RowFlight> start_return(const SampledLayer& layer, MatrixView gradients,
+                                        Context& context);
+/// The same at once.
 void return_gradients(const SampledLayer& layer, MatrixView gradients, Context& context);
 
 /// Rows between all workers, whoever owns nodes: those of `from`, `send_counts[p]` for worker p in

@@ -252,6 +252,31 @@ TEST(LocalAbort, MayComeAtAnyTime) {
   }
 }
 
+// Whoever has copied would read what is gone (seen by AddressSanitizer), whoever waits would wait.
+TEST(LocalAbandon, EndsTheExchangeForAll) {
+  const auto start = Clock::now();
+  for (int round = 0; round < 20; ++round) {
+    run_local_ranks(3, kPlenty, [&](Communicator& comm) {
+      const std::vector<std::size_t> bytes(3, 100'000);
+      auto send = std::make_unique<std::vector<std::byte>>(300'000);
+      std::vector<std::byte> received(300'000);
+      if (comm.rank() != 1) {
+        const auto exchange = [&] {
+          while (true) comm.exchange({*send, bytes, received, bytes});
+        };
+        EXPECT_EQ(thrown_by(exchange).peer(), 1);
+        return;
+      }
+      comm.start({*send, bytes, received, bytes});
+      std::this_thread::sleep_for(std::chrono::microseconds(50 * round));
+      comm.abandon();
+      send.reset();
+      EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), 1);
+    });
+  }
+  EXPECT_LT(Clock::now() - start, kPlenty / 4);
+}
+
 TEST(LocalExchange, RejectsSizesThatPeersDisagreeOn) {
   const auto body = [](Communicator& comm) {
     const std::vector<std::byte> send(4);

@@ -211,31 +211,89 @@ class Conformance : public testing::TestWithParam<DType> {
   }
 
   /// Both on the device in use; the arrays of `options` lie in host memory.
+  struct Part {
+    RowRange only = {};
+    ConstMatrixView before = {};
+  };
   Matrix aggregate(const Csr& csr, const Matrix& source, AggregateOptions options,
                    const std::vector<float>& weights) const {
+    return aggregate(csr, source, options, weights, {});
+  }
+  Matrix aggregate(const Csr& csr, const Matrix& source, AggregateOptions options,
+                   const std::vector<float>& weights, const Part& part) const {
     const DeviceArray<double> row_scale = to_device(options.row_scale);
     const DeviceArray<double> self_scale = to_device(options.self_scale);
     options.row_scale = row_scale.span();
     options.self_scale = self_scale.span();
     Matrix to(memory(), dtype(), static_cast<std::int64_t>(csr.indptr.size()) - 1, source.cols());
-    backend().sparse().aggregate({to_device(csr.indptr).span(), to_device(csr.columns).span(),
-                                  source.view(), to.view(), options, to_device(weights).span()},
-                                 stream());
+    backend().sparse().aggregate(
+        {to_device(csr.indptr).span(), to_device(csr.columns).span(), source.view(), to.view(),
+         options, to_device(weights).span(), part.only, part.before},
+        stream());
     return to;
   }
+  /// Sources from `split` on first, those before it by a call of their own; 0: all at once.
   Matrix aggregate_backward(const Csr& csr, std::size_t sources, const Matrix& gradient,
-                            AggregateOptions options, const std::vector<float>& weights) const {
+                            AggregateOptions options, const std::vector<float>& weights,
+                            std::size_t split = 0) const {
     const DeviceArray<double> row_scale = to_device(options.row_scale);
     const DeviceArray<double> self_scale = to_device(options.self_scale);
     options.row_scale = row_scale.span();
     options.self_scale = self_scale.span();
     const InverseCsr inverse = invert(csr, sources);
     Matrix to(memory(), dtype(), static_cast<std::int64_t>(sources), gradient.cols());
-    backend().sparse().aggregate_backward(
-        {to_device(csr.indptr).span(), inverse.indptr.span(), inverse.destinations.span(),
-         gradient.view(), to.view(), options, to_device(weights).span(), inverse.edges.span()},
-        stream());
+    const auto indptr = to_device(csr.indptr);
+    const auto edge_weights = to_device(weights);
+    AggregateBackwardArgs args{indptr.span(),
+                               inverse.indptr.span(),
+                               inverse.destinations.span(),
+                               gradient.view(),
+                               to.view(),
+                               options,
+                               edge_weights.span(),
+                               inverse.edges.span()};
+    if (split > 0) {
+      const auto own = static_cast<std::int64_t>(split);
+      args.some_sources = true;
+      args.inverse_indptr = inverse.indptr.span().subspan(split);
+      args.source_gradient = to.view().slice(own, to.rows() - own);
+      args.options.self_scale = {};
+      args.options.skip_loops = false;
+      backend().sparse().aggregate_backward(args, stream());
+      args.inverse_indptr = inverse.indptr.span().first(split + 1);
+      args.source_gradient = to.view().slice(0, own);
+      args.options = options;
+    }
+    backend().sparse().aggregate_backward(args, stream());
     return to;
+  }
+
+  /// What aggregate() and, where they are given, aggregate_backward() of `gradient` are.
+  struct Reference {
+    Rows forward;
+    Rows backward;
+  };
+  static Reference reference(const Csr& csr, const Rows& source, const Rows& gradient,
+                             const AggregateOptions& options, const std::vector<float>& weights) {
+    const std::size_t cols = source[0].size();
+    Reference sums{zeros(gradient.size(), cols), zeros(source.size(), cols)};
+    const auto edge = [&](std::size_t i, std::size_t j, double weight) {
+      for (std::size_t c = 0; c < cols; ++c) {
+        sums.forward[i][c] += weight * source[j][c];
+        sums.backward[j][c] += weight * gradient[i][c];
+      }
+    };
+    for (std::size_t i = 0; i < gradient.size(); ++i) {
+      const double length = csr.indptr[i + 1] - csr.indptr[i];
+      const double scale = (options.reduce == Reduce::kMean ? 1 / length : 1) *
+                           (options.row_scale.empty() ? 1 : options.row_scale[i]);
+      for (RowIndex e = csr.indptr[i]; e < csr.indptr[i + 1]; ++e) {
+        const double weight = weights.empty() ? scale : scale * weights[e];
+        if (!options.skip_loops || csr.columns[e] != i) edge(i, csr.columns[e], weight);
+      }
+      if (!options.self_scale.empty()) edge(i, i, options.self_scale[i]);
+    }
+    return sums;
   }
 
   void check_aggregate(std::size_t cols, const AggregateOptions& options, bool weighted = false) {
@@ -246,23 +304,7 @@ class Conformance : public testing::TestWithParam<DType> {
     const std::vector<float> weights =
         weighted ? random_weights(csr.columns.size()) : std::vector<float>{};
     const Rows source = random_rows(500, cols), gradient = random_rows(300, cols);
-    Rows forward = zeros(300, cols), backward = zeros(500, cols);
-    const auto edge = [&](std::size_t i, std::size_t j, double weight) {
-      for (std::size_t c = 0; c < cols; ++c) {
-        forward[i][c] += weight * source[j][c];
-        backward[j][c] += weight * gradient[i][c];
-      }
-    };
-    for (std::size_t i = 0; i < 300; ++i) {
-      const double length = csr.indptr[i + 1] - csr.indptr[i];
-      const double scale = (options.reduce == Reduce::kMean ? 1 / length : 1) *
-                           (options.row_scale.empty() ? 1 : options.row_scale[i]);
-      for (RowIndex e = csr.indptr[i]; e < csr.indptr[i + 1]; ++e) {
-        const double weight = weighted ? scale * weights[e] : scale;
-        if (!options.skip_loops || csr.columns[e] != i) edge(i, csr.columns[e], weight);
-      }
-      if (!options.self_scale.empty()) edge(i, i, options.self_scale[i]);
-    }
+    const auto [forward, backward] = reference(csr, source, gradient, options, weights);
     check(forward, [&](Backend&, Stream&) {
       const Matrix from = to_matrix(source, cols);
       return aggregate(csr, from, options, weights);

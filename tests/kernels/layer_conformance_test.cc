@@ -50,6 +50,7 @@ TEST_P(LayerConformance, AggregateLinear) {
     const Rows sources = random_rows(shape.rows + 50, shape.in);
     const Rows weight = random_rows(shape.out, shape.in), own = random_rows(shape.out, shape.in);
     const Rows bias = random_rows(1, shape.out, computed());
+    const Rows stale = random_rows(shape.rows, shape.out);
     const std::vector<OriginalId> ids = nodes(shape.rows);
     const std::vector<double> scale(shape.rows, 0.5);
     for (const DType of : std::set<DType>{dtype(), computed()}) {
@@ -59,7 +60,7 @@ TEST_P(LayerConformance, AggregateLinear) {
                      own_weight = to_matrix(own, shape.in);
         const Matrix of_bias = to_matrix(bias, shape.out, computed());
         Matrix sums = to_matrix(zeros(shape.rows, shape.in), shape.in);
-        Matrix output = to_matrix(zeros(shape.rows, shape.out), shape.out, of);
+        Matrix output = to_matrix(stale, shape.out, of);
         const auto indptr = to_device(csr.indptr), columns = to_device(csr.columns);
         const auto where = to_device(ids);
         const auto self = to_device(scale);
@@ -75,7 +76,8 @@ TEST_P(LayerConformance, AggregateLinear) {
                     .activation = Activation::kRelu,
                     .dropout = {0.5, {.seed = 3, .step = 2, .purpose = Purpose::kDropout}},
                     .nodes = where.span()},
-            .ends = shape.ends};
+            .ends = shape.ends,
+            .accumulate = shape.rows % 2 == 1};
         if (shape.own) {
           args.own = from.view().slice(0, static_cast<std::int64_t>(shape.rows));
           args.own_weight = own_weight.view();

@@ -18,11 +18,15 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(sys.argv.pop(1) if len(sys.argv) > 1 else ROOT / "build/release").resolve()
 GPU_ON_CPU = ROOT / "tests/gpu_on_cpu/gpu-on-cpu"
-FOLDER = "kernels/cuda"
+FOLDER = "kernels/cuda"  # of files named without one
 # Without GSPLIT_FULL_TESTS a few are planted: a barrier, places in memory, waits, a value.
 FEW = {"test_a_barrier_dropped_from_a_tree", "test_a_store_past_the_end_of_a_row", "test_a_mask_of_the_wrong_column",
        "test_a_result_read_before_it_is_there", "test_a_step_computed_before_it_is_prepared",
        "test_a_remote_neighbour_counted_behind_own_ones"}
+
+
+def placed(name):
+    return pathlib.Path(name if "/" in name else f"{FOLDER}/{name}")
 
 
 class Mutants(unittest.TestCase):
@@ -40,20 +44,20 @@ class Mutants(unittest.TestCase):
             self.skipTest("only a few are planted without GSPLIT_FULL_TESTS=1")
 
     def module(self, work, changed, old, new, source):
-        """The module with `old` replaced in FOLDER/`changed`; `source` is compiled again, the rest is taken as built."""
-        text = (ROOT / FOLDER / changed).read_text(encoding="utf-8")
+        """The module with `old` replaced in `changed`; `source` is compiled again, the rest is taken as built."""
+        text = (ROOT / placed(changed)).read_text(encoding="utf-8")
         self.assertEqual(text.count(old), 1, f"{changed} has changed: {old}")
-        copy = work / FOLDER / changed
+        copy = work / placed(changed)
         copy.parent.mkdir(parents=True)
         copy.write_text(text.replace(old, new), encoding="utf-8")
         if source != changed:
-            (work / FOLDER / source).write_text((ROOT / FOLDER / source).read_text(encoding="utf-8"), encoding="utf-8")
+            (work / placed(source)).write_text((ROOT / placed(source)).read_text(encoding="utf-8"), encoding="utf-8")
 
-        original = str(ROOT / FOLDER / source)
+        original = str(ROOT / placed(source))
         command = [word for word in shlex.split(self.commands[original]) if not word.endswith("ccache")]
         target = command[command.index("-o") + 1]
         command[command.index("-o") + 1] = str(work / "mutant.o")
-        command = [str(work / FOLDER / source) if word == original else word for word in command]
+        command = [str(work / placed(source)) if word == original else word for word in command]
         command.insert(command.index(f"-I{ROOT}"), f"-I{work}")  # changed headers come first
         subprocess.run(command, cwd=BUILD, check=True, capture_output=True)
         objects = [path for path in self.objects if path != BUILD / target]
@@ -122,6 +126,10 @@ class Mutants(unittest.TestCase):
     def test_a_stream_that_does_not_wait_for_the_other(self):
         self.caught("memory.cc", "check(cudaStreamWaitEvent(", "check(true ? cudaSuccess : cudaStreamWaitEvent(",
                     suite="cuda_streams_test", tests="*GiveWhatOneGives*", says="FAILED", GPU_ON_CPU_LAZY="1")
+
+    def test_rows_read_while_they_are_on_their_way(self):
+        self.caught_by([BUILD / "tests/comm/nccl_test", "--gtest_filter=*SumsToTheBits*/4"], "comm/nccl_communicator.cc",
+                       "if (!pending_.empty()) stream.wait(", "if (size_ < 0) stream.wait(", says="FAILED", GPU_ON_CPU_LAZY="1")
 
     def test_a_step_computed_before_it_is_prepared(self):
         self.caught_by([sys.executable, ROOT / "tests/e2e/device_test.py", "Data.test_steps_prepared_ahead_change_no_bit"],
