@@ -214,6 +214,9 @@ void add_model_flags(CLI::App& app, TrainFlags& flags) {
   add_choice(app, "--read-ahead", config.read_ahead, {"auto", "always", "never"},
              "ask the disk for a step's feature rows together; auto: where features are more than "
              "half of the available memory");
+  add_choice(app, "--bind", config.bind, {"auto", "none", "cores"},
+             "bind each worker to cores of its own; auto: where a host has several NUMA nodes and "
+             "the launcher has left several workers the same cores");
   app.add_option("--prefetch", config.prefetch,
                  "steps that are sampled and loaded while one is computed, 0 to 8; auto: 1 on GPUs "
                  "and where a host has cores that --threads leave free, else 0")

@@ -21,12 +21,12 @@ int own_choice(const TrainConfig& config, const WorkerPlace& place) {
   // What is dumped is sampled again, by the thread that computes.
   if (!has_steps_ahead(config) || !config.dump_blocks.empty()) return 0;
   if (config.device == kCuda) return 1;
-  return spare_threads(config.threads, place.local_workers) > 0 ? 1 : 0;
+  return spare_threads(config.threads, place.cores) > 0 ? 1 : 0;
 }
 
 int threads_of(const TrainConfig& config, const WorkerPlace& place) {
-  if (config.device == kCuda) return threads_per_worker(config.threads, place.local_workers);
-  return std::max(1, spare_threads(config.threads, place.local_workers));
+  if (config.device == kCuda) return threads_per_worker(config.threads, place.cores);
+  return std::max(1, spare_threads(config.threads, place.cores));
 }
 
 }  // namespace

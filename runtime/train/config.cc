@@ -114,6 +114,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("gpu-graph", config.gpu_graph);
     read("gpu-features", config.gpu_features);
     read("gpu-data", config.gpu_data);
+    read("bind", config.bind);
     read("prefetch", config.prefetch);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
@@ -193,6 +194,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("gpu-data", config.gpu_data);
   entry("workers", config.workers);
   entry("threads", config.threads);
+  entry("bind", config.bind);
   entry("prefetch", config.prefetch);
   entry("eval-every", config.eval_every);
   entry("eval-fanout", config.eval_fanout.empty() ? "full" : format_fanout(config.eval_fanout));

@@ -83,6 +83,7 @@ struct TrainConfig {
   double gpu_data = 0.5;                     ///< share of free memory that auto fills with them
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
+  std::string bind = "auto";                 ///< auto, none or cores (placement.h)
   std::string prefetch = "auto";             ///< steps prepared ahead: auto, or 0 to 8
   std::uint32_t eval_every = 1;              ///< epochs; 0: only once at the end
   std::vector<std::int32_t> eval_fanout;     ///< as fanout; empty: all neighbours

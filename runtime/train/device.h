@@ -11,14 +11,9 @@
 #include "kernels/backend.h"
 #include "kernels/base/log.h"
 #include "runtime/train/config.h"
+#include "runtime/train/placement.h"
 
 namespace gsplit {
-
-/// A worker among those of its host.
-struct WorkerPlace {
-  int local_rank = 0;
-  int local_workers = 1;
-};
 
 /// Number of GPUs that this process sees; 0 also without the CUDA module.
 int num_gpus();

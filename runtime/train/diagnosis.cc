@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/world.h"
+#include "runtime/train/placement.h"
 #include "runtime/train/resources.h"
 
 namespace gsplit {
@@ -69,8 +70,8 @@ Json to_json(const DeviceInfo& gpu) {
 Diagnosis diagnose() {
   const OpenedModule opened = open_device_module();
   Diagnosis found{.host = host_name(),
-                  .cores = threads_per_worker(0, 1),
-                  .numa_nodes = num_numa_nodes(),
+                  .cores = num_allowed_cores(),
+                  .numa_nodes = HostTopology::of_this_host().num_numa_nodes(),
                   .memory_bytes = memory_info("MemTotal"),
                   .available_bytes = memory_info("MemAvailable"),
                   .mpi = mpi_library(),

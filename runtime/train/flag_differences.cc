@@ -39,6 +39,7 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "workers",
                                 "group-size",
                                 "threads",
+                                "bind",
                                 "partition",
                                 "device",
                                 "eval-every",
@@ -70,7 +71,7 @@ std::string shared_flags(const TrainConfig& config) {
 }
 
 std::vector<FlagDifference> rank_differences(const std::string& first, const std::string& other) {
-  static const Names may_differ{"dataset", "workers", "threads"};
+  static const Names may_differ{"dataset", "workers", "threads", "bind"};
   return differences(first, other, may_differ);
 }
 

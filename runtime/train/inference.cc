@@ -17,6 +17,7 @@
 #include "runtime/train/checkpoint.h"
 #include "runtime/train/config.h"
 #include "runtime/train/evaluator.h"
+#include "runtime/train/placement.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/trainer.h"
 #include "runtime/train/weights.h"
@@ -96,19 +97,20 @@ TrainedModel open_trained(const InferenceSource& source, const Log& log) {
   // All neighbours are taken: nothing is drawn.
   if (!model.training.uses_edge_weights()) model.training.edge_weights = "none";
   model.training.sampler = TrainConfig{}.sampler;
-  model.partition = prepare_partition(model.dataset,
-                                      {.parts = source.workers,
-                                       .fanout = model.training.fanout,
-                                       .seed = model.training.seed,
-                                       .threads = threads_per_worker(source.threads, 1)},
-                                      log);
+  model.partition =
+      prepare_partition(model.dataset,
+                        {.parts = source.workers,
+                         .fanout = model.training.fanout,
+                         .seed = model.training.seed,
+                         .threads = threads_per_worker(source.threads, num_allowed_cores())},
+                        log);
   return model;
 }
 
 /// Calls body(shard, evaluator, rank) on each rank thread.
 template <class Body>
 void for_each_shard(const TrainedModel& model, const InferenceSource& source, Body&& body) {
-  const int threads = threads_per_worker(source.threads, source.workers);
+  const int threads = threads_per_worker(source.threads, num_allowed_cores() / source.workers);
   run_local_ranks(source.workers, kDeadline, [&](Communicator& communicator) {
     const Shard shard = Shard::open(model.partition, communicator.rank());
     const auto backend = make_cpu_backend(threads);

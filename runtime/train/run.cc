@@ -64,7 +64,7 @@ class LimitedMpiWorld {
 /// it to leave.
 void settle_with_all(TrainConfig& config, MpiWorld& world, const Log& log) {
   Communicator& communicator = world.communicator();
-  const WorkerPlace place{world.local_rank(), world.local_size()};
+  const WorkerPlace place{.local_rank = world.local_rank(), .local_workers = world.local_size()};
   try {
     share_resumed_flags(config, communicator);
     settle_device(config, gather_refusals(config, place, communicator), log);
@@ -88,7 +88,9 @@ ExitCode run_under_launcher(const TrainConfig& given, const Log& log) {
   Communicator& communicator = (*world).communicator();
   TrainConfig config = given;
   settle_with_all(config, *world, log);
-  const WorkerPlace place{(*world).local_rank(), (*world).local_size()};
+  const WorkerPlace place =
+      place_of_process((*world).local_rank(), (*world).local_size(), binding_from_name(config.bind),
+                       config.threads, communicator);
   world.code = run_all(config, communicator.rank() == 0, log, [&](const TrainConfig& one) {
     return Worker(one, communicator, place, supervisor, log).run();
   });
@@ -98,7 +100,7 @@ ExitCode run_under_launcher(const TrainConfig& given, const Log& log) {
 /// One worker per GPU, or per NUMA node, where the number is not given.
 int num_rank_threads(const TrainConfig& config) {
   if (config.workers > 0) return config.workers;
-  return config.device == "cuda" ? num_gpus() : num_numa_nodes();
+  return config.device == "cuda" ? num_gpus() : HostTopology::of_this_host().num_numa_nodes();
 }
 
 ExitCode run_rank_threads(const TrainConfig& given, const Log& log) {
@@ -109,7 +111,9 @@ ExitCode run_rank_threads(const TrainConfig& given, const Log& log) {
     const int workers = num_rank_threads(one);
     std::atomic<ExitCode> code{ExitCode::kDone};
     run_local_ranks(workers, one.deadline, [&](Communicator& communicator) {
-      code = Worker(one, communicator, {communicator.rank(), workers}, supervisor, log).run();
+      const WorkerPlace place =
+          place_of_thread(communicator.rank(), workers, binding_from_name(one.bind), one.threads);
+      code = Worker(one, communicator, place, supervisor, log).run();
     });
     return code.load();
   });

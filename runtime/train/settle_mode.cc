@@ -50,7 +50,7 @@ bool settle_by_partition(TrainConfig& config, int workers, const Log& log) {
 
 ModeOptions mode_options(const TrainConfig& config, int workers, const WorkerPlace& place) {
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int threads = threads_per_worker(config.threads, place.local_workers);
+  const int threads = threads_per_worker(config.threads, place.cores);
   const bool rounds = config.wire == "bf16" || config.precision == DType::kBF16;
   return {.step = {.model = config.model,
                    .fanout = config.fanout,

@@ -160,7 +160,7 @@ Worker::Worker(const TrainConfig& config, Communicator& communicator, const Work
       place_(place),
       supervisor_(supervisor),
       log_(log),
-      device_(config, place, threads_per_worker(config.threads, place.local_workers)),
+      device_(config, place, threads_per_worker(config.threads, place.cores)),
       stream_(device_.compute().memory().create_stream()),
       early_stopping_(config.early_stop) {
   progress_.fault = Fault::from_environment(communicator.rank());
@@ -320,15 +320,13 @@ void Worker::prepare() {
   }
   data_ = opened_here(has_other_hosts(), [this] { return open_run_data(config_); });
   Planner::check(data_.num_train, planner_options(config_, communicator_.size()));
+  const int threads = threads_per_worker(config_.threads, num_allowed_cores());
   const auto open = [&](const Log& log) {
-    partition_ = open_partition(config_, data_, communicator_.size(),
-                                threads_per_worker(config_.threads, 1), log);
+    partition_ = open_partition(config_, data_, communicator_.size(), threads, log);
     shard_ = opened_here(has_other_hosts(), [this] { return Shard::open(partition_, part()); });
     if (config_.cache == "none") return;
-    reads_ = prepare_read_counts(
-        *data_.dataset, partition_,
-        presample_options(config_, communicator_.size(), threads_per_worker(config_.threads, 1)),
-        log);
+    reads_ = prepare_read_counts(*data_.dataset, partition_,
+                                 presample_options(config_, communicator_.size(), threads), log);
   };
   if (leads()) {
     check_before_partitioning(config_, data_);
@@ -374,6 +372,10 @@ void Worker::find_beginning() {
 }
 
 void Worker::build() {
+  bound_.emplace(place_.bound_to, threads_per_worker(config_.threads, num_allowed_cores()));
+  if (leads() && !place_.bound_to.empty()) {
+    log_.info("workers are bound to cores of their own, rank 0 to " + describe(place_.bound_to));
+  }
   lr_schedule_ = lr_schedule(config_, job_);
   row_traffic_ =
       device_.connect(communicator_, *stream_, config_.deadline,

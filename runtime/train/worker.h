@@ -99,6 +99,7 @@ class Worker {
   Progress progress_;
   WorkerDevice device_;
   std::unique_ptr<Stream> stream_;
+  std::optional<BoundThreads> bound_;  // from build() on: what is prepared takes all cores
 
   std::unique_ptr<Coordinator> coordinator_;  // rank 0
   std::unique_ptr<JobMetrics> metrics_;       // rank 0, with --metrics-port
