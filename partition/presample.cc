@@ -185,6 +185,14 @@ PresampleCounts no_samples(const CscView& graph) {
           .is_seed = std::vector<std::uint8_t>(graph.num_nodes(), 0)};
 }
 
+PresampleCounts in_degrees(const CscView& graph) {
+  PresampleCounts counts = no_samples(graph);
+  for (std::uint64_t v = 0; v < graph.num_nodes(); ++v) {
+    counts.compute[v] = static_cast<std::uint64_t>(graph.indptr[v + 1] - graph.indptr[v]);
+  }
+  return counts;
+}
+
 PresampleCounts count_samples(const CscView& graph, std::span<const std::uint64_t> train,
                               const PresampledBatches& batches, int threads) {
   PresampleCounts counts = no_samples(graph);

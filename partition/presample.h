@@ -77,5 +77,7 @@ PresampleCounts count_samples(const CscView& graph, std::span<const std::uint64_
 /// Counts of a presample of no batch and no training node: with them a partitioner goes by the
 /// graph alone, each edge and each node weighing 1.
 PresampleCounts no_samples(const CscView& graph);
+/// The same, but that a node computes with all its in-edges: parts get equally many edges.
+PresampleCounts in_degrees(const CscView& graph);
 
 }  // namespace gsplit

@@ -58,6 +58,8 @@ std::string suffix_of(const PartitionWeights& weights) {
       return std::string(" ") + name_of(weights.sampler);
     case PartitionWeights::From::kGraph:
       return " plain";
+    case PartitionWeights::From::kEdges:
+      return " edges";
   }
   throw InternalError("internal error: weights of a partition without a name");
 }
@@ -140,6 +142,8 @@ class Report {
         return assign(parts, partitioner.method, count(weights.sampler));
       case PartitionWeights::From::kGraph:
         return assign(parts, partitioner.method, no_samples(csc_.view()));
+      case PartitionWeights::From::kEdges:
+        return assign(parts, partitioner.method, in_degrees(csc_.view()));
     }
     throw InternalError("internal error: a partition by weights that nothing counts");
   }
@@ -232,13 +236,14 @@ class Report {
 PartitionWeights partition_weights_from_name(const std::string& name) {
   if (name == "samples") return {.from = PartitionWeights::From::kSamples};
   if (name == "plain") return {.from = PartitionWeights::From::kGraph};
+  if (name == "edges") return {.from = PartitionWeights::From::kEdges};
   for (const Sampler sampler : {Sampler::kUniform, Sampler::kLabor, Sampler::kWeighted}) {
     if (name == name_of(sampler)) {
       return {.from = PartitionWeights::From::kPresample, .sampler = sampler};
     }
   }
   throw UsageError("--partition-weights " + name + " is unknown",
-                   "choose samples, plain, uniform, labor or weighted");
+                   "choose samples, plain, edges, uniform, labor or weighted");
 }
 
 void report_volumes(const Dataset& dataset, const VolumeReportOptions& options, const Log& log,

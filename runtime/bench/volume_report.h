@@ -20,12 +20,13 @@ struct PartitionWeights {
     kSamples,    ///< a presample by the sampler that is counted
     kPresample,  ///< one by `sampler`
     kGraph,      ///< the graph alone: every edge and every node weighs 1
+    kEdges,      ///< every edge weighs 1, a node as many as it has in-edges
   };
   From from = From::kSamples;
   Sampler sampler = Sampler::kUniform;
 };
 
-/// "samples", "plain", or the name of a sampler; UsageError for anything else.
+/// "samples", "plain", "edges", or the name of a sampler; UsageError for anything else.
 PartitionWeights partition_weights_from_name(const std::string& name);
 
 struct VolumeReportOptions {

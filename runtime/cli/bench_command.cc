@@ -168,8 +168,8 @@ void add_bench_command(CLI::App& app, Action& action) {
       ->add_option(
           "--partition-weights", flags->weights,
           "--volumes, --project: what weighs edges and nodes for metis and stream: samples "
-          "(drawn by --sampler), plain (each weighs 1), or samples drawn by uniform, labor "
-          "or weighted; several are compared")
+          "(drawn by --sampler), plain (each weighs 1), edges (a node weighs its in-edges), or "
+          "samples drawn by uniform, labor or weighted; several are compared")
       ->delimiter(',');
   command->add_option(
       "--group-size", options.group_size,

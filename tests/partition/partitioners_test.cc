@@ -308,6 +308,24 @@ TEST(NoSamples, LeavePartitionersWithTheGraphAlone) {
   }
 }
 
+TEST(InDegrees, GivePartsEquallyManyEdges) {
+  const Sampled sampled;
+  const CscView graph = sampled.csc.view();
+  const PresampleCounts counts = in_degrees(graph);
+  for (const int parts : {2, 3, 8}) {
+    for (const Assignment& assignment : {metis_partition(graph, counts, {.parts = parts}),
+                                         stream_partition(graph, counts, {.parts = parts})}) {
+      std::vector<std::int64_t> edges(static_cast<std::size_t>(parts), 0);
+      for (std::size_t v = 0; v < graph.num_nodes(); ++v) {
+        edges[assignment[v]] += graph.indptr[v + 1] - graph.indptr[v];
+      }
+      EXPECT_LT(*std::max_element(edges.begin(), edges.end()),
+                1.15 * static_cast<double>(graph.num_edges()) / parts)
+          << parts;
+    }
+  }
+}
+
 TEST(MetisPartition, IsTheSameForAnyNumberOfThreadsAndFollowsTheSeed) {
   const Sampled one(1), four(4);
   const auto partition = [](const Sampled& sampled, std::uint64_t seed, int threads) {
