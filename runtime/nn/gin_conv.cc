@@ -36,19 +36,22 @@ class GinConv final : public Conv {
     const EarlySum early(block, sums, *flight, context);
     early.hand_over(sums);
     flight->end();
-    context.backend.sparse().aggregate(sums, context.stream);
-    const ConstMatrixView weight =
-        batch.columns_of(parameters_.operand(weight0_, rows), sources.cols());
+    AggregateLinearArgs args{
+        .sums = sums,
+        .weight = batch.columns_of(parameters_.operand(weight0_, rows), sources.cols()),
+        .own = {},
+        .own_weight = {},
+        .end = {.values = output}};
+    Matrix hidden(context.memory(), rows, batch.partial() ? 0 : block.num_destinations, out_);
+    if (!batch.partial()) {
+      args.ends = true;
+      args.end = first_end(hidden.view());
+    }
+    context.backend.aggregate_linear(args, context.stream);
     state.sources = std::move(sources);
     state.saved.clear();
     state.saved.push_back(std::move(aggregated));
-    if (batch.partial()) {
-      apply_linear(state.saved.back().view(), weight, output, false, context);
-      return;
-    }
-    Matrix hidden(context.memory(), rows, block.num_destinations, out_);
-    apply_linear(state.saved.back().view(), weight, hidden.view(), false, context);
-    perceive(std::move(hidden), output, state, context);
+    if (!batch.partial()) multiply_hidden(std::move(hidden), output, state, context);
   }
 
   void complete(const LayerBatch& batch, Matrix total, MatrixView output, ConvState& state,
@@ -61,67 +64,82 @@ class GinConv final : public Conv {
       hidden = std::move(rounded);
     }
     state.saved.clear();
-    perceive(std::move(hidden), output, state, context);
+    context.backend.dense().bias_activation_dropout(first_end(hidden.view()), context.stream);
+    multiply_hidden(std::move(hidden), output, state, context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,
                 Matrix* source_gradient, Context& context) override {
-    if (batch.partial()) return sum_backward(batch, state, output_gradient, nullptr, context);
-    Matrix made;
-    const ConstMatrixView hidden_gradient =
-        complete_backward(batch, state, output_gradient, made, context);
-    sum_backward(batch, state, hidden_gradient, source_gradient, context);
+    if (batch.partial()) {
+      return linear_weight_gradient(
+          output_gradient, state.saved.front().view(),
+          batch.columns_of(parameters_.gradient(weight0_), state.saved.front().cols()), true,
+          context);
+    }
+    Matrix hidden_gradient = second_backward(batch, state, output_gradient, context);
+    LayerGradientsArgs args{
+        .end = hidden_end(state, hidden_gradient.view()),
+        .bias_gradient = parameters_.gradient(bias0_),
+        .weights = {WeightGradient{state.saved.front().view(), parameters_.gradient(weight0_)}}};
+    context.backend.layer_gradients(args, context.stream);
+    if (source_gradient == nullptr) return;
+    sum_backward(batch, hidden_gradient.view(), *source_gradient, context);
   }
 
   ConstMatrixView complete_backward(const LayerBatch& batch, const ConvState& state,
                                     ConstMatrixView output_gradient, Matrix& made,
                                     Context& context) override {
-    const Matrix& hidden = state.saved.back();
-    const DType rows = output_gradient.dtype;
-    linear_weight_gradient(output_gradient, hidden.view(), parameters_.gradient(weight1_), false,
-                           context);
-    made = Matrix(context.memory(), rows, batch.block().num_destinations, out_);
-    linear_input_gradient(output_gradient, parameters_.operand(weight1_, rows), made.view(), false,
-                          context);
-    context.backend.dense().activation_dropout_backward(
-        {.gradient = made.view(), .output = hidden.view(), .activation = Activation::kRelu},
-        context.stream);
+    made = second_backward(batch, state, output_gradient, context);
+    context.backend.dense().activation_dropout_backward(hidden_end(state, made.view()),
+                                                        context.stream);
     context.backend.dense().sum_rows({made.view(), parameters_.gradient(bias0_)}, context.stream);
     return made.view();
   }
 
  private:
-  /// The rest of the perceptron. `hidden`: of its first product; moved into `state`.
-  void perceive(Matrix hidden, MatrixView output, ConvState& state, Context& context) {
-    const DType rows = hidden.dtype();
-    context.backend.dense().bias_activation_dropout({.values = hidden.view(),
-                                                     .bias = parameters_.value(bias0_),
-                                                     .activation = Activation::kRelu},
-                                                    context.stream);
-    apply_linear(hidden.view(), parameters_.operand(weight1_, rows), output, false, context);
+  /// What follows the first product.
+  BiasActivationDropoutArgs first_end(MatrixView hidden) const {
+    return {.values = hidden, .bias = parameters_.value(bias0_), .activation = Activation::kRelu};
+  }
+  /// And is undone.
+  static ActivationDropoutBackwardArgs hidden_end(const ConvState& state, MatrixView gradient) {
+    return {
+        .gradient = gradient, .output = state.saved.back().view(), .activation = Activation::kRelu};
+  }
+
+  /// The second product. `hidden` is moved into `state`.
+  void multiply_hidden(Matrix hidden, MatrixView output, ConvState& state, Context& context) {
+    apply_linear(hidden.view(), parameters_.operand(weight1_, hidden.dtype()), output, false,
+                 context);
     state.saved.push_back(std::move(hidden));
   }
 
-  void sum_backward(const LayerBatch& batch, const ConvState& state,
-                    ConstMatrixView hidden_gradient, Matrix* source_gradient, Context& context) {
-    const Block& block = batch.block();
-    const Matrix& aggregated = state.saved.front();
-    const DType rows = hidden_gradient.dtype;
-    linear_weight_gradient(hidden_gradient, aggregated.view(),
-                           batch.columns_of(parameters_.gradient(weight0_), aggregated.cols()),
-                           batch.partial(), context);
-    if (source_gradient == nullptr) return;
+  /// Its gradients; returns that of the hidden rows.
+  Matrix second_backward(const LayerBatch& batch, const ConvState& state,
+                         ConstMatrixView output_gradient, Context& context) {
+    const DType rows = output_gradient.dtype;
+    linear_weight_gradient(output_gradient, state.saved.back().view(),
+                           parameters_.gradient(weight1_), false, context);
+    Matrix gradient(context.memory(), rows, batch.block().num_destinations, out_);
+    linear_input_gradient(output_gradient, parameters_.operand(weight1_, rows), gradient.view(),
+                          false, context);
+    return gradient;
+  }
 
+  void sum_backward(const LayerBatch& batch, ConstMatrixView hidden_gradient,
+                    Matrix& source_gradient, Context& context) {
+    const Block& block = batch.block();
+    const DType rows = hidden_gradient.dtype;
     Matrix aggregated_gradient(context.memory(), rows, block.num_destinations, in_);
     linear_input_gradient(hidden_gradient, parameters_.operand(weight0_, rows),
                           aggregated_gradient.view(), false, context);
-    *source_gradient = Matrix(context.memory(), rows, block.num_sources(), in_);
+    source_gradient = Matrix(context.memory(), rows, block.num_sources(), in_);
     const std::vector<double> one(block.num_destinations, 1.0);
     const DeviceArray<double> ones = context.to_device(one);
     aggregate_backward(
         batch.sampled,
         {block.indptr.span(), block.inverse.indptr.span(), block.inverse.destinations.span(),
-         aggregated_gradient.view(), source_gradient->view(), sum_with_self(ones)},
+         aggregated_gradient.view(), source_gradient.view(), sum_with_self(ones)},
         context);
   }
 
