@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
 # Builds and checks everything: format, layers, tests. Exits non-zero when anything fails.
 #
-#   deploy/test.sh          at most 15 minutes from a cold start on 2 cores
-#   deploy/test.sh --full   the whole matrix of faults; device code for all architectures, and under all schedules and checks of
+#   deploy/test.sh          at most 15 minutes from a cold start on 2 cores: without the tests that are labelled long
+#   deploy/test.sh --long   with them, half an hour
+#   deploy/test.sh --full   and the whole matrix of faults; device code for all architectures, and under all schedules and checks of
 #                           gpu-on-cpu; also under AddressSanitizer and UBSan, and, where clang with OpenMP is, under
 #                           ThreadSanitizer and the fuzz targets for a while
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
 
+long=false
 full=false
 case ${1:-} in
   "") ;;
-  --full) full=true ;;
+  --long) long=true ;;
+  --full) long=true full=true ;;
   *)
-    echo "deploy/test.sh: unknown argument $1; usage: deploy/test.sh [--full]" >&2
+    echo "deploy/test.sh: unknown argument $1; usage: deploy/test.sh [--long | --full]" >&2
     exit 2
     ;;
 esac
@@ -46,7 +49,7 @@ check_format() { sources | xargs -0 clang-format --dry-run -Werror; }
 
 # Tests of several processes are marked RUN_SERIAL, so they never meet in parallel.
 # Device code (label gpu) has runs of its own.
-run_tests() { ctest --test-dir "build/$1" -LE gpu -j "$jobs" --output-on-failure --no-tests=error; }
+run_tests() { ctest --test-dir "build/$1" -LE "$($long && echo gpu || echo 'gpu|long')" -j "$jobs" --output-on-failure --no-tests=error; }
 
 # --full: the whole matrix of faults, and not a part of it.
 test_release() {
@@ -69,14 +72,20 @@ test_on_gpus() {
 # Interpreted: whether every kernel is executed and right.
 test_without_gpu() {
   local status=0
-  tests/kernel_coverage build/release || status=$?
+  if $long; then tests/kernel_coverage build/release || status=$?; else tests/kernel_coverage build/release --short || status=$?; fi
   note_skips
   return $status
 }
 
-# --full: all of them, and not a few.
+# --full: all of them, and not a few; in the short run those whose tests are short.
 plant_bugs() {
-  if $full; then GSPLIT_FULL_TESTS=1 "$python" tests/kernels/must_fail.py build/release; else "$python" tests/kernels/must_fail.py build/release; fi
+  if $full; then
+    GSPLIT_FULL_TESTS=1 "$python" tests/kernels/must_fail.py build/release
+  elif $long; then
+    "$python" tests/kernels/must_fail.py build/release
+  else
+    "$python" tests/kernels/must_fail.py build/release Mutants.test_a_barrier_dropped_from_a_tree Mutants.test_a_result_read_before_it_is_there
+  fi
 }
 
 # The same under a setting of gpu-on-cpu.
