@@ -245,6 +245,7 @@ class MpiCommunicator final : public Communicator {
   int rank() const override { return all_.rank; }
   int size() const override { return all_.size(); }
   void abort(const std::string& reason) noexcept override;
+  void set_patience(int times) override { patience_ = times; }
   std::unique_ptr<Communicator> split(int color) override;
   std::unique_ptr<Communicator> duplicate() override;
   // The halves of a transfer among a group.
@@ -273,6 +274,7 @@ class MpiCommunicator final : public Communicator {
 
   const std::shared_ptr<MpiJob> job_;
   const std::chrono::milliseconds deadline_;
+  int patience_ = 1;  ///< in times of the deadline
   MpiGroup all_;
   MPI_Comm notices_ = MPI_COMM_NULL;
   bool has_groups_ = false;  ///< by split()
@@ -294,6 +296,7 @@ class MpiPart final : public Communicator {
   int rank() const override { return group_.rank; }
   int size() const override { return group_.size(); }
   void abort(const std::string& reason) noexcept override { whole_.abort(reason); }
+  void set_patience(int times) override { whole_.set_patience(times); }
   std::unique_ptr<Communicator> split(int) override { return refuse(); }
   std::unique_ptr<Communicator> duplicate() override { return refuse(); }
 
@@ -427,7 +430,7 @@ void MpiCommunicator::bid_farewell() {
 }
 
 void MpiCommunicator::await_messages(const MpiGroup& group, Lock& lock) {
-  const auto expiry = Clock::now() + deadline_;
+  const auto expiry = Clock::now() + deadline_ * patience_;
   Backoff backoff;
   while (true) {
     const bool progress = messages_.poll();
@@ -446,7 +449,7 @@ void MpiCommunicator::await_messages(const MpiGroup& group, Lock& lock) {
 void MpiCommunicator::fail_absent(const MpiGroup& group) {
   const bool unknown = has_groups_ && &group == &all_;
   fail(absent_peer(unknown ? CommunicationError::kSomePeer : messages_.lowest_unfinished(),
-                   deadline_));
+                   deadline_ * patience_));
   throw job_->failure->error();
 }
 

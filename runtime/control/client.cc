@@ -33,6 +33,14 @@ std::uint64_t resident_bytes() {
   return resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+/// Seconds in which the thread could run and had no core; 0 where the kernel does not tell.
+double seconds_without_core(pid_t thread) {
+  double ran_ns = 0;
+  double waited_ns = 0;
+  std::ifstream(fmt::format("/proc/self/task/{}/schedstat", thread)) >> ran_ns >> waited_ns;
+  return waited_ns / 1e9;
+}
+
 /// Of an Open: half a MiB.
 constexpr std::size_t kSeedsAtOnce = 1 << 16;
 
@@ -81,6 +89,7 @@ struct CoordinatorClient::Impl {
   std::shared_ptr<ClientState> state;
   std::shared_ptr<v1::Coordinator::Stub> stub;
   const std::uint64_t instance;
+  const pid_t owner = gettid();                     // the worker's thread
   std::optional<grpc::ClientContext> beat_context;  // of the beat under way; by state->mutex
   grpc::ClientContext attend_context;
   bool ending = false;         // by state->mutex
@@ -126,6 +135,7 @@ v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   request.set_rss_bytes(resident_bytes());
   request.set_exchanges(state->progress().exchanges.load());
   request.set_busy_s(state->progress().busy_s.load());
+  request.set_core_wait_s(seconds_without_core(owner));
   if (state->options().stop_reason) request.set_stop_reason(state->options().stop_reason());
   return request;
 }

@@ -61,6 +61,7 @@ std::string as_json(const v1::StatusReply& reply) {
                        {"seeds_per_s", worker.seeds_per_s()},
                        {"busy_share", worker.busy_share()},
                        {"steps_behind", worker.steps_behind()},
+                       {"core_wait_share", worker.core_wait_share()},
                        {"rss_bytes", worker.rss_bytes()},
                        {"seconds_since_heartbeat", worker.seconds_since_heartbeat()}});
   }
