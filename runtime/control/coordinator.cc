@@ -36,8 +36,11 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
 
   grpc::ServerUnaryReactor* Attend(grpc::CallbackServerContext* context,
                                    const v1::AttendRequest* request, v1::AttendReply*) override {
-    doorman_.admit(context->peer());
-    return attendances_.start(*request);
+    if (!doorman_.admit(context->peer())) {
+      // Just put out: the worker comes again.
+      return end(context, {grpc::StatusCode::UNAVAILABLE, "put out before the token was read"});
+    }
+    return attendances_.start(context, *request);
   }
 
   grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* context,

@@ -14,6 +14,10 @@
 
 namespace gsplit {
 
+/// Of the initial metadata of Attend: the coordinator has heard the worker, so from now on a
+/// connection that breaks is the end of one of them.
+inline constexpr const char* kAttending = "attending";
+
 v1::Failure to_wire(const WorkerFailure& failure);
 v1::StepPlan to_wire(const StepPlan& plan);
 v1::WorkerStatus to_wire(const WorkerRecord& worker);
