@@ -156,6 +156,7 @@ v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   request.set_rss_bytes(resident_bytes());
   request.set_exchanges(state->progress().exchanges.load());
   request.set_busy_s(state->progress().busy_s.load());
+  request.set_device_bytes(state->progress().device_bytes.load());
   request.set_core_wait_s(seconds_without_core(owner));
   if (state->options().stop_reason) request.set_stop_reason(state->options().stop_reason());
   return request;

@@ -161,6 +161,7 @@ void JobState::heartbeat(const Beat& beat) {
   worker->step = beat.step;
   worker->seeds_done = beat.seeds_done;
   worker->rss_bytes = beat.rss_bytes;
+  worker->device_bytes = beat.device_bytes;
   worker->exchanges = beat.exchanges;
   // What is known of the others is older, so this is at most too little.
   std::uint64_t foremost = beat.step;

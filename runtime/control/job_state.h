@@ -46,6 +46,7 @@ struct Beat {
   std::uint64_t exchanges = 0;
   double busy_s = 0;
   double core_wait_s = 0;
+  std::uint64_t device_bytes = 0;
 };
 
 /// Where a worker stands, or stood when it was last heard of.
@@ -65,6 +66,7 @@ struct WorkerRecord {
   std::uint64_t step = 0;
   std::uint64_t seeds_done = 0;
   std::uint64_t rss_bytes = 0;
+  std::uint64_t device_bytes = 0;
   std::uint64_t exchanges = 0;
   std::uint64_t steps_behind = 0;  ///< the foremost of the others, when it was last heard of
   RateWindow seeds_rate;

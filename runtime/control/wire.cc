@@ -116,6 +116,7 @@ v1::WorkerStatus to_wire(const WorkerRecord& worker) {
   message.set_seeds_per_s(worker.seeds_rate.per_second());
   message.set_busy_share(worker.busy_rate.per_second());
   message.set_steps_behind(worker.steps_behind);
+  message.set_device_bytes(worker.device_bytes);
   message.set_core_wait_share(worker.core_wait_rate.per_second());
   return message;
 }
@@ -140,7 +141,8 @@ Beat from_wire(const v1::HeartbeatRequest& request) {
           .rss_bytes = request.rss_bytes(),
           .exchanges = request.exchanges(),
           .busy_s = request.busy_s(),
-          .core_wait_s = request.core_wait_s()};
+          .core_wait_s = request.core_wait_s(),
+          .device_bytes = request.device_bytes()};
 }
 
 grpc::Status failure_status(const WorkerFailure& failure) {

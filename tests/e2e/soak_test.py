@@ -1,6 +1,6 @@
 """A long run with kills, resumes and evaluations: its memory and file descriptors stay flat, and it leaves nothing behind.
 
-Some hundred steps and two kills by default; with GSPLIT_FULL_TESTS=1 forty thousand and ten, then compared with an undisturbed run, with GSPLIT_SOAK_STEPS=N
+Some hundred steps and two kills by default; with GSPLIT_FULL_TESTS=1 forty thousand and forty, then compared with an undisturbed run, with GSPLIT_SOAK_STEPS=N
 as many as said.
 """
 
@@ -19,7 +19,7 @@ import hosts
 
 FULL = bool(os.environ.get("GSPLIT_FULL_TESTS"))
 STEPS = int(os.environ.get("GSPLIT_SOAK_STEPS", 40000 if FULL else 600))
-KILLS = max(2, STEPS // 4000)
+KILLS = max(2, STEPS // 1000)
 RUN = ["--fanout", "4,3", "--hidden", "16", "--batch-size", "64", "--lr", "0.01", "--dropout", "0.3", "--partition", "random",
        "--threads", "1", "--deadline", "20", "--checkpoint-every-steps", "50", "--eval-every", "3", "--keep", "2",
        "--max-steps", STEPS]
