@@ -14,6 +14,8 @@
 #include <array>
 #include <cstring>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -532,6 +534,18 @@ void stop_with_launcher([[maybe_unused]] pid_t launcher) {
 #endif
 }
 
+/// Files of the shared memory of this host's ranks, which a launcher of Open MPI removes, and a
+/// killed one leaves. All ranks have mapped them by now.
+void remove_files_of_shared_memory() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const std::string path = line.substr(std::min(line.find('/'), line.size()));
+    if (path.find("/vader_segment.") == std::string::npos) continue;
+    std::error_code ignored;  // another rank may have been here
+    std::filesystem::remove(path, ignored);
+  }
+}
+
 }  // namespace
 
 struct MpiWorld::State {
@@ -570,7 +584,7 @@ MpiWorld::~MpiWorld() {
   } catch (const std::exception&) {
     return;
   }
-  if (getppid() != state_->launcher) return;
+  if (getppid() != state_->launcher) return remove_files_of_shared_memory();
   MpiLibrary library = state_->library;
   state_.reset();
   library.finalize();

@@ -72,7 +72,7 @@ void Attendance::finish(const grpc::Status& status, bool broken) {
 grpc::ServerUnaryReactor* Attendances::start(grpc::CallbackServerContext* context,
                                              const v1::AttendRequest& request) {
   auto attendance = std::make_unique<Attendance>(*this, request.rank());
-  const bool welcome = job_.attend(request.rank(), request.instance(), request.host());
+  const bool welcome = job_.attend(request.rank(), request.instance(), printable(request.host()));
   const std::lock_guard lock(mutex_);
   open_.insert(attendance.get());
   if (!welcome) {

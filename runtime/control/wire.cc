@@ -8,8 +8,14 @@
 namespace gsplit {
 namespace {
 
-/// Of a name or a message that comes over the wire and may end in somebody's terminal: no control
-/// characters, and no more than fits on a few lines.
+/// A failure ends in the exit code of bad input or of a failed system.
+int exit_code_from(int code) {
+  const int usage = static_cast<int>(ExitCode::kUsage);
+  return code == usage ? usage : static_cast<int>(ExitCode::kSystem);
+}
+
+}  // namespace
+
 std::string printable(const std::string& text) {
   constexpr std::size_t kLongest = 4096;
   std::string clean = text.substr(0, kLongest);
@@ -18,14 +24,6 @@ std::string printable(const std::string& text) {
       [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; }, ' ');
   return clean;
 }
-
-/// A failure ends in the exit code of bad input or of a failed system.
-int exit_code_from(int code) {
-  const int usage = static_cast<int>(ExitCode::kUsage);
-  return code == usage ? usage : static_cast<int>(ExitCode::kSystem);
-}
-
-}  // namespace
 
 v1::Phase to_wire(Phase phase) { return static_cast<v1::Phase>(phase); }
 

@@ -96,7 +96,7 @@ class Soak(harness.Scratch):
             return 0
 
     def soak(self, run_dir):
-        """Runs to the end; kills a rank or the launcher in the first half. Samples of each rank by process id."""
+        """Runs to the end; kills the launcher and a rank in turn in the first half. Samples of each rank by process id."""
         moments = random.Random(2)
         job = self.start(run_dir)
         samples, kills, last, due = {}, 0, 0, 40
@@ -113,7 +113,7 @@ class Soak(harness.Scratch):
             if kills < KILLS and last >= due and pids:
                 due = last + STEPS // (2 * KILLS)
                 try:
-                    os.kill(moments.choice([*pids, launchers[0]]), signal.SIGKILL)
+                    os.kill(moments.choice(pids) if kills % 2 else launchers[0], signal.SIGKILL)
                     kills += 1
                 except ProcessLookupError:
                     pass

@@ -23,11 +23,11 @@ Message parsed(std::string_view bytes) {
 }
 
 void report(JobState& job, const v1::ReportRequest& request) {
-  // The checks of the service.
+  // As the service does.
   if (request.rank() >= kWorkers) return;
   if (request.has_failure() && request.failure().rank() >= kWorkers) return;
   if (request.has_failure()) job.fail(from_wire(request.failure()));
-  if (request.has_missing()) job.lose_the_last(request.rank(), request.missing());
+  if (request.has_missing()) job.lose_the_last(request.rank(), printable(request.missing()));
   if (request.finished()) job.finish(request.rank());
 }
 
@@ -49,7 +49,7 @@ void hand_over(JobState& job, JobDraft& draft, std::uint8_t kind, std::string_vi
   switch (kind % 8) {
     case 0: {
       const auto request = parsed<v1::AttendRequest>(bytes);
-      job.attend(request.rank(), request.instance(), request.host());
+      job.attend(request.rank(), request.instance(), printable(request.host()));
       return;
     }
     case 1:
@@ -65,7 +65,7 @@ void hand_over(JobState& job, JobDraft& draft, std::uint8_t kind, std::string_vi
     case 6:
       return read_answers(bytes);
     default:
-      job.request_stop(std::string(bytes));
+      job.request_stop(printable(std::string(bytes)));
   }
 }
 
