@@ -584,7 +584,10 @@ MpiWorld::~MpiWorld() {
   } catch (const std::exception&) {
     return;
   }
-  if (getppid() != state_->launcher) return remove_files_of_shared_memory();
+  if (getppid() != state_->launcher) {
+    remove_files_of_shared_memory();
+    return;
+  }
   MpiLibrary library = state_->library;
   state_.reset();
   library.finalize();
