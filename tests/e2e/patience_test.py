@@ -17,7 +17,7 @@ SLOW = """
 #include <sys/syscall.h>
 #include <unistd.h>
 int fsync(int file) {
-  usleep(250000);
+  usleep(180000);
   return (int)syscall(SYS_fsync, file);
 }
 """
@@ -41,12 +41,12 @@ class Patience(harness.Scratch):
         library = self.scratch / "slow.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=SLOW, text=True, check=True)
         run_dir = self.scratch / "slow"
-        for arguments in (["--max-steps", 8], ["--max-steps", 12, "--resume"]):
+        for arguments in (["--max-steps", 4, "--eval-every", 0], ["--max-steps", 6, "--resume"]):
             self.under_mpirun(self.dataset, "--run-dir", run_dir, *RUN, "--checkpoint-every-steps", 4, *arguments,
                               exports=["-x", f"LD_PRELOAD={library}"])
         times = {event["event"]: event["time"] for event in harness.events(run_dir, "step") + harness.events(run_dir, "checkpoint")}
         self.assertGreater(times["checkpoint"] - times["step"], DEADLINE)  # what the test is about
-        self.assertEqual(harness.losses(run_dir), harness.losses(self.train(self.dataset, *RUN, "--max-steps", 12, ranks=2)))
+        self.assertEqual(harness.losses(run_dir), harness.losses(self.train(self.dataset, *RUN, "--max-steps", 6, ranks=2)))
 
     @only_in_full
     def test_for_a_long_history_that_a_resume_reads(self):
