@@ -73,6 +73,8 @@ class Communicator {
   std::uint64_t bytes_sent() const { return bytes_sent_; }
   /// Calls `coming` whenever this rank comes to an exchange, before it waits for others.
   void on_coming(std::function<void()> coming) { coming_ = std::move(coming); }
+  /// From now on peers are waited for so many times the deadline. Use Patience.
+  virtual void set_patience(int times) = 0;
   /// Records collectives as spans, with the bytes that this rank sends; nullptr: none.
   void trace_with(Tracer* tracer) { tracer_ = tracer; }
 
@@ -125,6 +127,22 @@ class Communicator {
   std::uint64_t bytes_sent_ = 0;
   std::function<void()> coming_;
   Tracer* tracer_ = nullptr;
+};
+
+/// While it lives, this rank waits in the communicator's collectives for so many times the
+/// deadline: for peers that have work which others do not have, as rank 0 has its files. That a
+/// peer dies or stops meanwhile must be told by others.
+class Patience {
+ public:
+  Patience(Communicator& communicator, int times) : communicator_(communicator) {
+    communicator.set_patience(times);
+  }
+  ~Patience() { communicator_.set_patience(1); }
+  Patience(const Patience&) = delete;
+  Patience& operator=(const Patience&) = delete;
+
+ private:
+  Communicator& communicator_;
 };
 
 }  // namespace gsplit

@@ -24,7 +24,10 @@ class LocalGroup {
  public:
   /// `names`: of its ranks, in errors.
   LocalGroup(std::vector<int> names, std::chrono::milliseconds deadline)
-      : deadline_(deadline), names_(std::move(names)), posted_(names_.size()) {}
+      : deadline_(deadline),
+        names_(std::move(names)),
+        posted_(names_.size()),
+        patience_(names_.size(), 1) {}
 
   int size() const { return static_cast<int>(posted_.size()); }
   int name(int rank) const { return names_[static_cast<std::size_t>(rank)]; }
@@ -38,6 +41,8 @@ class LocalGroup {
   void finish(int rank);
   /// Fails the group for a rank that has started. Afterwards nobody reads its memory.
   void abandon(int rank) noexcept;
+  /// Of a rank, in times of the deadline. The most patient one decides when one is missing.
+  void set_patience(int rank, int times);
   /// All waiting and later calls throw `failure`, those of groups of this one's ranks and of
   /// duplicates too; the first one counts.
   void fail(const CommunicationFailure& failure);
@@ -56,6 +61,7 @@ class LocalGroup {
   bool posted_sizes_agree() const;
   void copy_segments(int rank) const;
   int lowest_absent(std::uint64_t round) const;
+  std::chrono::milliseconds deadline() const;
   [[noreturn]] void leave_failed(Lock& lock);
 
   const std::chrono::milliseconds deadline_;
@@ -67,6 +73,7 @@ class LocalGroup {
   std::map<std::pair<std::uint64_t, int>, std::shared_ptr<LocalGroup>> groups_;
   std::vector<std::shared_ptr<LocalGroup>> duplicates_;  ///< by number
   std::vector<Posting> posted_;                          ///< by rank; fixed while ranks copy
+  std::vector<int> patience_;                            ///< by rank
   int arrived_ = 0;                   ///< ranks that have posted for round complete_postings_ + 1
   int copied_ = 0;                    ///< ranks that have copied in round complete_copies_ + 1
   int copying_ = 0;                   ///< ranks that read their peers' memory now
@@ -97,6 +104,15 @@ void LocalGroup::abandon(int rank) noexcept {
   fail(departed_peer(name(rank)));
   Lock lock(mutex_);
   changed_.wait(lock, [&] { return copying_ == 0; });
+}
+
+void LocalGroup::set_patience(int rank, int times) {
+  const Lock lock(mutex_);
+  patience_[static_cast<std::size_t>(rank)] = times;
+}
+
+std::chrono::milliseconds LocalGroup::deadline() const {
+  return deadline_ * *std::max_element(patience_.begin(), patience_.end());
 }
 
 void LocalGroup::fail(const CommunicationFailure& failure) {
@@ -140,9 +156,10 @@ void LocalGroup::post(int rank, const Exchange& args) {
 
 void LocalGroup::await_postings(Lock& lock, std::uint64_t round) {
   const auto done = [&] { return complete_postings_ >= round || failure_; };
-  if (!changed_.wait_until(lock, Clock::now() + deadline_, done)) {
+  const std::chrono::milliseconds patience = deadline();
+  if (!changed_.wait_until(lock, Clock::now() + patience, done)) {
     const int absent = groups_.empty() ? name(lowest_absent(round)) : CommunicationError::kSomePeer;
-    failure_ = absent_peer(absent, deadline_);
+    failure_ = absent_peer(absent, patience);
     changed_.notify_all();
   }
   if (complete_postings_ >= round) GSPLIT_CHECK(peers_agree_on_bytes_);
@@ -210,6 +227,7 @@ class LocalCommunicator final : public Communicator {
   void abort(const std::string& reason) noexcept override {
     first_->fail(aborted_peer(group_->name(rank_), reason));
   }
+  void set_patience(int times) override { group_->set_patience(rank_, times); }
   std::unique_ptr<Communicator> split(int color) override {
     GSPLIT_CHECK(!is_part_);
     const std::vector<int> members = ranks_of_color(all_gather_value(color), rank_);

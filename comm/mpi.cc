@@ -14,6 +14,8 @@
 #include <array>
 #include <cstring>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -245,6 +247,7 @@ class MpiCommunicator final : public Communicator {
   int rank() const override { return all_.rank; }
   int size() const override { return all_.size(); }
   void abort(const std::string& reason) noexcept override;
+  void set_patience(int times) override { patience_ = times; }
   std::unique_ptr<Communicator> split(int color) override;
   std::unique_ptr<Communicator> duplicate() override;
   // The halves of a transfer among a group.
@@ -273,6 +276,7 @@ class MpiCommunicator final : public Communicator {
 
   const std::shared_ptr<MpiJob> job_;
   const std::chrono::milliseconds deadline_;
+  int patience_ = 1;  ///< in times of the deadline
   MpiGroup all_;
   MPI_Comm notices_ = MPI_COMM_NULL;
   bool has_groups_ = false;  ///< by split()
@@ -294,6 +298,7 @@ class MpiPart final : public Communicator {
   int rank() const override { return group_.rank; }
   int size() const override { return group_.size(); }
   void abort(const std::string& reason) noexcept override { whole_.abort(reason); }
+  void set_patience(int times) override { whole_.set_patience(times); }
   std::unique_ptr<Communicator> split(int) override { return refuse(); }
   std::unique_ptr<Communicator> duplicate() override { return refuse(); }
 
@@ -427,7 +432,7 @@ void MpiCommunicator::bid_farewell() {
 }
 
 void MpiCommunicator::await_messages(const MpiGroup& group, Lock& lock) {
-  const auto expiry = Clock::now() + deadline_;
+  const auto expiry = Clock::now() + deadline_ * patience_;
   Backoff backoff;
   while (true) {
     const bool progress = messages_.poll();
@@ -446,7 +451,7 @@ void MpiCommunicator::await_messages(const MpiGroup& group, Lock& lock) {
 void MpiCommunicator::fail_absent(const MpiGroup& group) {
   const bool unknown = has_groups_ && &group == &all_;
   fail(absent_peer(unknown ? CommunicationError::kSomePeer : messages_.lowest_unfinished(),
-                   deadline_));
+                   deadline_ * patience_));
   throw job_->failure->error();
 }
 
@@ -529,6 +534,18 @@ void stop_with_launcher([[maybe_unused]] pid_t launcher) {
 #endif
 }
 
+/// Files of the shared memory of this host's ranks, which a launcher of Open MPI removes, and a
+/// killed one leaves. All ranks have mapped them by now.
+void remove_files_of_shared_memory() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const std::string path = line.substr(std::min(line.find('/'), line.size()));
+    if (path.find("/vader_segment.") == std::string::npos) continue;
+    std::error_code ignored;  // another rank may have been here
+    std::filesystem::remove(path, ignored);
+  }
+}
+
 }  // namespace
 
 struct MpiWorld::State {
@@ -567,7 +584,10 @@ MpiWorld::~MpiWorld() {
   } catch (const std::exception&) {
     return;
   }
-  if (getppid() != state_->launcher) return;
+  if (getppid() != state_->launcher) {
+    remove_files_of_shared_memory();
+    return;
+  }
   MpiLibrary library = state_->library;
   state_.reset();
   library.finalize();

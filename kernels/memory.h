@@ -51,6 +51,9 @@ class Memory {
   virtual void fill_zero(void* destination, std::size_t bytes, Stream& stream) = 0;
   /// Bytes that can be allocated at present, about.
   virtual std::size_t available() const = 0;
+  /// Bytes taken from a GPU at present, in use or kept for what comes; 0 of the host. May be called
+  /// by any thread.
+  virtual std::size_t held() const { return 0; }
   /// True where device memory can be read and written by the host in place.
   virtual bool host_accessible() const = 0;
 };

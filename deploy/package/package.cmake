@@ -19,7 +19,10 @@ install(CODE "
   foreach(shell bash zsh fish)
     execute_process(COMMAND \"${PROJECT_BINARY_DIR}/gsplit\" completion \${shell}
       OUTPUT_FILE \"${completions}/\${shell}\" COMMAND_ERROR_IS_FATAL ANY)
-  endforeach()" COMPONENT runtime)
+  endforeach()
+  execute_process(COMMAND \"${PROJECT_BINARY_DIR}/gsplit\" manual OUTPUT_FILE \"${completions}/gsplit.1\" COMMAND_ERROR_IS_FATAL ANY)"
+  COMPONENT runtime)
+install(FILES ${completions}/gsplit.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT runtime)
 install(FILES ${completions}/bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME gsplit COMPONENT runtime)
 install(FILES ${completions}/zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _gsplit COMPONENT runtime)
 install(FILES ${completions}/fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME gsplit.fish COMPONENT runtime)

@@ -133,8 +133,16 @@ void CudaMemory::make_current() const { check(cudaSetDevice(device_), "choosing 
 void CudaMemory::give_back_free_blocks() {
   for (auto& [bytes, blocks] : free_) {
     for (void* block : blocks) cudaFree(block);
+    held_ -= bytes * blocks.size();
     blocks.clear();
   }
+}
+
+void* CudaMemory::take_block(std::size_t bytes) {
+  void* block = nullptr;
+  if (cudaMalloc(&block, bytes) != cudaSuccess) return nullptr;
+  held_ += bytes;
+  return block;
 }
 
 void* CudaMemory::allocate(std::size_t bytes) {
@@ -147,10 +155,9 @@ void* CudaMemory::allocate(std::size_t bytes) {
     return block;
   }
   make_current();
-  void* block = nullptr;
-  if (cudaMalloc(&block, rounded) == cudaSuccess) return block;
+  if (void* const block = take_block(rounded)) return block;
   give_back_free_blocks();  // of other sizes; cudaFree waits for the work that uses them
-  if (cudaMalloc(&block, rounded) == cudaSuccess) return block;
+  if (void* const block = take_block(rounded)) return block;
   cudaGetLastError();  // the next check is not to find this one
   std::size_t free_bytes = 0, total_bytes = 0;
   cudaMemGetInfo(&free_bytes, &total_bytes);

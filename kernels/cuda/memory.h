@@ -11,6 +11,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <unordered_map>
@@ -102,6 +103,7 @@ class CudaMemory final : public Memory {
   void copy(void* destination, const void* source, std::size_t bytes, Stream& stream) override;
   void fill_zero(void* destination, std::size_t bytes, Stream& stream) override;
   std::size_t available() const override;
+  std::size_t held() const override { return held_; }
   bool host_accessible() const override { return false; }
 
   /// Makes this memory's GPU the one that calls of this thread mean. Each entry to the backend does
@@ -119,6 +121,8 @@ class CudaMemory final : public Memory {
 
  private:
   void give_back_free_blocks();
+  /// nullptr where CUDA has no such block.
+  void* take_block(std::size_t bytes);
   /// From host memory that CUDA does not know.
   void stage(std::byte* destination, const std::byte* source, std::size_t bytes, Stream& stream);
   /// Between this memory and itself or page-locked memory.
@@ -127,6 +131,7 @@ class CudaMemory final : public Memory {
   int device_;
   PinnedMemory& pinned_;
   std::unordered_map<std::size_t, std::vector<void*>> free_;  // by size class
+  std::atomic<std::size_t> held_{0};
   bool has_stream_ = false;
 };
 

@@ -14,6 +14,7 @@
 #include "comm/world.h"
 #include "runtime/cli/command.h"
 #include "runtime/cli/completion_command.h"
+#include "runtime/cli/manual_command.h"
 #include "runtime/cli/yaml_config.h"
 
 namespace {
@@ -91,6 +92,7 @@ int run(int argc, char** argv) {
   gsplit::add_doctor_command(app, action);
   gsplit::add_bench_command(app, action);
   gsplit::add_completion_command(app, action);
+  gsplit::add_manual_command(app, action);
   gsplit::add_supervise_command(app, action);
   try {
     app.parse(normalize(argc, argv));

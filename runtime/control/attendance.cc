@@ -1,6 +1,9 @@
 #include "runtime/control/attendance.h"
 
+#include <grpcpp/server_context.h>
+
 #include <memory>
+#include <optional>
 
 #include "runtime/control/wire.h"
 
@@ -11,6 +14,9 @@ class Attendance final : public grpc::ServerUnaryReactor {
  public:
   Attendance(Attendances& all, std::uint32_t rank) : all_(all), rank_(rank) {}
 
+  /// Tells the worker that it is heard, which need not happen before the call ends.
+  void greet();
+  void OnSendInitialMetadataDone(bool ok) override;
   void OnCancel() override { finish(grpc::Status::CANCELLED, true); }
   void OnDone() override;
   void advance();
@@ -22,7 +28,20 @@ class Attendance final : public grpc::ServerUnaryReactor {
   std::mutex mutex_;
   bool broken_ = false;
   bool finished_ = false;
+  bool greeting_ = false;
+  std::optional<grpc::Status> end_;  // comes after the greeting
 };
+
+void Attendance::greet() {
+  greeting_ = true;
+  StartSendInitialMetadata();
+}
+
+void Attendance::OnSendInitialMetadataDone(bool) {
+  const std::lock_guard lock(mutex_);
+  greeting_ = false;
+  if (end_) Finish(*end_);
+}
 
 void Attendance::OnDone() {
   if (broken_) all_.job_.lose(rank_, "its connection broke");
@@ -43,18 +62,27 @@ void Attendance::finish(const grpc::Status& status, bool broken) {
   if (finished_) return;
   finished_ = true;
   broken_ = broken;
-  Finish(status);
+  if (greeting_) {
+    end_ = status;
+  } else {
+    Finish(status);
+  }
 }
 
-grpc::ServerUnaryReactor* Attendances::start(const v1::AttendRequest& request) {
+grpc::ServerUnaryReactor* Attendances::start(grpc::CallbackServerContext* context,
+                                             const v1::AttendRequest& request) {
   auto attendance = std::make_unique<Attendance>(*this, request.rank());
-  const bool welcome = job_.attend(request.rank(), request.instance(), request.host());
+  const bool welcome = job_.attend(request.rank(), request.instance(), printable(request.host()));
   const std::lock_guard lock(mutex_);
   open_.insert(attendance.get());
+  if (!welcome) {
+    attendance->finish({grpc::StatusCode::FAILED_PRECONDITION, "Join says why"});
+    return attendance.release();
+  }
+  context->AddInitialMetadata(kAttending, "yes");
+  attendance->greet();
   if (closing_) {
     attendance->finish({grpc::StatusCode::UNAVAILABLE, "the coordinator is ending"});
-  } else if (!welcome) {
-    attendance->finish({grpc::StatusCode::FAILED_PRECONDITION, "Join says why"});
   } else {
     attendance->advance();
   }

@@ -20,7 +20,8 @@ class Attendances {
  public:
   explicit Attendances(JobState& job) : job_(job) {}
   /// The reactor of a new call; it deletes itself when gRPC is done with it.
-  grpc::ServerUnaryReactor* start(const v1::AttendRequest& request);
+  grpc::ServerUnaryReactor* start(grpc::CallbackServerContext* context,
+                                  const v1::AttendRequest& request);
   /// Answers the calls of those who have finished, and all of them once the job has failed.
   void wake();
   /// Ends every call, those to come too.

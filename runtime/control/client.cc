@@ -25,12 +25,23 @@ using std::chrono::milliseconds;
 /// For the report of a failure: the others find out by themselves when it does not get through.
 constexpr milliseconds kReportPatience{1000};
 
+/// Between two tries to attend.
+constexpr milliseconds kPauseAtDoor{50};
+
 /// Resident memory of this process; 0 where /proc does not tell.
 std::uint64_t resident_bytes() {
   std::uint64_t total_pages = 0;
   std::uint64_t resident_pages = 0;
   std::ifstream("/proc/self/statm") >> total_pages >> resident_pages;
   return resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+/// Seconds in which the thread could run and had no core; 0 where the kernel does not tell.
+double seconds_without_core(pid_t thread) {
+  double ran_ns = 0;
+  double waited_ns = 0;
+  std::ifstream(fmt::format("/proc/self/task/{}/schedstat", thread)) >> ran_ns >> waited_ns;
+  return waited_ns / 1e9;
 }
 
 /// Of an Open: half a MiB.
@@ -65,12 +76,13 @@ struct CoordinatorClient::Impl {
   void end_heartbeats() {
     const std::lock_guard lock(state->mutex);
     ending = true;
-    attend_context.TryCancel();
+    if (attend_context) attend_context->TryCancel();
     if (beat_context) beat_context->TryCancel();
     state->changed.notify_all();
   }
 
   void attend();
+  std::optional<grpc::Status> try_to_attend();
   void keep_alive();
   v1::HeartbeatRequest beat_request() const;
   bool beat(milliseconds timeout);
@@ -81,28 +93,46 @@ struct CoordinatorClient::Impl {
   std::shared_ptr<ClientState> state;
   std::shared_ptr<v1::Coordinator::Stub> stub;
   const std::uint64_t instance;
-  std::optional<grpc::ClientContext> beat_context;  // of the beat under way; by state->mutex
-  grpc::ClientContext attend_context;
-  bool ending = false;         // by state->mutex
-  bool answered_once = false;  // of heartbeat_thread, as the next
-  std::string last_error;      // before the first answer
+  const pid_t owner = gettid();                       // the worker's thread
+  std::optional<grpc::ClientContext> beat_context;    // of the beat under way; by state->mutex
+  std::optional<grpc::ClientContext> attend_context;  // of the latest try; by state->mutex
+  bool ending = false;                                // by state->mutex
+  bool answered_once = false;                         // of heartbeat_thread, as the next
+  std::string last_error;                             // before the first answer
   std::thread heartbeat_thread;
   std::thread attending_thread;
 };
 
-/// Holds the call that ends with the job's failure or with the coordinator.
-void CoordinatorClient::Impl::attend() {
+/// How the call has ended that lasts until the job's failure or the coordinator's end; nothing
+/// where the coordinator has not heard it, or this client ends. Among many strangers who come at
+/// the same time a worker may be put out before its token has been read.
+std::optional<grpc::Status> CoordinatorClient::Impl::try_to_attend() {
   v1::AttendRequest request;
   request.set_rank(static_cast<std::uint32_t>(state->options().rank));
   request.set_instance(instance);
   request.set_host(state->options().host);
-  v1::AttendReply reply;
-  attend_context.set_wait_for_ready(true);
-  const grpc::Status status = stub->Attend(&attend_context, request, &reply);
   {
     const std::lock_guard lock(state->mutex);
-    if (ending) return;
+    if (ending) return std::nullopt;
+    attend_context.emplace();
+    attend_context->set_wait_for_ready(true);
   }
+  v1::AttendReply reply;
+  const grpc::Status status = stub->Attend(&*attend_context, request, &reply);
+  const std::lock_guard lock(state->mutex);
+  if (ending) return std::nullopt;
+  const bool heard = attend_context->GetServerInitialMetadata().contains(kAttending);
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && !heard) return std::nullopt;
+  return status;
+}
+
+/// Until the call has been heard and has ended, the client ends, or the heartbeats give up.
+void CoordinatorClient::Impl::attend() {
+  std::optional<grpc::Status> end;
+  while (!(end = try_to_attend())) {
+    if (!pause_unless_ending(kPauseAtDoor) || state->failure()) return;
+  }
+  const grpc::Status& status = *end;
   if (const auto failure = failure_of(status)) return state->set_failure(*failure);
   if (status.ok() || status.error_code() == grpc::StatusCode::FAILED_PRECONDITION) return;
   if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) {
@@ -126,6 +156,8 @@ v1::HeartbeatRequest CoordinatorClient::Impl::beat_request() const {
   request.set_rss_bytes(resident_bytes());
   request.set_exchanges(state->progress().exchanges.load());
   request.set_busy_s(state->progress().busy_s.load());
+  request.set_device_bytes(state->progress().device_bytes.load());
+  request.set_core_wait_s(seconds_without_core(owner));
   if (state->options().stop_reason) request.set_stop_reason(state->options().stop_reason());
   return request;
 }

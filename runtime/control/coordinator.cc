@@ -36,8 +36,11 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
 
   grpc::ServerUnaryReactor* Attend(grpc::CallbackServerContext* context,
                                    const v1::AttendRequest* request, v1::AttendReply*) override {
-    doorman_.admit(context->peer());
-    return attendances_.start(*request);
+    if (!doorman_.admit(context->peer())) {
+      // Just put out: the worker comes again.
+      return end(context, {grpc::StatusCode::UNAVAILABLE, "put out before the token was read"});
+    }
+    return attendances_.start(context, *request);
   }
 
   grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* context,
@@ -72,7 +75,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
                                       const v1::HeartbeatRequest* request,
                                       v1::HeartbeatReply* reply) override {
     job_.heartbeat(from_wire(*request));
-    if (!request->stop_reason().empty()) job_.request_stop(request->stop_reason());
+    if (!request->stop_reason().empty()) job_.request_stop(printable(request->stop_reason()));
     reply->set_stop_requested(job_.stop_requested());
     reply->set_stop_reason(job_.stop_reason());
     *reply->mutable_coordinator() = to_wire(job_.coordinator_place());
@@ -91,7 +94,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
       return end(context, {grpc::StatusCode::INVALID_ARGUMENT, "no such rank"});
     }
     if (request->has_failure()) job_.fail(from_wire(request->failure()));
-    if (request->has_missing()) job_.lose_the_last(request->rank(), request->missing());
+    if (request->has_missing()) job_.lose_the_last(request->rank(), printable(request->missing()));
     if (request->finished()) job_.finish(request->rank());
     return end(context, grpc::Status::OK);
   }

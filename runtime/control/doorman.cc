@@ -155,12 +155,13 @@ void Doorman::open(std::function<void(int)> take) {
   thread_ = std::thread([this] { watch(); });
 }
 
-void Doorman::admit(const std::string& peer) {
+bool Doorman::admit(const std::string& peer) {
   const std::lock_guard lock(mutex_);
   const auto guest = guests_.find(name_of(peer));
-  if (guest == guests_.end() || guest->second.admitted) return;
+  if (guest == guests_.end()) return false;
+  if (!guest->second.admitted) --num_strangers_;
   guest->second.admitted = true;
-  --num_strangers_;
+  return true;
 }
 
 void Doorman::close() {

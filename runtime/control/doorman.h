@@ -38,8 +38,9 @@ class Doorman {
   int port() const { return port_; }
   /// From now on connections are taken: `take` owns the descriptor, which does not block. Once.
   void open(std::function<void(int descriptor)> take);
-  /// `peer`, "ipv4:10.0.0.2:4711" as gRPC writes it, has shown the token.
-  void admit(const std::string& peer);
+  /// `peer`, "ipv4:10.0.0.2:4711" as gRPC writes it, has shown the token. False where it has been
+  /// put out already.
+  bool admit(const std::string& peer);
   /// No more connections.
   void close();
   /// After the server's end: what is still open is closed.

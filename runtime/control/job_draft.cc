@@ -6,6 +6,7 @@
 
 #include "kernels/base/error.h"
 #include "runtime/control/planner.h"
+#include "runtime/control/wire.h"
 
 namespace gsplit {
 namespace {
@@ -74,8 +75,8 @@ grpc::Status JobDraft::complete(const v1::OpenRequest& request) {
         std::vector<std::uint64_t>(request.bounds().begin(), request.bounds().end()),
         options_of(request));
     opened_ = true;
-    job_.open(
-        {.planner = {plan, &plan->planner}, .dataset_fingerprint = request.dataset_fingerprint()});
+    job_.open({.planner = {plan, &plan->planner},
+               .dataset_fingerprint = printable(request.dataset_fingerprint())});
   } catch (const Error& error) {
     return {grpc::StatusCode::FAILED_PRECONDITION, error.what()};
   }

@@ -15,6 +15,27 @@ std::string WorkerFailure::describe() const {
                      host.empty() ? "an unknown host" : host, name_of(phase), step, message);
 }
 
+namespace {
+
+/// Above this share of its time without a core a worker is late through no fault of its own.
+constexpr double kStarved = 0.2;
+
+/// What a worker that lives and is waited for has been doing.
+std::string whereabouts(const WorkerRecord& worker) {
+  if (!worker.contacted) return "";
+  const std::chrono::duration<double> there = JobState::Clock::now() - worker.place_since;
+  std::string text =
+      fmt::format(" (it has been in {} for {:.1f} s", name_of(worker.phase), there.count());
+  const double starved = worker.core_wait_rate.per_second();
+  if (starved > kStarved) {
+    text += fmt::format(", and had no core for {:.0f} % of the time: its host is overloaded",
+                        100 * std::min(starved, 1.0));
+  }
+  return text + ")";
+}
+
+}  // namespace
+
 JobState::JobState(const CoordinatorOptions& options, std::function<void()> changed)
     : options_(options),
       changed_(std::move(changed)),
@@ -71,6 +92,7 @@ WorkerRecord* JobState::record_of(std::uint64_t rank, std::uint64_t instance,
   if (!worker.contacted) {
     if (options_.apart && !anyone_contacted()) start_ = Clock::now();
     worker.contacted = true;
+    worker.place_since = Clock::now();
     worker.instance = instance;
     worker.host = host;
   }
@@ -132,10 +154,14 @@ void JobState::heartbeat(const Beat& beat) {
   const std::lock_guard lock(mutex_);
   WorkerRecord* worker = record_of(beat.rank, beat.instance, beat.host);
   if (worker == nullptr || worker->finished) return;
+  if (worker->phase != beat.phase || worker->step != beat.step) {
+    worker->place_since = worker->last_contact;
+  }
   worker->phase = beat.phase;
   worker->step = beat.step;
   worker->seeds_done = beat.seeds_done;
   worker->rss_bytes = beat.rss_bytes;
+  worker->device_bytes = beat.device_bytes;
   worker->exchanges = beat.exchanges;
   // What is known of the others is older, so this is at most too little.
   std::uint64_t foremost = beat.step;
@@ -143,6 +169,7 @@ void JobState::heartbeat(const Beat& beat) {
   worker->steps_behind = foremost - beat.step;
   worker->seeds_rate.add(worker->last_contact, static_cast<double>(beat.seeds_done));
   worker->busy_rate.add(worker->last_contact, beat.busy_s);
+  worker->core_wait_rate.add(worker->last_contact, beat.core_wait_s);
 }
 
 void JobState::finish(std::uint64_t rank) {
@@ -181,7 +208,7 @@ void JobState::fail(const WorkerFailure& failure) {
     WorkerFailure known = failure;
     const auto rank = static_cast<std::size_t>(failure.rank);
     if (failure.host.empty() && rank < workers_.size()) {
-      known = loss_of(workers_[rank], failure.message);
+      known = loss_of(workers_[rank], failure.message + whereabouts(workers_[rank]));
     }
     if (!set_failure(known)) return;
   }
@@ -214,7 +241,7 @@ void JobState::lose_the_last(std::uint64_t messenger, const std::string& how) {
         workers_.begin(), workers_.end(), [](const WorkerRecord& one, const WorkerRecord& other) {
           return one.exchanges < other.exchanges;
         });
-    WorkerFailure failure = loss_of(last, how);
+    WorkerFailure failure = loss_of(last, how + whereabouts(last));
     if (last.exchanges >= waiting.exchanges) {
       failure = loss_of(waiting, how);
       failure.message = "a peer " + how + "; run it again with --resume";

@@ -45,6 +45,8 @@ struct Beat {
   std::uint64_t rss_bytes = 0;
   std::uint64_t exchanges = 0;
   double busy_s = 0;
+  double core_wait_s = 0;
+  std::uint64_t device_bytes = 0;
 };
 
 /// Where a worker stands, or stood when it was last heard of.
@@ -64,15 +66,18 @@ struct WorkerRecord {
   std::uint64_t step = 0;
   std::uint64_t seeds_done = 0;
   std::uint64_t rss_bytes = 0;
+  std::uint64_t device_bytes = 0;
   std::uint64_t exchanges = 0;
   std::uint64_t steps_behind = 0;  ///< the foremost of the others, when it was last heard of
   RateWindow seeds_rate;
-  RateWindow busy_rate;  ///< of Progress::busy_s: the share of time
+  RateWindow busy_rate;       ///< of Progress::busy_s: the share of time
+  RateWindow core_wait_rate;  ///< of Beat::core_wait_s: the share of time
   bool contacted = false;
   bool joined = false;
   bool finished = false;
   bool knows_failure = false;  ///< has been told, or is its source
   std::chrono::steady_clock::time_point last_contact;
+  std::chrono::steady_clock::time_point place_since;  ///< in this phase of this step
 };
 
 struct JobSnapshot {

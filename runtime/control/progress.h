@@ -39,6 +39,7 @@ struct Progress {
   /// Seconds of steps in which the worker loaded and computed itself. Not those of sampling, whose
   /// exchanges wait for others.
   std::atomic<double> busy_s{0};
+  std::atomic<std::uint64_t> device_bytes{0};  ///< that it holds of a GPU
   Tracer* tracer = nullptr;      ///< where phases are recorded; set before other threads read this
   std::unique_ptr<Fault> fault;  ///< for tests; of the training thread alone
 };

@@ -61,7 +61,9 @@ std::string as_json(const v1::StatusReply& reply) {
                        {"seeds_per_s", worker.seeds_per_s()},
                        {"busy_share", worker.busy_share()},
                        {"steps_behind", worker.steps_behind()},
+                       {"core_wait_share", worker.core_wait_share()},
                        {"rss_bytes", worker.rss_bytes()},
+                       {"device_bytes", worker.device_bytes()},
                        {"seconds_since_heartbeat", worker.seconds_since_heartbeat()}});
   }
   const nlohmann::json failure = reply.has_failure()
@@ -81,15 +83,15 @@ std::string as_text(const v1::StatusReply& reply) {
   std::string text = fmt::format("gsplit {}: {} of {} workers, {}{}\n", reply.version(),
                                  reply.workers_size(), reply.world_size(), place_in_job(reply),
                                  reply.stop_requested() ? ", stopping" : "");
-  text += fmt::format("{:>4}  {:<20} {:<16} {:<20} {:>10} {:>6} {:>10} {:>6} {:>9} {:>11}\n",
+  text += fmt::format("{:>4}  {:<20} {:<16} {:<20} {:>10} {:>6} {:>10} {:>6} {:>9} {:>9} {:>11}\n",
                       "rank", "host", "device", "phase", "step", "behind", "seeds/s", "busy",
-                      "RSS MiB", "heard s ago");
+                      "RSS MiB", "GPU MiB", "heard s ago");
   for (const v1::WorkerStatus& worker : reply.workers()) {
     text += fmt::format(
-        "{:>4}  {:<20} {:<16} {:<20} {:>10} {:>6} {:>10.0f} {:>4.0f} % {:>9} {:>11.1f}\n",
+        "{:>4}  {:<20} {:<16} {:<20} {:>10} {:>6} {:>10.0f} {:>4.0f} % {:>9} {:>9} {:>11.1f}\n",
         worker.rank(), worker.host(), worker.device(), phase_of(worker), worker.step(),
         worker.steps_behind(), worker.seeds_per_s(), 100 * worker.busy_share(),
-        worker.rss_bytes() >> 20, worker.seconds_since_heartbeat());
+        worker.rss_bytes() >> 20, worker.device_bytes() >> 20, worker.seconds_since_heartbeat());
   }
   if (reply.has_failure()) text += "failed: " + from_wire(reply.failure()).describe() + "\n";
   text.pop_back();

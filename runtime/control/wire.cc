@@ -8,8 +8,14 @@
 namespace gsplit {
 namespace {
 
-/// Of a name or a message that comes over the wire and may end in somebody's terminal: no control
-/// characters, and no more than fits on a few lines.
+/// A failure ends in the exit code of bad input or of a failed system.
+int exit_code_from(int code) {
+  const int usage = static_cast<int>(ExitCode::kUsage);
+  return code == usage ? usage : static_cast<int>(ExitCode::kSystem);
+}
+
+}  // namespace
+
 std::string printable(const std::string& text) {
   constexpr std::size_t kLongest = 4096;
   std::string clean = text.substr(0, kLongest);
@@ -18,14 +24,6 @@ std::string printable(const std::string& text) {
       [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; }, ' ');
   return clean;
 }
-
-/// A failure ends in the exit code of bad input or of a failed system.
-int exit_code_from(int code) {
-  const int usage = static_cast<int>(ExitCode::kUsage);
-  return code == usage ? usage : static_cast<int>(ExitCode::kSystem);
-}
-
-}  // namespace
 
 v1::Phase to_wire(Phase phase) { return static_cast<v1::Phase>(phase); }
 
@@ -116,6 +114,8 @@ v1::WorkerStatus to_wire(const WorkerRecord& worker) {
   message.set_seeds_per_s(worker.seeds_rate.per_second());
   message.set_busy_share(worker.busy_rate.per_second());
   message.set_steps_behind(worker.steps_behind);
+  message.set_device_bytes(worker.device_bytes);
+  message.set_core_wait_share(worker.core_wait_rate.per_second());
   return message;
 }
 
@@ -138,7 +138,9 @@ Beat from_wire(const v1::HeartbeatRequest& request) {
           .seeds_done = request.seeds_done(),
           .rss_bytes = request.rss_bytes(),
           .exchanges = request.exchanges(),
-          .busy_s = request.busy_s()};
+          .busy_s = request.busy_s(),
+          .core_wait_s = request.core_wait_s(),
+          .device_bytes = request.device_bytes()};
 }
 
 grpc::Status failure_status(const WorkerFailure& failure) {

@@ -5,6 +5,7 @@
 #include <grpcpp/support/status.h>
 
 #include <optional>
+#include <string>
 
 #include "gsplit/v1/coordinator.pb.h"
 #include "runtime/control/client.h"
@@ -13,6 +14,15 @@
 #include "runtime/control/planner.h"
 
 namespace gsplit {
+
+/// Of the initial metadata of Attend: the coordinator has heard the worker, so from now on a
+/// connection that breaks is the end of one of them.
+inline constexpr const char* kAttending = "attending";
+
+/// A name or a text that has come over the wire and may end in somebody's terminal, without control
+/// characters, and no longer than fits on a few lines. Of messages that from_wire() takes apart it
+/// has been done.
+std::string printable(const std::string& text);
 
 v1::Failure to_wire(const WorkerFailure& failure);
 v1::StepPlan to_wire(const StepPlan& plan);

@@ -72,7 +72,8 @@ Json workers_of(const RunDigest& run) {
                        {"load_s", worker.load_s},
                        {"compute_s", worker.compute_s},
                        {"comm_s", worker.comm_s},
-                       {"peak_rss_bytes", worker.peak_rss_bytes}});
+                       {"peak_rss_bytes", worker.peak_rss_bytes},
+                       {"device_bytes", worker.device_bytes}});
   }
   return workers;
 }

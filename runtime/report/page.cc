@@ -287,7 +287,7 @@ std::string workers_table(const RunDigest& run) {
                     bytes(share(worker.shuffle_bytes, steps)),
                     seconds(share(worker.sample_s, steps)), seconds(share(worker.load_s, steps)),
                     seconds(share(worker.compute_s, steps)), seconds(share(worker.comm_s, steps)),
-                    bytes(worker.peak_rss_bytes)});
+                    bytes(worker.peak_rss_bytes), bytes(worker.device_bytes)});
   }
   const auto balance = [&](double WorkerDigest::*figure) {
     return fmt::format("{:.3f}", max_over_mean(run, figure));
@@ -296,10 +296,16 @@ std::string workers_table(const RunDigest& run) {
                   balance(&WorkerDigest::input_rows), balance(&WorkerDigest::shuffle_bytes),
                   balance(&WorkerDigest::sample_s), balance(&WorkerDigest::load_s),
                   balance(&WorkerDigest::compute_s), balance(&WorkerDigest::comm_s),
-                  balance(&WorkerDigest::peak_rss_bytes)});
-  return table({"worker", "seeds", "edges", "input rows", "sent", "sample", "load", "compute",
-                "communicate", "peak RSS"},
-               rows);
+                  balance(&WorkerDigest::peak_rss_bytes), balance(&WorkerDigest::device_bytes)});
+  Cells head{"worker", "seeds",   "edges",       "input rows", "sent",      "sample",
+             "load",   "compute", "communicate", "peak RSS",   "GPU memory"};
+  const bool on_gpus = std::any_of(run.workers.begin(), run.workers.end(),
+                                   [](const auto& worker) { return worker.device_bytes > 0; });
+  if (!on_gpus) {
+    head.pop_back();
+    for (Cells& row : rows) row.pop_back();
+  }
+  return table(head, rows);
 }
 
 std::string balance(const std::vector<RunDigest>& runs) {

@@ -173,12 +173,17 @@ class Reader {
     add_list(workers, "load_s", &WorkerDigest::load_s);
     add_list(workers, "compute_s", &WorkerDigest::compute_s);
     add_list(workers, "comm_s", &WorkerDigest::comm_s);
-    const auto memory = workers.find("peak_rss_bytes");
-    if (memory == workers.end() || !memory->is_array()) return;
-    for (std::size_t p = 0; p < std::min(memory->size(), run_.workers.size()); ++p) {
-      if (!(*memory)[p].is_number()) continue;
-      double& peak = run_.workers[p].peak_rss_bytes;
-      peak = std::max(peak, (*memory)[p].get<double>());
+    note_largest(workers, "peak_rss_bytes", &WorkerDigest::peak_rss_bytes);
+    note_largest(workers, "device_bytes", &WorkerDigest::device_bytes);
+  }
+
+  void note_largest(const Json& workers, const char* key, double WorkerDigest::*largest) {
+    const auto list = workers.find(key);
+    if (list == workers.end() || !list->is_array()) return;
+    for (std::size_t p = 0; p < std::min(list->size(), run_.workers.size()); ++p) {
+      if (!(*list)[p].is_number()) continue;
+      double& most = run_.workers[p].*largest;
+      most = std::max(most, (*list)[p].get<double>());
     }
   }
 

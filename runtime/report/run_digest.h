@@ -28,6 +28,7 @@ struct WorkerDigest {
   double seeds = 0, edges = 0, input_rows = 0, shuffle_bytes = 0;
   double sample_s = 0, load_s = 0, compute_s = 0, comm_s = 0;
   double peak_rss_bytes = 0;  ///< the largest
+  double device_bytes = 0;    ///< of a GPU: the largest
 };
 
 /// What a layer's shuffle sent on one route.

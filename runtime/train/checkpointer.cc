@@ -5,6 +5,7 @@
 #include "graph/sha256.h"
 #include "kernels/base/error.h"
 #include "runtime/train/flag_differences.h"
+#include "runtime/train/patience.h"
 #include "runtime/train/weights.h"
 
 namespace gsplit {
@@ -100,6 +101,7 @@ void Checkpointer::save(const LoopState& state, Recorder* recorder) {
   const PhaseScope phase(context_.progress, Phase::kCheckpoint);
   require_agreement(state);
   if (recorder != nullptr) write(state, *recorder);
+  await_files(context_.communicator);
   last_step_ = state.step;
   last_time_ = std::chrono::steady_clock::now();
 }

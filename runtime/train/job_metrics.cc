@@ -154,6 +154,8 @@ void add_workers(const JobSnapshot& job, Families& families) {
         [](const Record& worker) { return worker.busy_rate.per_second(); });
   gauge("gsplit_worker_resident_bytes", "Resident memory of the worker's process",
         [](const Record& worker) { return static_cast<double>(worker.rss_bytes); });
+  gauge("gsplit_worker_device_bytes", "Memory of a GPU that the worker holds",
+        [](const Record& worker) { return static_cast<double>(worker.device_bytes); });
   gauge("gsplit_worker_heartbeat_age_seconds", "Since the worker was last heard of",
         [](const Record& worker) { return seconds_since(worker.last_contact); });
   MetricFamily& phases = families.make("gsplit_worker_phase",

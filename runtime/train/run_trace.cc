@@ -5,12 +5,12 @@
 #include <cstring>
 #include <fstream>
 
+#include "runtime/train/clock_offsets.h"
 #include "runtime/train/resources.h"
 
 namespace gsplit {
 namespace {
 
-/// Where a worker's clock stands at a moment that is nearly the same for all: after a barrier.
 struct ClockReading {
   std::int64_t now_ns = 0;
   std::array<char, 40> boot{};  ///< of the host, alike for all of its processes
@@ -32,14 +32,13 @@ ClockReading read_clock() {
   return reading;
 }
 
-/// Where time begins on each worker's clock. Workers of rank 0's host have its clock.
-std::vector<std::int64_t> origins_of(const std::vector<ClockReading>& readings) {
-  std::vector<std::int64_t> origins;
+/// By rank: workers of rank 0's host have its clock.
+std::vector<bool> clocks_apart(const std::vector<ClockReading>& readings) {
+  std::vector<bool> apart;
   for (const ClockReading& reading : readings) {
-    const bool same_host = reading.boot == readings.front().boot;
-    origins.push_back(same_host ? readings.front().now_ns : reading.now_ns);
+    apart.push_back(reading.boot != readings.front().boot);
   }
-  return origins;
+  return apart;
 }
 
 std::vector<TraceRecord> records_in(const std::vector<std::byte>& bytes) {
@@ -54,13 +53,17 @@ RunTrace::RunTrace(const TraceSteps& which, StepRange steps, Tracer& tracer,
                    Communicator& communicator, const std::filesystem::path& file, const Log& log)
     : which_(which), steps_(steps), tracer_(tracer), communicator_(communicator), log_(log) {
   if (which.none()) return;
-  communicator.barrier();
   const std::vector<ClockReading> readings = communicator.all_gather_value(read_clock());
-  origins_ = origins_of(readings);
-  if (communicator.rank() != 0) return;
+  const std::vector<ClockOffset> offsets =
+      clock_offsets(communicator, clocks_apart(readings), Tracer::now);
+  std::int64_t error = 0;
   std::vector<std::string> hosts;
-  for (const ClockReading& reading : readings) hosts.emplace_back(reading.host.data());
-  file_ = std::make_unique<TraceFile>(file, hosts);
+  for (std::size_t rank = 0; rank < readings.size(); ++rank) {
+    origins_.push_back(readings.front().now_ns - offsets[rank].behind_ns);
+    error = std::max(error, offsets[rank].error_ns);
+    hosts.emplace_back(readings[rank].host.data());
+  }
+  if (communicator.rank() == 0) file_ = std::make_unique<TraceFile>(file, hosts, error);
 }
 
 void RunTrace::collect() {

@@ -86,6 +86,7 @@ void WorkerSums::add(std::span<const StepReport> workers) {
     }
     sum.traffic.front() += worker.shuffle();
     sum.peak_rss_bytes = std::max(sum.peak_rss_bytes, worker.peak_rss_bytes);
+    sum.device_bytes = std::max(sum.device_bytes, worker.device_bytes);
   }
 }
 
@@ -106,6 +107,7 @@ std::optional<Json> WorkerSums::take(std::uint64_t step, bool flush) {
   list("compute_s", [](const StepReport& sum) { return in_microseconds(sum.compute_s); });
   list("comm_s", [](const StepReport& sum) { return in_microseconds(sum.comm_s); });
   list("peak_rss_bytes", [](const StepReport& sum) { return sum.peak_rss_bytes; });
+  list("device_bytes", [](const StepReport& sum) { return sum.device_bytes; });
   std::fill(sums_.begin(), sums_.end(), StepReport{});
   steps_ = 0;
   return fields;

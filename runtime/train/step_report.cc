@@ -26,6 +26,7 @@ StepReport combine(std::span<const StepReport> workers) {
     }
     for (std::size_t l = 0; l < kCountedLayers; ++l) total.traffic[l] += worker.traffic[l];
     total.peak_rss_bytes = std::max(total.peak_rss_bytes, worker.peak_rss_bytes);
+    total.device_bytes = std::max(total.device_bytes, worker.device_bytes);
     total.loss_sum += worker.loss_sum;
     total.loss_weight += worker.loss_weight;
     total.predictions += worker.predictions;

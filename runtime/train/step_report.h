@@ -29,6 +29,7 @@ struct StepReport {
   std::uint64_t plan_bytes = 0;
   std::uint64_t allreduce_bytes = 0;
   std::uint64_t peak_rss_bytes = 0;    ///< of the worker's process; the largest one
+  std::uint64_t device_bytes = 0;      ///< of a GPU that the worker holds; the largest one
   double learning_rate = 0;            ///< the same on all workers
   std::uint32_t bad_layer = kNoLayer;  ///< where the loss is not finite: first_bad_layer()
   double sample_s = 0;                 ///< wall time inside the sampler

@@ -47,8 +47,9 @@ double microseconds(std::int64_t nanoseconds) { return static_cast<double>(nanos
 
 }  // namespace
 
-TraceFile::TraceFile(std::filesystem::path file, const std::vector<std::string>& hosts)
-    : file_(std::move(file)) {
+TraceFile::TraceFile(std::filesystem::path file, const std::vector<std::string>& hosts,
+                     std::int64_t clock_error_ns)
+    : file_(std::move(file)), clock_error_ns_(clock_error_ns) {
   for (std::size_t i = 0; i < hosts.size(); ++i) {
     const auto rank = static_cast<int>(i);
     const std::string name = quoted(fmt::format("rank {} on {}", rank, hosts[i]));
@@ -110,9 +111,11 @@ void TraceFile::end_step() {
 void TraceFile::write() {
   const std::filesystem::path draft = file_.parent_path() / ("." + file_.filename().string());
   write_without_flushing(
-      draft, fmt::format("{{\"traceEvents\":[\n{}\n],\n\"displayTimeUnit\":\"ms\",\n"
-                         "\"otherData\":{{\"gsplit\":\"{}\",\"spans_left_out\":{}}}}}\n",
-                         events_, GSPLIT_VERSION, left_out_));
+      draft,
+      fmt::format(
+          "{{\"traceEvents\":[\n{}\n],\n\"displayTimeUnit\":\"ms\",\n"
+          "\"otherData\":{{\"gsplit\":\"{}\",\"spans_left_out\":{},\"clock_error_us\":{:.3f}}}}}\n",
+          events_, GSPLIT_VERSION, left_out_, microseconds(clock_error_ns_)));
   std::error_code error;
   std::filesystem::rename(draft, file_, error);
   if (error) throw SystemError("cannot write " + file_.string() + ": " + error.message());

@@ -19,8 +19,9 @@ namespace gsplit {
 
 class TraceFile {
  public:
-  /// `hosts`: by rank.
-  TraceFile(std::filesystem::path file, const std::vector<std::string>& hosts);
+  /// `hosts`: by rank. `clock_error_ns`: of what is known of the ranks' clocks, at most.
+  TraceFile(std::filesystem::path file, const std::vector<std::string>& hosts,
+            std::int64_t clock_error_ns = 0);
   /// Writes what has not been written, as far as that is possible: a run may end by a failure.
   ~TraceFile();
   TraceFile(const TraceFile&) = delete;
@@ -41,6 +42,7 @@ class TraceFile {
                 const std::string& json);
 
   std::filesystem::path file_;
+  std::int64_t clock_error_ns_;
   std::string events_;  // one JSON object a line, with commas between them
   std::set<std::pair<int, std::uint32_t>> named_threads_;
   std::size_t written_ = 0;  // bytes of events_ that the file has

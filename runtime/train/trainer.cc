@@ -100,10 +100,18 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   steps_.give_back();
   report.traffic = context_.shuffle.layers;
   report.peak_rss_bytes = peak_rss_bytes();
+  report.device_bytes = device_bytes();
+  context_.progress.device_bytes = report.device_bytes;
   context_.progress.seeds_done += plan.seeds.size();
   // What another thread loads is no time of this one.
   context_.progress.busy_s += report.compute_s + (steps_.has_thread() ? 0 : report.load_s);
   return report;
+}
+
+std::uint64_t Trainer::device_bytes() {
+  const Memory& ours = context_.memory();
+  const Memory& ahead = preparer_.context().memory();
+  return ours.held() + (&ahead != &ours ? ahead.held() : 0);
 }
 
 PreparedStep& Trainer::take(const StepPlan& plan, StepReport& report) {

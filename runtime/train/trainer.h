@@ -64,6 +64,8 @@ class Trainer {
 
  private:
   /// The step that was asked for first. Overwrites `report` with what preparing counted.
+  /// Of a GPU, held by both threads.
+  std::uint64_t device_bytes();
   PreparedStep& take(const StepPlan& plan, StepReport& report);
   void compute(PreparedStep& prepared, double learning_rate, StepReport& report);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the

@@ -12,6 +12,7 @@
 #include "runtime/train/dry_run.h"
 #include "runtime/train/flag_differences.h"
 #include "runtime/train/meeting.h"
+#include "runtime/train/patience.h"
 #include "runtime/train/resources.h"
 #include "runtime/train/safetensors.h"
 #include "runtime/train/settle_mode.h"
@@ -342,6 +343,7 @@ void Worker::prepare() {
   }
   job_ = client_->join(GSPLIT_VERSION, data_.fingerprint);
   share_mode(config_, communicator_);
+  const Patience patience(communicator_, kPatienceForPartitioning);
   if (!leads()) open(Log{});
   require_same_partition(partition_, communicator_);
   // A run goes on with what `auto` chose once.
@@ -372,6 +374,8 @@ void Worker::find_beginning() {
 }
 
 void Worker::build() {
+  const Patience patience(communicator_, kPatienceForFiles);
+  std::optional<Patience> patience_ahead;
   bound_.emplace(place_.bound_to, threads_per_worker(config_.threads, num_allowed_cores()));
   if (leads() && !place_.bound_to.empty()) {
     log_.info("workers are bound to cores of their own, rank 0 to " + describe(place_.bound_to));
@@ -399,6 +403,7 @@ void Worker::build() {
   if (steps_ahead_ > 0) {
     ahead_ = std::make_unique<Ahead>(config_, place_, partition_.info().num_parts, communicator_,
                                      &tracer_);
+    patience_ahead.emplace(ahead_->context().communicator, kPatienceForFiles);
   }
   trainer_ =
       std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
@@ -434,6 +439,7 @@ void Worker::build() {
     recorder_ = std::make_unique<Recorder>(config_, facts, *run_directory_,
                                            resumed_ ? &*resumed_ : nullptr, log_);
   }
+  communicator_.barrier();  // the next who waits does so with less patience
 }
 
 void Worker::restore() {
@@ -510,11 +516,13 @@ ExitCode Worker::finish() {
   save_checkpoint();
   if (dump_) dump_->commit();
   const std::optional<Scores> scores = evaluate(!stopped && !evaluated_last_);
+  const PhaseScope phase(progress_, Phase::kCheckpoint);
   if (recorder_) {
     recorder_->finish(
         {.status = stopped ? "stopped" : (early ? "early_stop" : "done"), .reason = reason}, scores,
         trainer_->model().parameters());
   }
+  await_files(communicator_);
   return stopped ? ExitCode::kStopped : ExitCode::kDone;
 }
 
@@ -581,14 +589,18 @@ void Worker::end_epoch(const StepPlan& plan) {
   const std::optional<Scores> scores = evaluate(due);
   evaluated_last_ = scores.has_value();
   const std::vector<std::uint64_t> rss = communicator_.all_gather_value(peak_rss_bytes());
-  if (recorder_) {
-    recorder_->epoch(plan.epoch, scores, *std::max_element(rss.begin(), rss.end()),
-                     trainer_->model().parameters());
-  }
+  record_epoch(plan.epoch, scores, *std::max_element(rss.begin(), rss.end()));
   if (metrics_ && scores && scores->validation.nodes > 0) {
     metrics_->note_validation(scores->validation.accuracy());
   }
   if (scores) early_stopping_.note(plan.epoch, scores->validation);
+}
+
+void Worker::record_epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
+                          std::uint64_t peak_rss) {
+  const PhaseScope phase(progress_, scores ? Phase::kCheckpoint : progress_.phase.load());
+  if (recorder_) recorder_->epoch(epoch, scores, peak_rss, trainer_->model().parameters());
+  if (scores) await_files(communicator_);  // the best weights so far
 }
 
 std::optional<Scores> Worker::evaluate(bool due) {

@@ -79,6 +79,8 @@ class Worker {
   std::vector<StepReport> gather(const StepReport& own);
   void check_loss(const StepPlan& plan, const StepReport& total);
   void end_epoch(const StepPlan& plan);
+  void record_epoch(std::uint32_t epoch, const std::optional<Scores>& scores,
+                    std::uint64_t peak_rss);
   void save_checkpoint();
   /// Collective: a signal to one of the workers, else what the coordinator was told (rank 0).
   std::string stop_reason();

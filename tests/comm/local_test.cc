@@ -148,6 +148,23 @@ TEST(LocalDeadline, NamesTheLowestAbsentRank) {
   });
 }
 
+TEST(LocalDeadline, IsLongerForThePatientAndAfterwardsAsBefore) {
+  const milliseconds deadline{100};
+  std::latch waited(2);
+  run_local_ranks(3, deadline, [&](Communicator& comm) {
+    {
+      const Patience patience(comm, 100);
+      if (comm.rank() == 0) std::this_thread::sleep_for(4 * deadline);
+      comm.barrier();
+    }
+    if (comm.rank() == 0) return waited.wait();
+    const CommunicationError error = thrown_by([&] { comm.barrier(); });
+    EXPECT_EQ(error.peer(), 0);
+    EXPECT_THAT(error.what(), HasSubstr("rank 0 did not take part in a collective within 100 ms"));
+    waited.count_down();
+  });
+}
+
 TEST(LocalDeadline, NamesTheAbsentRankOfAPartAsTheWholeDoes) {
   std::latch waited(1);
   run_local_ranks(4, milliseconds{100}, [&](Communicator& comm) {

@@ -107,6 +107,21 @@ TEST_F(MpiFailure, DeadlineNamesTheAbsentRank) {
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
+TEST_F(MpiFailure, ThePatientWaitLongerAndAfterwardsAsBefore) {
+  const milliseconds deadline{300};
+  MpiWorld world(deadline);
+  Communicator& comm = world.communicator();
+  {
+    const Patience patience(comm, 100);
+    if (comm.rank() == 0) std::this_thread::sleep_for(3 * deadline);
+    comm.barrier();
+  }
+  if (comm.rank() != 0) {
+    EXPECT_EQ(thrown_by([&] { comm.barrier(); }).peer(), 0);
+  }
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
 // With rounds of pairs a rank may wait for a peer that itself waits for the absent one.
 TEST_F(MpiFailure, DeadlineNamesTheAbsentRankInLaterRoundsToo) {
   MpiWorld world(milliseconds{300});

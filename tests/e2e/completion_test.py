@@ -52,6 +52,18 @@ class Completion(unittest.TestCase):
             for shell in SHELLS:
                 self.assertEqual(sorted(lines[shell]), flags, f"{command} in {shell}")
 
+    def test_the_manual_page_has_them_too(self):
+        page = say("manual")
+        if shutil.which("groff"):
+            done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=page, text=True, capture_output=True, check=True)
+            self.assertEqual(done.stderr, "")
+        sections = dict(zip(re.findall(r'^\.SS "gsplit (\w+)"', page, re.MULTILINE), re.split(r"^\.S[SH] .*", page, flags=re.MULTILINE)[4:]))
+        self.assertEqual(sorted(sections), self.commands)
+        for command in self.commands:
+            described = re.findall(r"(--[a-z][-a-z]*)", " ".join(re.findall(r'^\.B "(.*)"', sections[command].replace("\\-", "-"), re.MULTILINE)))
+            missing = set(names_in(say(command, "--help"), r"^ +(?:-\w,)?(--[a-z][-a-z]*)")) - set(described)
+            self.assertEqual(missing, set(), command)
+
     def bash(self, line):
         """What bash makes of a line that ends where the cursor is."""
         words = " ".join(f"'{word}'" for word in line.split(" "))

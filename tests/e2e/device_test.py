@@ -122,6 +122,18 @@ class Data(Runs):
             curves = [self.curve("--device", "cuda", "--workers", 2, *flags, *DROPOUT, "--prefetch", steps) for steps in (0, 1, 3)]
             self.assertEqual(curves, curves[:1] * 3, flags)
 
+    def test_memory_that_is_held_is_recorded(self):
+        for device, steps in (("cpu", 0), ("cuda", 0), ("cuda", 1)):
+            run_dir = self.train(self.dataset, "--eval-every", 0, "--max-steps", 4, *SMALL, "--device", device, "--workers", 2, "--prefetch", steps)
+            held = [event["workers"]["device_bytes"] for event in harness.events(run_dir, "step")]
+            parameters = harness.events(run_dir, "run_start")[0]["parameters"]
+            for worker in range(2):
+                sizes = [event[worker] for event in held]
+                self.assertEqual(sizes, sorted(sizes))  # blocks are kept
+                # Weights, gradients and two moments, at least.
+                self.assertGreaterEqual(sizes[-1], 16 * parameters if device == "cuda" else 0)
+                self.assertLess(sizes[-1], 1 << 30 if device == "cuda" else 1)
+
     def test_blocks_are_those_of_the_cpu(self):
         weighted = self.scratch / "weighted"
         shutil.copytree(self.dataset, weighted)

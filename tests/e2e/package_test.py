@@ -17,7 +17,7 @@ import harness
 BUILD = pathlib.Path(harness.GSPLIT).resolve().parent
 FULL = os.environ.get("GSPLIT_FULL_TESTS")
 MIRROR = "http://deb.debian.org/debian"
-SHARED = ["share/bash-completion/completions/gsplit", "share/zsh/vendor-completions/_gsplit", "share/fish/vendor_completions.d/gsplit.fish",
+SHARED = ["share/bash-completion/completions/gsplit", "share/zsh/vendor-completions/_gsplit", "share/fish/vendor_completions.d/gsplit.fish", "share/man/man1/gsplit.1",
           "share/doc/gsplit/copyright", "share/doc/gsplit/README.md", "share/doc/gsplit/docs/security.md"]
 
 

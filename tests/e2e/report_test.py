@@ -93,6 +93,18 @@ class Digest(Runs):
                     self.assertAlmostEqual(max(event["workers"][field]), event[field], delta=1e-6)
                 self.assertGreater(min(event["workers"]["peak_rss_bytes"]), 1 << 20)
 
+    def test_memory_of_gpus_is_shown_where_there_is_some(self):
+        pages = []
+        for held in ([], [[1 << 20, 7 << 20], [2 << 20, 3 << 20]]):
+            lists = [{"steps": 1, "edges": [1, 1], **({"device_bytes": now} if held else {})} for now in held or [None, None]]
+            run = write_run(self.scratch / f"gpus-{len(held)}", [start(world=2), *(step(s, workers=lists[s - 1]) for s in (1, 2))])
+            self.must("report", run)
+            pages.append((run / "report.html").read_text(encoding="utf-8"))
+            digest = json.loads(self.must("report", run, "--json").stdout)["runs"][0]
+            self.assertEqual([worker["device_bytes"] for worker in digest["workers"]], [2 << 20, 7 << 20] if held else [0, 0])
+        self.assertEqual([page.count('<th scope="col">GPU memory') for page in pages], [0, 1])
+        self.assertEqual(pages[1].count("<td>7.34 MB</td>"), 1)
+
     def test_layers_add_up_to_the_shuffle(self):
         for run_dir, routes in ((self.split, {"pull", "project", "mixed"}), (self.data, {"cache", "none"})):
             run, steps = self.check_sums(run_dir)
@@ -389,14 +401,14 @@ class Page(Runs):
         self.assertEqual(text.count("<svg"), 0)
 
     def test_many_workers_and_runs_fit(self):
-        workers = {key: list(range(1, 65)) for key in ("seeds", "edges", "input_rows", "shuffle_bytes", "sample_s", "compute_s", "peak_rss_bytes")}
+        workers = {key: list(range(1, 65)) for key in ("seeds", "edges", "input_rows", "shuffle_bytes", "sample_s", "compute_s", "peak_rss_bytes", "device_bytes")}
         many = [write_run(self.scratch / f"many-{n}-with-quite-a-long-name", [start(world=64), *(step(s, workers={"steps": 1, **workers}) for s in (1, 2))]) for n in range(10)]
         path = self.scratch / "many.html"
         self.must("report", *many, "--out", path)
         for width in (390, 1280):
             page = self.browser.open(path, width=width)
             self.assertEqual((page.value(OVERFLOW), page.console()), ([0, []], []))
-            self.assertEqual(len(self.figures(page)["memory"]["bars"]), 64)
+            self.assertEqual(len(self.figures(page)["memory"]["bars"]), 128)
 
 
 if __name__ == "__main__":

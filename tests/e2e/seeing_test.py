@@ -333,7 +333,7 @@ class Status(Runs):
             self.assertLessEqual(worker["steps_behind"], 1000)
         text = self.must("status", run_dir).stdout
         self.assertRegex(text, r"2 of 2 workers, step \d+ of 1000000 steps, \d+ seeds/s")
-        self.assertRegex(text, r"rank +host +device +phase +step +behind +seeds/s +busy +RSS MiB +heard s ago")
+        self.assertRegex(text, r"rank +host +device +phase +step +behind +seeds/s +busy +RSS MiB +GPU MiB +heard s ago")
         watch = subprocess.Popen([GSPLIT, "status", run_dir, "--watch", "--json", "--interval", "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(0.6)
         self.assertIn("stopping", self.must("stop", run_dir).stdout)

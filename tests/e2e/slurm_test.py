@@ -159,7 +159,7 @@ class Matrix(fault_test.Matrix):
 
     @classmethod
     def environment(cls):
-        environment = super().environment()
+        environment = {**super().environment(), "SLURM_PMIX_FENCE": "tree"}  # as in the script
         return {**environment, **({"SLURM_CONF": str(cls.slurm.config)} if hasattr(cls, "slurm") else {})}
 
     def launcher(self, ranks, mpi):

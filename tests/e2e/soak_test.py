@@ -1,6 +1,6 @@
 """A long run with kills, resumes and evaluations: its memory and file descriptors stay flat, and it leaves nothing behind.
 
-Some hundred steps and two kills by default; with GSPLIT_FULL_TESTS=1 forty thousand and ten, then compared with an undisturbed run, with GSPLIT_SOAK_STEPS=N
+Some hundred steps and two kills by default; with GSPLIT_FULL_TESTS=1 forty thousand and forty, then compared with an undisturbed run, with GSPLIT_SOAK_STEPS=N
 as many as said.
 """
 
@@ -19,7 +19,7 @@ import hosts
 
 FULL = bool(os.environ.get("GSPLIT_FULL_TESTS"))
 STEPS = int(os.environ.get("GSPLIT_SOAK_STEPS", 40000 if FULL else 600))
-KILLS = max(2, STEPS // 4000)
+KILLS = max(2, STEPS // 1000)
 RUN = ["--fanout", "4,3", "--hidden", "16", "--batch-size", "64", "--lr", "0.01", "--dropout", "0.3", "--partition", "random",
        "--threads", "1", "--deadline", "20", "--checkpoint-every-steps", "50", "--eval-every", "3", "--keep", "2",
        "--max-steps", STEPS]
@@ -96,7 +96,7 @@ class Soak(harness.Scratch):
             return 0
 
     def soak(self, run_dir):
-        """Runs to the end; kills a rank or the launcher in the first half. Samples of each rank by process id."""
+        """Runs to the end; kills the launcher and a rank in turn in the first half. Samples of each rank by process id."""
         moments = random.Random(2)
         job = self.start(run_dir)
         samples, kills, last, due = {}, 0, 0, 40
@@ -113,7 +113,7 @@ class Soak(harness.Scratch):
             if kills < KILLS and last >= due and pids:
                 due = last + STEPS // (2 * KILLS)
                 try:
-                    os.kill(moments.choice([*pids, launchers[0]]), signal.SIGKILL)
+                    os.kill(moments.choice(pids) if kills % 2 else launchers[0], signal.SIGKILL)
                     kills += 1
                 except ProcessLookupError:
                     pass

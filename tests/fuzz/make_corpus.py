@@ -281,6 +281,60 @@ def write_report(run):
         write("report", name, content)
 
 
+def varint(number):
+    out = b""
+    while number > 127:
+        out, number = out + bytes([number % 128 + 128]), number >> 7
+    return out + bytes([number])
+
+
+def field(number, value):
+    """Of a protobuf message: a whole number, or bytes."""
+    if isinstance(value, int):
+        return varint(8 * number) + varint(value)
+    return varint(8 * number + 2) + varint(len(value)) + value
+
+
+def message(kind, *fields):
+    """As messages_fuzz.cc reads it."""
+    body = b"".join(field(number, value) for number, value in fields)
+    return bytes([kind]) + len(body).to_bytes(2, "little") + body
+
+
+def make_messages():
+    """Those of coordinator.proto."""
+    attend = [message(0, (1, rank), (2, 7 + rank), (3, b"host")) for rank in range(3)]
+    seeds = np.arange(6, dtype="<u8").tobytes()
+    opened = message(4, (1, 7), (3, 6), (4, seeds), (5, bytes([0, 2, 4, 6])), (7, 4), (8, 1), (11, 1), (12, b"f"))
+    join = [message(1, (1, rank), (2, 3), (3, b"0.1.0"), (4, b"host"), (5, b"cpu"), (6, b"f"), (7, 7 + rank)) for rank in range(3)]
+    beat = message(2, (1, 1), (2, 6), (3, 5), (4, 100), (5, 1 << 30), (6, b"host"), (7, 8), (9, 3))
+    plans = message(5, (1, 0), (2, 1), (3, 1 << 60))
+    failure = field(1, 2) + field(2, b"host") + field(3, 5) + field(4, 9) + field(5, b"it broke; mend it") + field(6, 3)
+    job = b"".join(attend) + opened + b"".join(join) + beat + plans
+    for name, content in {
+        "job": job, "failed": job + message(3, (1, 1), (2, failure)), "missing": job + message(3, (1, 0), (4, b"did not come")),
+        "stopped": job + message(7) + plans, "finished": job + message(3, (1, 0), (3, 1)), "answers": message(6, (2, failure), (3, field(1, b"a\nb"))),
+        "strangers": message(0, (1, 2**32 - 1)) + message(2, (1, 99), (2, 77)) + message(1, (1, 3), (2, 4)), "empty": b"",
+        "two-of-a-rank": attend[0] + message(1, (1, 0), (2, 3), (3, b"0.1.0"), (7, 99)), "no-job": message(4, (2, 2**64 - 1), (3, 2**40), (4, seeds)),
+        "unknown-host": message(3, (1, 0), (2, field(1, 1) + field(5, b"gone"))), "cut": job[:-3], "steps": beat + message(2, (1, 2), (3, 2**64 - 1), (7, 9)),
+    }.items():
+        write("messages", name, content)
+
+
+def make_credentials(work):
+    """Of gsplit coordinator --make-credentials."""
+    subprocess.run([GSPLIT, "coordinator", "--make-credentials", work / "made"], check=True, stdout=subprocess.DEVNULL)
+    made = {name: (work / "made" / name).read_bytes() for name in ("cert.pem", "key.pem", "token")}
+    card = b"127.0.0.1:4711,10.0.0.1:4711\n" + made["token"] + made["cert.pem"]
+    for name, content in {
+        "made": {**made, "card": card}, "no-key": {**made, "key.pem": b""}, "cut": {**made, "cert.pem": made["cert.pem"][:300], "card": card[:90]},
+        "swapped": {"cert.pem": made["key.pem"], "key.pem": made["cert.pem"], "token": made["cert.pem"]}, "short-token": {**made, "token": b"abc"},
+        "two-words": {**made, "token": b"a" * 40 + b" " + b"b" * 40}, "encrypted": {**made, "key.pem": made["key.pem"].replace(b"PRIVATE", b"ENCRYPTED PRIVATE")},
+        "no-lines": {"card": b"127.0.0.1:4711"}, "blank": {"card": b"\n\n\n", "token": b"\n"},
+    }.items():
+        write("credentials", name, files(content))
+
+
 def main():
     for old in CORPUS.glob("*/*"):
         if not old.name.startswith("found-"):
@@ -288,9 +342,11 @@ def main():
     make_npy()
     make_npz()
     make_text()
+    make_messages()
     with tempfile.TemporaryDirectory() as work:
         make_datasets(pathlib.Path(work))
         make_runs(pathlib.Path(work))
+        make_credentials(pathlib.Path(work))
     print(sum(path.stat().st_size for path in CORPUS.glob("*/*")), "bytes in", len(list(CORPUS.glob("*/*"))), "files")
 
 

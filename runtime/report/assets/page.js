@@ -348,7 +348,9 @@
     },
     memory(figure, run) {
       captioned(figure, run);
-      columns(figure, [{ name: "peak RSS", color: 0, values: run.workers.map((worker) => worker.peak_rss_bytes) }], { format: bytes });
+      const list = [{ name: "peak RSS", color: 0, values: run.workers.map((worker) => worker.peak_rss_bytes) }];
+      if (run.workers.some((worker) => worker.device_bytes > 0)) list.push({ name: "GPU memory", color: 5, values: run.workers.map((worker) => worker.device_bytes) });
+      columns(figure, list, { format: bytes });
     },
     "memory-over-time"(figure) {
       captioned(figure);

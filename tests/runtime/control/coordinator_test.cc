@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "runtime/control/job_state.h"
 #include "tests/runtime/control/control_fixture.h"
 
 namespace gsplit {
@@ -260,6 +261,29 @@ TEST(Coordinator, AMissingWorkerIsNamedWhereItWasLastHeardOf) {
   ASSERT_TRUE(failure);
   EXPECT_THAT(failure->describe(),
               HasSubstr("rank 2 on host-c failed in exchange at step 8: lost: did not take part"));
+}
+
+TEST(JobState, SaysWhatAnAbsentWorkerHasBeenDoingAndWhetherItHadACore) {
+  for (const double share : {0.0, 0.1, 0.5, 0.9}) {
+    JobState job({.world_size = 2}, [] {});
+    for (int beat = 0; beat < 5; ++beat) {
+      const double now =
+          std::chrono::duration<double>(JobState::Clock::now().time_since_epoch()).count();
+      job.heartbeat({.rank = 0,
+                     .instance = 1,
+                     .host = "host-a",
+                     .phase = Phase::kCheckpoint,
+                     .step = 7,
+                     .core_wait_s = share * now});
+      std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    }
+    job.fail({.rank = 0, .message = "did not come"});
+    const std::string line = job.failure()->describe();
+    EXPECT_THAT(line, HasSubstr("rank 0 on host-a failed in checkpoint at step 7: lost: did not "
+                                "come (it has been in checkpoint for 0."))
+        << share;
+    EXPECT_EQ(line.find("its host is overloaded") != std::string::npos, share > 0.2) << line;
+  }
 }
 
 /// Workers of `exchanges`, by rank, of whom rank 1 says that a peer did not come: what is made of

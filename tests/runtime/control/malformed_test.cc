@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <thread>
 
 #include "runtime/control/grpc_setup.h"
+#include "runtime/control/job_state.h"
 #include "tests/runtime/control/control_fixture.h"
 
 namespace gsplit {
@@ -193,6 +195,36 @@ TEST_F(Malformed, AFailuresTextIsOneLineOfBoundedLength) {
   EXPECT_EQ(failure->host, "a b [2J");
   EXPECT_LT(failure->describe().size(), 5000u);
   EXPECT_EQ(failure->exit_code, 3);
+}
+
+TEST_F(Malformed, TextsOfAllMessagesAreWithoutControlCharacters) {
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(5);
+  grpc::ClientContext attending;
+  std::thread attends([&] {
+    v1::AttendRequest request;
+    request.set_host("host\nof\033[2J");
+    v1::AttendReply reply;
+    rogue_.stub().Attend(&attending, request, &reply);
+  });
+  grpc::ClientContext beating;
+  beating.set_deadline(deadline);
+  v1::HeartbeatRequest beat;
+  beat.set_rank(1);
+  beat.set_stop_reason("a\nb");
+  v1::HeartbeatReply beaten;
+  EXPECT_TRUE(rogue_.stub().Heartbeat(&beating, beat, &beaten).ok());
+  EXPECT_EQ(beaten.stop_reason(), "a b");
+  while (job_.coordinator().snapshot().workers.size() < 2) std::this_thread::yield();
+  EXPECT_EQ(job_.coordinator().snapshot().workers[0].host, "host of [2J");
+  grpc::ClientContext reporting;
+  reporting.set_deadline(deadline);
+  v1::ReportRequest report;
+  report.set_rank(1);
+  report.set_missing("did\nnot\tcome");
+  v1::ReportReply reported;
+  EXPECT_TRUE(rogue_.stub().Report(&reporting, report, &reported).ok());
+  attends.join();
+  EXPECT_THAT(job_.coordinator().failure()->message, HasSubstr("did not come"));
 }
 
 TEST_F(Malformed, RandomBytesDoNoHarm) {

@@ -1,4 +1,5 @@
 // Who may talk to the coordinator, and what a stranger can do to it.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -8,12 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "kernels/base/error.h"
 #include "runtime/control/contact_card.h"
@@ -201,7 +205,7 @@ class Server {
 
 class Caller {
  public:
-  explicit Caller(int port) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit Caller(int port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(port));
@@ -217,6 +221,7 @@ class Caller {
     getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
     return "ipv4:127.0.0.1:" + std::to_string(ntohs(address.sin_port));
   }
+  int socket() const { return socket_; }
   bool is_put_out(int milliseconds) const {
     pollfd watched{socket_, POLLRDHUP, 0};
     return poll(&watched, 1, milliseconds) > 0;
@@ -315,6 +320,94 @@ TEST(Stranger, IsRefusedByItsTokenAndHarmsNobody) {
   std::thread joining([&] { job.join(*second); });
   job.join(*worker);
   joining.join();
+}
+
+/// Stands between workers and the coordinator, and treats the first connections as the doorman does
+/// whom it puts out while their token is still unread: TLS is set up, then nothing more is read of
+/// what the worker sends, then the connection ends.
+class HastyDoor {
+ public:
+  HastyDoor(int port, int put_out) : behind_(port), to_put_out_(put_out) {
+    door_.open([this](int descriptor) {
+      fcntl(descriptor, F_SETFL, 0);  // the relay blocks
+      const bool puts_out = to_put_out_-- > 0;
+      relays_.emplace_back([this, descriptor, puts_out] { relay(descriptor, puts_out); });
+    });
+  }
+  ~HastyDoor() {
+    door_.close();
+    ending_ = true;
+  }
+  int port() const { return door_.port(); }
+  int num_put_out() const { return num_put_out_; }
+
+ private:
+  /// Bytes of the records up to the first encrypted one, which ends the handshake.
+  static std::size_t bytes_of_handshake(const std::string& sent) {
+    constexpr char kEncrypted = 23;
+    for (std::size_t at = 0; at + 5 <= sent.size();) {
+      const auto high = static_cast<unsigned char>(sent[at + 3]);
+      const auto low = static_cast<unsigned char>(sent[at + 4]);
+      const std::size_t end = at + 5 + high * 256u + low;
+      if (end <= sent.size() && sent[at] == kEncrypted) return end;
+      at = end;
+    }
+    return 0;
+  }
+
+  void relay(int worker, bool puts_out) {
+    const Caller coordinator(behind_);
+    std::array<pollfd, 2> ends{{{worker, POLLIN, 0}, {coordinator.socket(), POLLIN, 0}}};
+    std::string sent;
+    bool swallows = false;
+    while (!ending_) {
+      if (poll(ends.data(), ends.size(), 50) == 0) continue;
+      std::array<char, 16384> bytes;
+      for (const std::size_t from : {0, 1}) {
+        if (ends[from].revents == 0) continue;
+        const ssize_t count = recv(ends[from].fd, bytes.data(), bytes.size(), 0);
+        const bool is_call = from == 0 && swallows;
+        if (count <= 0 || is_call) {
+          num_put_out_ += is_call ? 1 : 0;
+          shutdown(worker, SHUT_RDWR);  // the door has a descriptor of its own
+          close(worker);
+          return;
+        }
+        auto length = static_cast<std::size_t>(count);
+        if (from == 0 && puts_out) {
+          const std::size_t before = sent.size();
+          sent.append(bytes.data(), length);
+          const std::size_t handshake = bytes_of_handshake(sent);
+          swallows = handshake > 0;
+          if (swallows) length = handshake - before;
+        }
+        if (send(ends[1 - from].fd, bytes.data(), length, MSG_NOSIGNAL) < 0) continue;
+      }
+    }
+    close(worker);
+  }
+
+  const int behind_;
+  std::atomic<int> to_put_out_;
+  std::atomic<int> num_put_out_{0};
+  std::atomic<bool> ending_{false};
+  Doorman door_{{.patience = std::chrono::seconds(60)}};
+  std::vector<std::jthread> relays_;
+};
+
+TEST(Doorman, WhomItPutsOutWhileTheyJoinComeAgain) {
+  ControlFixture job(1, {.seed = 1, .batch_size = 100, .epochs = 3});
+  job.open();
+  const std::string& address = job.address();
+  const HastyDoor door(std::stoi(address.substr(address.rfind(':') + 1)), 3);
+  ClientOptions options = job.options(0);
+  options.contact.address = "127.0.0.1:" + std::to_string(door.port());
+  const auto worker = job.client(options);
+  EXPECT_NO_THROW(job.join(*worker));
+  EXPECT_GE(door.num_put_out(), 1);
+  EXPECT_FALSE(worker->failure());
+  EXPECT_FALSE(job.coordinator().failure());
+  worker->report_finished();
 }
 
 TEST(Stranger, WhoShowsAnotherCertificateGetsNoToken) {
