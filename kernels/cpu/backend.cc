@@ -19,6 +19,9 @@ class CpuSampling final : public SamplingOps {
   SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream&) override {
     return cpu::sample_neighbors(args, memory_, team_);
   }
+  Growth grow(const GrowArgs& args, Stream& stream) override {
+    return cpu::grow(args, memory_, team_, stream);
+  }
   void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream&) override {
     cpu::relabel(args, columns, team_);
   }

@@ -14,6 +14,7 @@ std::unique_ptr<Memory> make_memory();
 
 SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Memory& memory,
                                   const Team& team);
+Growth grow(const GrowArgs& args, Memory& memory, const Team& team, Stream& stream);
 std::unique_ptr<IdSet> make_id_set(std::uint64_t universe, const Team& team);
 std::unique_ptr<PositionTable> make_position_table(std::size_t nodes, const Team& team);
 void relabel(const RelabelArgs& args, std::span<RowIndex> columns, const Team& team);

@@ -26,6 +26,9 @@ class CudaSampling final : public SamplingOps {
   SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream& stream) override {
     return cuda::sample_neighbors(args, {memory_, stream});
   }
+  Growth grow(const GrowArgs& args, Stream& stream) override {
+    return cuda::grow(args, {memory_, stream});
+  }
   void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream& stream) override {
     cuda::relabel(args, columns, {memory_, stream});
   }
