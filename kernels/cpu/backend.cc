@@ -39,6 +39,12 @@ class CpuSparse final : public SparseOps {
  public:
   CpuSparse(Memory& memory, cpu::Team team) : memory_(memory), team_(team) {}
   void gather_rows(const GatherRowsArgs& args, Stream&) override { cpu::gather_rows(args, team_); }
+  void gather_cached_rows(const GatherCachedRowsArgs& args, Stream&) override {
+    cpu::gather_cached_rows(args, team_);
+  }
+  void gather_placed_rows(const GatherPlacedRowsArgs& args, Stream&) override {
+    cpu::gather_placed_rows(args, team_);
+  }
   void convert_rows(const ConvertRowsArgs& args, Stream&) override {
     cpu::convert_rows(args, team_);
   }

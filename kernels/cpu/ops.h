@@ -22,6 +22,8 @@ InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> co
                   std::size_t num_columns, Memory& memory);
 
 void gather_rows(const GatherRowsArgs& args, const Team& team);
+void gather_cached_rows(const GatherCachedRowsArgs& args, const Team& team);
+void gather_placed_rows(const GatherPlacedRowsArgs& args, const Team& team);
 void convert_rows(const ConvertRowsArgs& args, const Team& team);
 void add_rows(const AddRowsArgs& args, const Team& team);
 void scale_rows(const ScaleRowsArgs& args, const Team& team);

@@ -47,6 +47,12 @@ class CudaSparse : public SparseOps {
   void gather_rows(const GatherRowsArgs& args, Stream& stream) override {
     cuda::gather_rows(args, {memory_, stream});
   }
+  void gather_cached_rows(const GatherCachedRowsArgs& args, Stream& stream) override {
+    cuda::gather_cached_rows(args, {memory_, stream});
+  }
+  void gather_placed_rows(const GatherPlacedRowsArgs& args, Stream& stream) override {
+    cuda::gather_placed_rows(args, {memory_, stream});
+  }
   void convert_rows(const ConvertRowsArgs& args, Stream& stream) override {
     cuda::convert_rows(args, {memory_, stream});
   }

@@ -22,8 +22,8 @@
 namespace gsplit {
 
 struct TrainerOptions {
-  /// What --cache chooses rows by; null: nothing is kept. Read by the constructor alone.
-  const ReadCounts* reads = nullptr;
+  /// Read by the constructor alone.
+  Hotness hotness = {};
   /// For a thread of its own that prepares steps: communicators, backends and a stream that nobody
   /// else uses. Null: steps are prepared by who computes them. Must outlive the trainer.
   Context* ahead = nullptr;
@@ -65,6 +65,8 @@ class Trainer {
  private:
   /// The step that was asked for first. Overwrites `report` with what preparing counted.
   PreparedStep& take(const StepPlan& plan, StepReport& report);
+  /// What its GPU's cache served of a step that has been computed.
+  void count_hits(const PreparedStep& prepared, StepReport& report);
   void compute(PreparedStep& prepared, double learning_rate, StepReport& report);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.

@@ -324,9 +324,7 @@ void Worker::prepare() {
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, data_, communicator_.size(), threads, log);
     shard_ = opened_here(has_other_hosts(), [this] { return Shard::open(partition_, part()); });
-    if (config_.cache == "none") return;
-    reads_ = prepare_read_counts(*data_.dataset, partition_,
-                                 presample_options(config_, communicator_.size(), threads), log);
+    count_reads(threads, log);
   };
   if (leads()) {
     check_before_partitioning(config_, data_);
@@ -347,6 +345,17 @@ void Worker::prepare() {
   // A run goes on with what `auto` chose once.
   const PartitionInfo& info = partition_.info();
   if (config_.partition == "auto" && info.num_parts > 1) config_.partition = info.method;
+}
+
+void Worker::count_reads(int threads, const Log& log) {
+  const PresampleOptions presample = presample_options(config_, communicator_.size(), threads);
+  if (config_.cache != "none") {
+    reads_ = prepare_read_counts(*data_.dataset, partition_, presample, log);
+  } else if (data_.dataset &&
+             DeviceData::would_cache(device_data_options(config_), shard_, partition_.info(),
+                                     device_.compute().memory())) {
+    loads_ = prepare_load_counts(*data_.dataset, partition_.info(), presample, log);
+  }
 }
 
 void Worker::open_job() {
@@ -400,11 +409,12 @@ void Worker::build() {
     ahead_ = std::make_unique<Ahead>(config_, place_, partition_.info().num_parts, communicator_,
                                      &tracer_);
   }
-  trainer_ =
-      std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
-                                static_cast<std::int64_t>(partition_.info().num_classes), *context_,
-                                TrainerOptions{.reads = reads_ ? &*reads_ : nullptr,
-                                               .ahead = ahead_ ? &ahead_->context() : nullptr});
+  trainer_ = std::make_unique<Trainer>(
+      config_, shard_, partition_.info().bounds,
+      static_cast<std::int64_t>(partition_.info().num_classes), *context_,
+      TrainerOptions{
+          .hotness = {.reads = reads_ ? &*reads_ : nullptr, .loads = loads_ ? &*loads_ : nullptr},
+          .ahead = ahead_ ? &ahead_->context() : nullptr});
   if (leads() && !context_->memory().host_accessible()) {
     log_.info("GPU data: " + trainer_->device_data().describe());
   }
