@@ -137,17 +137,16 @@ MiniBatch StepPreparer::sample_drawn_edges(const StepPlan& plan, const ModelNeed
 MiniBatch StepPreparer::sample(const StepPlan& plan, const ModelNeeds& needs, Use use) {
   const bool trains = use == Use::kTraining;
   const PhaseScope phase(context_.progress, Phase::kSampling);
-  SplitSampler& sampler = samples_on_device() ? *device_sampler_ : sampler_;
-  return sampler.sample(plan.seeds,
-                        {.fanouts = config_.fanouts_from_input(),
-                         .key = draw_key(plan),
-                         .sampler = sampler_from_name(config_.sampler),
-                         .invert_input = needs.invert_input,
-                         .route = trains ? route_of(config_) : Route::kPull,
-                         .row_bytes = needs.row_bytes,
-                         .copies = trains && copies_ ? &copies_->nodes() : nullptr,
-                         .tracer = context_.progress.tracer},
-                        context_.stream);
+  return sampler().sample(plan.seeds,
+                          {.fanouts = config_.fanouts_from_input(),
+                           .key = draw_key(plan),
+                           .sampler = sampler_from_name(config_.sampler),
+                           .invert_input = needs.invert_input,
+                           .route = trains ? route_of(config_) : Route::kPull,
+                           .row_bytes = needs.row_bytes,
+                           .copies = trains && copies_ ? &copies_->nodes() : nullptr,
+                           .tracer = context_.progress.tracer},
+                          context_.stream);
 }
 
 Buffer<OriginalId> StepPreparer::original_ids(const MiniBatch& sample) {

@@ -80,8 +80,8 @@ class StepPreparer {
   /// The same sample, in host memory, with a row for each source, whatever travels in a step.
   MiniBatch sample_drawn_edges(const StepPlan& plan, const ModelNeeds& needs);
 
-  /// The host's.
-  SplitSampler& sampler() { return sampler_; }
+  /// The one that steps are drawn with.
+  SplitSampler& sampler() { return samples_on_device() ? *device_sampler_ : sampler_; }
   const SamplerData& sampler_data() const { return sampler_data_; }
   const DeviceData& device_data() const { return device_data_; }
   const InputRows& input_rows() const { return input_rows_; }

@@ -79,8 +79,12 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard,
       loss_(shard, class_weights(config.class_weights, shard, context), context),
       steps_(preparer_, needs_, options.ahead != nullptr) {
   if (options.ahead == nullptr) return;
-  sampler_.emplace(topology_of(config, shard), bounds, context.host, context.owners,
-                   preparer_.sampler_data().view());
+  if (const DeviceTopology* const there = preparer_.device_data().topology()) {
+    sampler_.emplace(there->topology(), bounds, context.backend, context.owners, there->data());
+  } else {
+    sampler_.emplace(topology_of(config, shard), bounds, context.host, context.owners,
+                     preparer_.sampler_data().view());
+  }
 }
 
 MiniBatch Trainer::sample(const StepPlan& plan) { return preparer_.sample(plan, needs_); }

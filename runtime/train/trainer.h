@@ -52,7 +52,7 @@ class Trainer {
   MiniBatch sample_drawn_edges(const StepPlan& plan);
 
   Model& model() { return model_; }
-  /// The host's, of the context that computes.
+  /// Where steps are drawn, of the context that computes.
   SplitSampler& sampler() { return sampler_ ? *sampler_ : preparer_.sampler(); }
   const SamplerData& sampler_data() const { return preparer_.sampler_data(); }
   const DeviceData& device_data() const { return preparer_.device_data(); }

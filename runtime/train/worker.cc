@@ -425,7 +425,10 @@ void Worker::build() {
       EvaluatorOptions{.fanout = config_.eval_fanout,
                        .sampler = sampler_from_name(config_.sampler),
                        .seed = config_.seed,
-                       .local_workers = place_.local_workers},
+                       .local_workers = place_.local_workers,
+                       .device = trainer_->device_data().topology() != nullptr
+                                     ? &trainer_->device_data()
+                                     : nullptr},
       shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, *context_);
