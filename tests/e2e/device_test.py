@@ -148,6 +148,15 @@ class Data(Runs):
         for flags in (["--precision", "bf16", "--model", "gcn"], ["--precision", "fp32"]):
             self.check_cache(narrow, *flags, width=2)
 
+    def test_what_is_cached_is_hottest(self):
+        """A worker that has the whole graph keeps what a host would."""
+        flags = ["--eval-every", 0, "--max-steps", 6, *SMALL, "--workers", 1]
+        host = self.train(self.dataset, *flags, "--device", "cpu", "--mode", "data", "--cache", "replicate", "--cache-budget", 0.3)
+        for graph in ("device", "host"):
+            gpu = self.train(self.dataset, *flags, "--device", "cuda", "--gpu-graph", graph, "--gpu-features", "pinned", "--gpu-cache", 0.3)
+            self.assertEqual([event["rows_cache"] for event in harness.events(gpu, "step")],
+                             [event["rows_cache"] for event in harness.events(host, "step")])
+
     def test_evaluation_draws_alike_wherever_it_draws(self):
         for fanout in ("full", "4,3"):
             for prefetch in (0, 1):
