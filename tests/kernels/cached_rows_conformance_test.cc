@@ -222,7 +222,22 @@ TEST_P(CachedRowsConformance, AreSummedWhereTheyLie) {
                 .options = {options.reduce, on_rows.span(), on_self.span(), options.skip_loops},
                 .edge_weights = on_edges.span(),
                 .places = {addresses.span(), on_sources.span()}};
-            backend.sparse().aggregate(args, stream);
+            // In one part, or those of the first sources before the others are read.
+            const bool in_parts = cols % 3 == 0 && dtype() != DType::kBF16;
+            const auto sum = [&] {
+              if (!in_parts) return backend.sparse().aggregate(args, stream);
+              Matrix first(backend.memory(), dtype(), kDestinations, width);
+              AggregateArgs part = args;
+              part.destination = first.view();
+              part.options = {.reduce = Reduce::kSum, .skip_loops = options.skip_loops};
+              part.only = {0, 300};
+              backend.sparse().aggregate(part, stream);
+              part = args;
+              part.only = {.begin = 300};
+              part.before = first.view();
+              backend.sparse().aggregate(part, stream);
+            };
+            sum();
             Matrix scaled = to_matrix(source, cols);
             backend.sparse().scale_rows(
                 {scaled.view().slice(0, static_cast<std::int64_t>(terms.scaled)),
@@ -231,7 +246,7 @@ TEST_P(CachedRowsConformance, AreSummedWhereTheyLie) {
             args.source = scaled.view();
             args.destination = in_matrix.view();
             args.places = {};
-            backend.sparse().aggregate(args, stream);
+            sum();
             EXPECT_EQ(to_rows(placed.view()), to_rows(in_matrix.view())) << cols;
             return placed;
           },
