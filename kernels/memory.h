@@ -75,17 +75,28 @@ class Buffer {
   Buffer(Buffer&& other) noexcept
       : memory_(other.memory_),
         data_(std::exchange(other.data_, nullptr)),
-        size_(std::exchange(other.size_, 0)) {}
+        size_(std::exchange(other.size_, 0)),
+        left_out_(std::exchange(other.left_out_, 0)) {}
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(left_out_, other.left_out_);
     return *this;
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() {
-    if (data_ != nullptr && memory_ != nullptr) memory_->release(data_, size_ * sizeof(T));
+    if (data_ != nullptr && memory_ != nullptr) {
+      memory_->release(data_, (size_ + left_out_) * sizeof(T));
+    }
+  }
+  /// Leaves the first `size` elements. The others' memory stays this buffer's. REQUIRES: there are
+  /// as many.
+  void shrink(std::size_t size) {
+    GSPLIT_CHECK(size <= size_);
+    left_out_ += size_ - size;
+    size_ = size;
   }
 
   T* data() { return data_; }
@@ -98,6 +109,7 @@ class Buffer {
   Memory* memory_ = nullptr;  // null: another one's
   T* data_ = nullptr;
   std::size_t size_ = 0;
+  std::size_t left_out_ = 0;  // elements behind them
 };
 
 }  // namespace gsplit

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -102,6 +103,23 @@ class IdSet {
   virtual void clear(Stream& stream) = 0;
 };
 
+/// One layer's draws, and which nodes they bring.
+struct GrowArgs {
+  SampleNeighborsArgs draws;
+  IdSet& needed;   ///< over all nodes, empty
+  IdSet& joining;  ///< over own nodes, empty
+  const PositionTable& positions;
+  std::span<const GlobalRange> owners;  ///< ascending, disjoint
+  std::size_t self = 0;                 ///< who of them draws
+};
+
+struct Growth {
+  SampledNeighbors drawn;
+  std::vector<std::size_t> needed;  ///< distinct neighbours by owner
+  /// Own neighbours without a row; unknown where other owners may bring further ones.
+  std::optional<std::size_t> joined;
+};
+
 /// Columns of a Block: an own neighbour becomes its row, a remote one num_own + its rank among the
 /// remote members of `needed`.
 struct RelabelArgs {
@@ -126,6 +144,10 @@ class SamplingOps {
   virtual std::unique_ptr<IdSet> make_id_set(std::uint64_t universe) = 0;
   virtual std::unique_ptr<PositionTable> make_position_table(std::size_t nodes) = 0;
   virtual SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream& stream) = 0;
+  /// Draws, inserts the neighbours into `needed` and seals it, inserts those that are own nodes
+  /// without a row into `joining`, and seals that too where there is one owner. The host waits for
+  /// the device once, unless the number of edges has no bound known beforehand.
+  virtual Growth grow(const GrowArgs& args, Stream& stream) = 0;
   virtual void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream& stream) = 0;
   virtual InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
                             std::size_t num_columns, Stream& stream) = 0;

@@ -27,6 +27,47 @@ struct GatherRowsArgs {
   MatrixView destination;  ///< (rows.size(), source.cols)
 };
 
+/// In RowCache::slots: the cache has no copy of the row.
+inline constexpr RowIndex kNoSlot = 0xFFFFFFFFu;
+
+/// Copies of some rows of a matrix, where they are read sooner.
+struct RowCache {
+  ConstMatrixView rows;             ///< (slots, cols), of the matrix's dtype
+  std::span<const RowIndex> slots;  ///< (rows of the matrix) the slot of each, or kNoSlot
+};
+
+/// gather_rows from a matrix that has a cache: a row is read there if it can be. The result is the
+/// same.
+///
+/// With `places` the cached ones of the rows from `first_placed` on are not copied, since who reads
+/// the result by them reads the cache: places[i] becomes the address of row i, there or in
+/// `destination`. There may be more places than rows; those are of the rows behind the
+/// destination's last. REQUIRES: the dtypes are equal.
+struct GatherCachedRowsArgs {
+  GatherRowsArgs gather;
+  RowCache cache;
+  std::span<std::uint64_t> hits = {};  ///< (1) the number of rows read there is added; or empty
+  std::span<const void*> places = {};
+  std::int64_t first_placed = 0;
+};
+
+/// Rows that lie anywhere. An address has the alignment that rows have which follow each other from
+/// a multiple of 16 bytes: of the largest power of two, 16 at most, that divides a row's bytes.
+struct RowPlaces {
+  std::span<const void* const> rows = {};  ///< the address of each; empty: they are in the matrix
+  /// Of the first rows, the others' are 1: they count as if scale_rows had multiplied them.
+  std::span<const double> factors = {};
+
+  bool empty() const { return rows.empty(); }
+};
+
+/// destination[i] = the row at places[rows[i]], of the destination's dtype and width.
+struct GatherPlacedRowsArgs {
+  std::span<const void* const> places;
+  std::span<const RowIndex> rows;
+  MatrixView destination;
+};
+
 /// destination = source, of equal shape: fp32 or fp64 to bf16 (rounded to the nearest, ties to the
 /// even; fp64 to fp32 first), or bf16 to fp32 or fp64, exactly.
 struct ConvertRowsArgs {
@@ -68,7 +109,8 @@ struct RowRange {
 
 /// destination[i] = row_scale[i] * reduce over e in row i of edge_weights[e] * source[columns[e]] +
 /// self_scale[i] * source[i]; the reduction of an empty row is 0. A mean divides by the row's
-/// length, loops included, whatever the weights. Overwrites.
+/// length, loops included, whatever the weights. Overwrites. With `places` the source's rows are
+/// there, and of `source` nothing but the shape is looked at.
 ///
 /// A sum may be made in two parts, the first of them before all sources are there: one call with
 /// the first range as `only`, kSum and no scales, whose destination is the other's `before`. The
@@ -82,6 +124,7 @@ struct AggregateArgs {
   std::span<const float> edge_weights = {};  ///< (edges); empty: 1
   RowRange only = {};                        ///< sources outside are left out, and not read
   ConstMatrixView before = {};  ///< as destination: added to the sums that are scaled; no rows: 0
+  RowPlaces places = {};
 };
 
 /// Gradient of AggregateArgs with respect to its source, as a segment reduction over the inverse
@@ -104,6 +147,8 @@ class SparseOps {
  public:
   virtual ~SparseOps() = default;
   virtual void gather_rows(const GatherRowsArgs& args, Stream& stream) = 0;
+  virtual void gather_cached_rows(const GatherCachedRowsArgs& args, Stream& stream) = 0;
+  virtual void gather_placed_rows(const GatherPlacedRowsArgs& args, Stream& stream) = 0;
   virtual void convert_rows(const ConvertRowsArgs& args, Stream& stream) = 0;
   virtual void add_rows(const AddRowsArgs& args, Stream& stream) = 0;
   virtual void scale_rows(const ScaleRowsArgs& args, Stream& stream) = 0;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +42,12 @@ Names names_in(const Partition& partition) {
   return names;
 }
 
+Names names_in(std::uint64_t whole_graph) {
+  Names names{std::vector<std::uint64_t>(whole_graph), std::vector<std::uint16_t>(whole_graph)};
+  std::iota(names.global.begin(), names.global.end(), std::uint64_t{0});
+  return names;
+}
+
 /// Counts the reads of one part; a node counts once a batch, however many destinations draw it.
 class PartCounter {
  public:
@@ -72,13 +79,11 @@ class PartCounter {
   std::vector<std::uint16_t> last_;  // batch that has counted the node
 };
 
-void write_counts(const CscView& graph, const Dataset& dataset, const Partition& partition,
-                  const PresampleOptions& options, const std::filesystem::path& file,
-                  const Log& log) {
+void write_counts(const CscView& graph, const Dataset& dataset, const Names& names,
+                  std::size_t parts, const PresampleOptions& options,
+                  const std::filesystem::path& file, const Log& log) {
   const auto start = std::chrono::steady_clock::now();
-  const auto parts = static_cast<std::size_t>(partition.info().num_parts);
   const std::uint64_t nodes = graph.num_nodes();
-  const Names names = names_in(partition);
   NpyWriter writer(file, npy_type_of<std::uint16_t>::value, {parts, nodes});
   const std::span<std::uint16_t> counts = writer.as<std::uint16_t>();
   std::vector<PartCounter> counters;
@@ -103,13 +108,18 @@ void write_counts(const CscView& graph, const Dataset& dataset, const Partition&
                        batches.size(), seconds.count()));
 }
 
+std::string key_of(const Dataset& dataset, const std::string& fingerprint,
+                   const PresampleOptions& options) {
+  return dataset_key(dataset, fingerprint) +
+         fmt::format("reads, fanout {}, sampler {}, {} batches of {}, seed {}\n",
+                     fmt::join(options.fanout, ","), name_of(options.sampler), options.max_batches,
+                     options.batch_size, options.seed);
+}
+
 std::string key_of(const Dataset& dataset, const Partition& partition,
                    const PresampleOptions& options) {
   const PartitionInfo& info = partition.info();
-  std::string key = dataset_key(dataset, info.dataset_fingerprint) +
-                    fmt::format("reads, fanout {}, sampler {}, {} batches of {}, seed {}\n",
-                                fmt::join(options.fanout, ","), name_of(options.sampler),
-                                options.max_batches, options.batch_size, options.seed);
+  std::string key = key_of(dataset, info.dataset_fingerprint, options);
   if (info.num_parts == 1) return key;  // ids are those of the dataset
   key += read_small_file(partition.directory() / "partition.json", kMostJsonBytes);
   for (int part = 0; part < info.num_parts; ++part) {
@@ -148,9 +158,27 @@ ReadCounts prepare_read_counts(const Dataset& dataset, const Partition& partitio
       .build =
           [&](const std::filesystem::path& path) {
             const Csc csc = prepare_csc(dataset, options.threads, log);
-            write_counts(csc.view(), dataset, partition, options, path / kFile, log);
+            write_counts(csc.view(), dataset, names_in(partition),
+                         static_cast<std::size_t>(partition.info().num_parts), options,
+                         path / kFile, log);
           }};
   return open_cached(cache_path("reads", key_of(dataset, partition, options)), entry, log);
+}
+
+ReadCounts prepare_load_counts(const Dataset& dataset, const PartitionInfo& partition,
+                               const PresampleOptions& options, const Log& log) {
+  PartitionInfo whole = partition;
+  whole.num_parts = 1;
+  const CacheEntry<ReadCounts> entry{
+      .open = [&](const std::filesystem::path& path) { return ReadCounts::open(path, whole); },
+      .build =
+          [&](const std::filesystem::path& path) {
+            const Csc csc = prepare_csc(dataset, options.threads, log);
+            write_counts(csc.view(), dataset, names_in(whole.num_nodes), 1, options, path / kFile,
+                         log);
+          }};
+  const std::string key = key_of(dataset, whole.dataset_fingerprint, options);
+  return open_cached(cache_path("reads", key), entry, log);
 }
 
 }  // namespace gsplit

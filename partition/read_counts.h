@@ -28,6 +28,11 @@ class ReadCounts {
   NpyArray reads_;
 };
 
+/// Such counts of the graph as it is, uncut, with the ids of the dataset: as of a single part. What
+/// the owner of a node loads, whoever needs its row.
+ReadCounts prepare_load_counts(const Dataset& dataset, const PartitionInfo& partition,
+                               const PresampleOptions& options, const Log& log);
+
 /// The counts for this partition and presample, from the cache, made first where they are missing:
 /// by one process while others wait. All shards must be on this host. REQUIRES: the partition was
 /// made from the dataset; check_fanout and check_sampler pass.

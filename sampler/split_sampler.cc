@@ -33,11 +33,10 @@ Buffer<LocalId> concatenate(std::span<const LocalId> first, std::span<const Loca
 
 }  // namespace
 
-/// Distinct sampled neighbours as local ids of their owners, grouped by owner.
+/// Distinct sampled neighbours that others own, as their local ids, grouped by owner.
 struct SplitSampler::Wanted {
   std::vector<std::size_t> remote_counts;  // by owner; own entry 0
   Buffer<LocalId> remote;
-  Buffer<LocalId> own;
 };
 
 /// Own nodes that other workers want rows of, grouped by worker.
@@ -96,15 +95,18 @@ SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsA
   SampledLayer layer;
   Block& block = layer.block;
   block.num_destinations = static_cast<RowIndex>(batch.nodes.size());
-  SampledNeighbors drawn = backend_.sampling().sample_neighbors(draws, stream);
-  Wanted wanted = find_wanted(drawn, stream);
+  const auto self = static_cast<std::size_t>(communicator_.rank());
+  Growth growth =
+      backend_.sampling().grow({draws, *needed_, *joining_, *positions_, owners_, self}, stream);
+  SampledNeighbors& drawn = growth.drawn;
+  Wanted wanted = find_wanted(growth, stream);
   CopyUse use;
   if (copies != nullptr) {
     GSPLIT_CHECK(backend_.memory().host_accessible());
     use = use_copies(*copies, wanted.remote_counts, wanted.remote, backend_.memory());
   }
   Requests requests = exchange_requests(wanted, batch, stream);
-  extend_frontier(wanted, requests, batch, stream);
+  extend_frontier(growth, requests, batch, stream);
 
   const auto num_owned = static_cast<RowIndex>(batch.nodes.size());
   block.num_copies = static_cast<RowIndex>(use.copies.size());
@@ -113,9 +115,9 @@ SampledLayer SplitSampler::sample_layer(MiniBatch& batch, const SampleNeighborsA
   block.indptr = std::move(drawn.indptr);
   block.weights = std::move(drawn.weights);
   block.columns = Buffer<RowIndex>(backend_.memory(), drawn.neighbors.size());
-  backend_.sampling().relabel(
-      {drawn.neighbors.span(), needed_.get(), positions_.get(), own_, wanted.own.size(), num_owned},
-      block.columns.span(), stream);
+  backend_.sampling().relabel({drawn.neighbors.span(), needed_.get(), positions_.get(), own_,
+                               growth.needed[self], num_owned},
+                              block.columns.span(), stream);
   needed_->clear(stream);
   layer.plan = {.send_counts = requests.counts,
                 .receive_counts = wanted.remote_counts,
@@ -155,14 +157,12 @@ void SplitSampler::invert(SampledLayer& layer, Stream& stream) {
       backend_.sampling().invert(sums.indptr.span(), sums.columns.span(), block.num_own, stream);
 }
 
-SplitSampler::Wanted SplitSampler::find_wanted(const SampledNeighbors& drawn, Stream& stream) {
-  needed_->insert(drawn.neighbors.span(), stream);
-  Wanted wanted;
-  wanted.remote_counts = needed_->seal(owners_, stream);
+SplitSampler::Wanted SplitSampler::find_wanted(const Growth& growth, Stream& stream) {
   const auto self = static_cast<std::size_t>(communicator_.rank());
-  wanted.own = Buffer<LocalId>(backend_.memory(), std::exchange(wanted.remote_counts[self], 0));
+  Wanted wanted;
+  wanted.remote_counts = growth.needed;
+  wanted.remote_counts[self] = 0;
   wanted.remote = Buffer<LocalId>(backend_.memory(), sum(wanted.remote_counts));
-  needed_->members(own_, wanted.own.span(), stream);
   std::size_t offset = 0;
   for (std::size_t q = 0; q < owners_.size(); ++q) {
     if (q == self) continue;
@@ -205,12 +205,14 @@ void SplitSampler::exchange_ids(const Wanted& wanted, Requests& requests, Stream
   memory.copy(requests.nodes.data(), received.data(), received.span().size_bytes(), stream);
 }
 
-void SplitSampler::extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
+void SplitSampler::extend_frontier(const Growth& growth, const Requests& requests, MiniBatch& batch,
                                    Stream& stream) {
-  joining_->insert_absent(wanted.own.span(), *positions_, stream);
-  joining_->insert_absent(requests.nodes.span(), *positions_, stream);
   const GlobalRange everyone{0, own_.size()};
-  Buffer<LocalId> joined(backend_.memory(), joining_->seal({{everyone}}, stream).front());
+  const auto with_requests = [&] {
+    joining_->insert_absent(requests.nodes.span(), *positions_, stream);
+    return joining_->seal({{everyone}}, stream).front();
+  };
+  Buffer<LocalId> joined(backend_.memory(), growth.joined ? *growth.joined : with_requests());
   joining_->members(everyone, joined.span(), stream);
   joining_->clear(stream);
   positions_->assign(joined.span(), static_cast<RowIndex>(batch.nodes.size()), stream);

@@ -52,10 +52,10 @@ class SplitSampler {
   struct Wanted;
   struct Requests;
 
-  Wanted find_wanted(const SampledNeighbors& drawn, Stream& stream);
+  Wanted find_wanted(const Growth& growth, Stream& stream);
   Requests exchange_requests(const Wanted& wanted, MiniBatch& batch, Stream& stream);
   void exchange_ids(const Wanted& wanted, Requests& requests, Stream& stream);
-  void extend_frontier(const Wanted& wanted, const Requests& requests, MiniBatch& batch,
+  void extend_frontier(const Growth& growth, const Requests& requests, MiniBatch& batch,
                        Stream& stream);
   /// `copies`: none but in the input layer.
   SampledLayer sample_layer(MiniBatch& batch, const SampleNeighborsArgs& draws,

@@ -1,5 +1,6 @@
 // Block aggregation, forward and backward. Both are the same loop: a row of the result is a
 // weighted sum of the rows that its list names.
+#include <numeric>
 #include <vector>
 
 #include "kernels/cpu/ops.h"
@@ -99,9 +100,27 @@ void sum_lists(ConstMatrixView source, MatrixView destination, std::int64_t begi
   });
 }
 
+/// Brings the rows together and sums them there: for tests, since the host's rows are in a matrix.
+void aggregate_placed(const AggregateArgs& args, const Team& team) {
+  const auto sources = static_cast<std::int64_t>(args.places.rows.size());
+  const ConstMatrixView& like = args.source;
+  std::vector<std::byte> data(static_cast<std::size_t>(sources * like.cols) * size_of(like.dtype));
+  const MatrixView rows{data.data(), like.dtype, sources, like.cols, like.cols};
+  std::vector<RowIndex> all(args.places.rows.size());
+  std::iota(all.begin(), all.end(), RowIndex{0});
+  gather_placed_rows({args.places.rows, all, rows}, team);
+  const auto scaled = static_cast<std::int64_t>(args.places.factors.size());
+  scale_rows({rows.slice(0, scaled), args.places.factors}, team);
+  AggregateArgs in_matrix = args;
+  in_matrix.source = rows;
+  in_matrix.places = {};
+  aggregate(in_matrix, team);
+}
+
 }  // namespace
 
 void check_aggregate(const AggregateArgs& args) {
+  GSPLIT_CHECK(args.places.empty());
   GSPLIT_CHECK(args.destination.rows + 1 == static_cast<std::int64_t>(args.indptr.size()));
   GSPLIT_CHECK(args.destination.cols == args.source.cols);
   GSPLIT_CHECK(args.destination.dtype == args.source.dtype);
@@ -112,6 +131,7 @@ void check_aggregate(const AggregateArgs& args) {
 }
 
 void aggregate(const AggregateArgs& args, const Team& team) {
+  if (!args.places.empty()) return aggregate_placed(args, team);
   check_aggregate(args);
   for_ranges(team, args.destination.rows, kGrain,
              [&](std::int64_t begin, std::int64_t end) { aggregate_rows(args, begin, end); });

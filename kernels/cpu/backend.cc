@@ -19,6 +19,9 @@ class CpuSampling final : public SamplingOps {
   SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream&) override {
     return cpu::sample_neighbors(args, memory_, team_);
   }
+  Growth grow(const GrowArgs& args, Stream& stream) override {
+    return cpu::grow(args, memory_, team_, stream);
+  }
   void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream&) override {
     cpu::relabel(args, columns, team_);
   }
@@ -36,6 +39,12 @@ class CpuSparse final : public SparseOps {
  public:
   CpuSparse(Memory& memory, cpu::Team team) : memory_(memory), team_(team) {}
   void gather_rows(const GatherRowsArgs& args, Stream&) override { cpu::gather_rows(args, team_); }
+  void gather_cached_rows(const GatherCachedRowsArgs& args, Stream&) override {
+    cpu::gather_cached_rows(args, team_);
+  }
+  void gather_placed_rows(const GatherPlacedRowsArgs& args, Stream&) override {
+    cpu::gather_placed_rows(args, team_);
+  }
   void convert_rows(const ConvertRowsArgs& args, Stream&) override {
     cpu::convert_rows(args, team_);
   }

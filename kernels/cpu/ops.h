@@ -14,6 +14,7 @@ std::unique_ptr<Memory> make_memory();
 
 SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Memory& memory,
                                   const Team& team);
+Growth grow(const GrowArgs& args, Memory& memory, const Team& team, Stream& stream);
 std::unique_ptr<IdSet> make_id_set(std::uint64_t universe, const Team& team);
 std::unique_ptr<PositionTable> make_position_table(std::size_t nodes, const Team& team);
 void relabel(const RelabelArgs& args, std::span<RowIndex> columns, const Team& team);
@@ -21,6 +22,8 @@ InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> co
                   std::size_t num_columns, Memory& memory);
 
 void gather_rows(const GatherRowsArgs& args, const Team& team);
+void gather_cached_rows(const GatherCachedRowsArgs& args, const Team& team);
+void gather_placed_rows(const GatherPlacedRowsArgs& args, const Team& team);
 void convert_rows(const ConvertRowsArgs& args, const Team& team);
 void add_rows(const AddRowsArgs& args, const Team& team);
 void scale_rows(const ScaleRowsArgs& args, const Team& team);

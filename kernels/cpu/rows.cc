@@ -43,6 +43,39 @@ void gather(const GatherRowsArgs& args, const Team& team) {
   });
 }
 
+template <class From, class To>
+void gather_cached(const GatherCachedRowsArgs& args, const Team& team) {
+  const GatherRowsArgs& gather = args.gather;
+  const auto count = static_cast<std::int64_t>(gather.rows.size());
+  for_ranges(team, count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    with_best_instructions([&]() GSPLIT_INLINE_BODY {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const RowIndex row = gather.rows[static_cast<std::size_t>(i)];
+        const RowIndex slot = args.cache.slots[row];
+        if (!args.places.empty() && slot != kNoSlot && i >= args.first_placed) continue;
+        copy_row(slot == kNoSlot ? gather.source.row<From>(row) : args.cache.rows.row<From>(slot),
+                 gather.destination.row<To>(i), gather.source.cols);
+      }
+    });
+  });
+}
+
+/// GatherCachedRowsArgs::places.
+void place_rows(const GatherCachedRowsArgs& args) {
+  const GatherRowsArgs& gather = args.gather;
+  const std::size_t element = size_of(gather.destination.dtype);
+  const auto at = [&](const ConstMatrixView& matrix, std::size_t row) {
+    return static_cast<const std::byte*>(matrix.data) +
+           row * static_cast<std::size_t>(matrix.stride) * element;
+  };
+  for (std::size_t i = 0; i < args.places.size(); ++i) {
+    const bool may_stay =
+        i < gather.rows.size() && static_cast<std::int64_t>(i) >= args.first_placed;
+    const RowIndex slot = may_stay ? args.cache.slots[gather.rows[i]] : kNoSlot;
+    args.places[i] = slot == kNoSlot ? at(gather.destination, i) : at(args.cache.rows, slot);
+  }
+}
+
 /// to += from
 template <class S>
 GSPLIT_INLINE_BODY inline void add_row(const S* from, S* to, std::int64_t cols) {
@@ -68,6 +101,36 @@ void gather_rows(const GatherRowsArgs& args, const Team& team) {
   dispatch_storage(args.source.dtype, [&](auto from) {
     dispatch_rows(args.destination.dtype,
                   [&](auto to) { gather<decltype(from), decltype(to)>(args, team); });
+  });
+}
+
+void gather_cached_rows(const GatherCachedRowsArgs& args, const Team& team) {
+  const GatherRowsArgs& gather = args.gather;
+  GSPLIT_CHECK(gather.destination.rows == static_cast<std::int64_t>(gather.rows.size()));
+  GSPLIT_CHECK(gather.destination.cols == gather.source.cols);
+  GSPLIT_CHECK(args.cache.rows.cols == gather.source.cols);
+  GSPLIT_CHECK(args.cache.rows.dtype == gather.source.dtype);
+  GSPLIT_CHECK(args.places.empty() || gather.destination.dtype == gather.source.dtype);
+  dispatch_storage(gather.source.dtype, [&](auto from) {
+    dispatch_rows(gather.destination.dtype,
+                  [&](auto to) { gather_cached<decltype(from), decltype(to)>(args, team); });
+  });
+  place_rows(args);
+  if (args.hits.empty()) return;
+  for (const RowIndex row : gather.rows) args.hits.front() += args.cache.slots[row] != kNoSlot;
+}
+
+void gather_placed_rows(const GatherPlacedRowsArgs& args, const Team& team) {
+  const MatrixView& to = args.destination;
+  GSPLIT_CHECK(to.rows == static_cast<std::int64_t>(args.rows.size()));
+  dispatch_rows(to.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_ranges(team, to.rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const void* const from = args.places[args.rows[static_cast<std::size_t>(i)]];
+        copy_row(static_cast<const T*>(from), to.row<T>(i), to.cols);
+      }
+    });
   });
 }
 

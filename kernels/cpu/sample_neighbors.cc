@@ -224,4 +224,18 @@ SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Memory& memor
   return result;
 }
 
+Growth grow(const GrowArgs& args, Memory& memory, const Team& team, Stream& stream) {
+  Growth growth{sample_neighbors(args.draws, memory, team), {}, {}};
+  args.needed.insert(growth.drawn.neighbors.span(), stream);
+  growth.needed = args.needed.seal(args.owners, stream);
+  Buffer<LocalId> own(memory, growth.needed[args.self]);
+  args.needed.members(args.owners[args.self], own.span(), stream);
+  args.joining.insert_absent(own.span(), args.positions, stream);
+  if (args.owners.size() == 1) {
+    const GlobalRange everyone{0, args.owners.front().size()};
+    growth.joined = args.joining.seal({{everyone}}, stream).front();
+  }
+  return growth;
+}
+
 }  // namespace gsplit::cpu

@@ -12,14 +12,15 @@ constexpr int kInFlight = 4;  // source rows being loaded at once by a group
 
 /// The sum over one row's list, of the columns from `c` on that this lane has: kChunks packs, a
 /// group's width apart. REQUIRES: c < op.cols, so that the first pack is there in any case.
-template <class S, class T, int kPack, int kLanes, int kChunks>
-__device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t c,
+template <class S, class T, int kPack, int kLanes, int kChunks, class Op>
+__device__ void sum_list(const Op& op, std::int64_t i, std::int64_t c,
                          Pack<T, kPack> (&sum)[kChunks]) {
   const RowIndex begin = op.indptr[i], length = op.indptr[i + 1] - begin;
   for (RowIndex first = 0; first < length; first += kInFlight) {
     Pack<S, kPack> values[kInFlight][kChunks];
     T weights[kInFlight];
     bool counts[kInFlight];
+    [[maybe_unused]] T factors[kInFlight];
 #pragma unroll
     for (int k = 0; k < kInFlight; ++k) {
       if (first + k >= length) break;
@@ -27,7 +28,8 @@ __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t 
       counts[k] = op.counts(column);
       if (!counts[k]) continue;
       weights[k] = op.weight(e, column, i);
-      const S* const row = op.source.row(column);
+      if constexpr (Op::kScalesRows) factors[k] = op.factor(column);
+      const S* const row = op.row(column);
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         const std::int64_t at = c + chunk * kLanes * kPack;
@@ -41,15 +43,17 @@ __device__ void sum_list(const WeightedSum<S>& op, std::int64_t i, std::int64_t 
 #pragma unroll
       for (int chunk = 0; chunk < kChunks; ++chunk) {
         const std::int64_t at = c + chunk * kLanes * kPack;
-        if (chunk == 0 || at < op.cols) add_scaled(weights[k], values[k][chunk], sum[chunk]);
+        if (chunk > 0 && at >= op.cols) continue;
+        if constexpr (Op::kScalesRows) apply_factor(factors[k], values[k][chunk]);
+        add_scaled(weights[k], values[k][chunk], sum[chunk]);
       }
     }
   }
 }
 
 /// A group of kLanes has one of the `tiles` into which the columns of an output row are cut.
-template <class S, int kPack, int kLanes, int kChunks>
-__global__ void weighted_sum(WeightedSum<S> op, std::int64_t tiles) {
+template <class S, int kPack, int kLanes, int kChunks, class Op>
+__device__ void sum_tile(const Op& op, std::int64_t tiles) {
   using T = compute_type<S>;
   const std::int64_t group = index_of_thread() / kLanes;
   const std::int64_t i = tiles == 1 ? group : group / tiles;
@@ -68,11 +72,25 @@ __global__ void weighted_sum(WeightedSum<S> op, std::int64_t tiles) {
       add_scaled(T{1}, pack_at<kPack>(op.before.row(i) + at), sum[chunk]);
     }
     for (int p = 0; p < kPack; ++p) sum[chunk].value[p] *= scale;
-    if (self != T{0}) add_scaled(self, pack_at<kPack>(op.source.row(i) + at), sum[chunk]);
+    if (self != T{0}) {
+      Pack<S, kPack> own = pack_at<kPack>(op.row(i) + at);
+      if constexpr (Op::kScalesRows) apply_factor(op.factor(i), own);
+      add_scaled(self, own, sum[chunk]);
+    }
     Pack<S, kPack> result;
     for (int p = 0; p < kPack; ++p) result.value[p] = narrow<S>(sum[chunk].value[p]);
     pack_at<kPack>(op.output.row(i) + at) = result;
   }
+}
+
+template <class S, int kPack, int kLanes, int kChunks>
+__global__ void weighted_sum(WeightedSum<S> op, std::int64_t tiles) {
+  sum_tile<S, kPack, kLanes, kChunks>(op, tiles);
+}
+
+template <class S, int kPack, int kLanes, int kChunks>
+__global__ void placed_sum(PlacedSum<S> op, std::int64_t tiles) {
+  sum_tile<S, kPack, kLanes, kChunks>(op, tiles);
 }
 
 template <class T>
@@ -108,6 +126,42 @@ void launch_by_width(const WeightedSum<S>& op, const Queue& queue) {
     if (packs > 32) return launch<S, kPack, 32, 2>(op, queue);
   }
   launch<S, kPack, 32, kSmall && kPack == 1 ? 2 : 1>(op, queue);
+}
+
+template <class S, int kPack, int kLanes, int kChunks>
+void launch(const PlacedSum<S>& op, const Queue& queue) {
+  constexpr std::int64_t kTile = kPack * kLanes * kChunks;
+  const std::int64_t tiles = (op.cols + kTile - 1) / kTile;
+  placed_sum<S, kPack, kLanes, kChunks>
+      <<<blocks_for(op.rows * tiles * kLanes), kBlock, 0, queue.raw()>>>(op, tiles);
+  check_launch("placed_sum");
+}
+
+/// Fewer forms than weighted_sum has: these are input rows, whose widths are features'. `before`:
+/// the output where there is nothing before.
+template <class S>
+void sum_placed(const PlacedSum<S>& op, const MatrixView& output, const ConstMatrixView& before,
+                const Queue& queue) {
+  if (op.rows == 0 || op.cols == 0) return;
+  const ConstMatrixView place{nullptr, output.dtype, 0, op.cols, op.cols};
+  const auto have = [&](int pack) {
+    return has_packs(place, pack) && has_packs(output, pack) && has_packs(before, pack);
+  };
+  constexpr int kFull = kWide<S>;
+  if (have(kFull)) {
+    if constexpr (!std::is_same_v<S, double>) {
+      if (op.cols / kFull <= 16) return launch<S, kFull, 16, 1>(op, queue);
+    }
+    if constexpr (std::is_same_v<S, float>) {
+      if (op.cols / kFull > 32) return launch<S, kFull, 32, 2>(op, queue);
+    }
+    return launch<S, kFull, 32, 1>(op, queue);
+  }
+  if constexpr (!std::is_same_v<S, double>) {
+    constexpr int kHalf = kFull / 2, kChunks = std::is_same_v<S, float> ? 2 : 1;
+    if (have(kHalf)) return launch<S, kHalf, 32, kChunks>(op, queue);
+  }
+  launch<S, 1, 32, 2>(op, queue);
 }
 
 /// `before`: the output where there is nothing before.
@@ -147,8 +201,15 @@ template Buffer<double> scales_of(std::span<const RowIndex>, const AggregateOpti
 
 void aggregate(const AggregateArgs& args, const Queue& queue) {
   dispatch_rows(args.source.dtype, [&](auto zero) {
-    sum(forward_sum<decltype(zero)>(args), args.source, args.destination,
-        args.before.rows > 0 ? args.before : ConstMatrixView(args.destination), queue);
+    using S = decltype(zero);
+    const WeightedSum<S> op = forward_sum<S>(args);
+    const ConstMatrixView before = args.before.rows > 0 ? args.before : args.destination;
+    if (args.places.empty()) return sum(op, args.source, args.destination, before, queue);
+    PlacedSum<S> placed{op};
+    placed.places = args.places.rows.data();
+    placed.factors = data_or_null(args.places.factors);
+    placed.num_factors = static_cast<std::int64_t>(args.places.factors.size());
+    sum_placed(placed, args.destination, before, queue);
   });
 }
 

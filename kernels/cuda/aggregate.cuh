@@ -49,6 +49,8 @@ struct WeightedSum {
   RowRange only;         ///< source rows that count
   Rows<const T> before;  ///< what a sum begins with; null: 0
 
+  static constexpr bool kScalesRows = false;
+  __device__ const S* row(std::int64_t column) const { return source.row(column); }
   __device__ bool counts(RowIndex column) const {
     return column >= only.begin && column < only.end;
   }
@@ -65,6 +67,29 @@ struct WeightedSum {
     return self_scale != nullptr && i < self_scales ? static_cast<T>(self_scale[i]) : T{0};
   }
 };
+
+/// The same of rows that lie anywhere (RowPlaces).
+template <class S>
+struct PlacedSum : WeightedSum<S> {
+  using T = compute_type<S>;
+  const void* const* places;
+  const double* factors;  ///< null: 1
+  std::int64_t num_factors;
+
+  static constexpr bool kScalesRows = true;
+  __device__ const S* row(std::int64_t column) const {
+    return static_cast<const S*>(places[column]);
+  }
+  __device__ T factor(std::int64_t column) const {
+    return factors != nullptr && column < num_factors ? static_cast<T>(factors[column]) : T{1};
+  }
+};
+
+/// What scale_rows makes of the values: rounded as it rounds.
+template <class T, class S, int kPack>
+__device__ void apply_factor(T factor, Pack<S, kPack>& values) {
+  for (int p = 0; p < kPack; ++p) values.value[p] = narrow<S>(widen(values.value[p]) * factor);
+}
 
 template <class T, class S, int kPack>
 __device__ void add_scaled(T weight, const Pack<S, kPack>& values, Pack<T, kPack>& sum) {

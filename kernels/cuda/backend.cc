@@ -26,6 +26,9 @@ class CudaSampling final : public SamplingOps {
   SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, Stream& stream) override {
     return cuda::sample_neighbors(args, {memory_, stream});
   }
+  Growth grow(const GrowArgs& args, Stream& stream) override {
+    return cuda::grow(args, {memory_, stream});
+  }
   void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream& stream) override {
     cuda::relabel(args, columns, {memory_, stream});
   }
@@ -43,6 +46,12 @@ class CudaSparse : public SparseOps {
   explicit CudaSparse(CudaMemory& memory) : memory_(memory) {}
   void gather_rows(const GatherRowsArgs& args, Stream& stream) override {
     cuda::gather_rows(args, {memory_, stream});
+  }
+  void gather_cached_rows(const GatherCachedRowsArgs& args, Stream& stream) override {
+    cuda::gather_cached_rows(args, {memory_, stream});
+  }
+  void gather_placed_rows(const GatherPlacedRowsArgs& args, Stream& stream) override {
+    cuda::gather_placed_rows(args, {memory_, stream});
   }
   void convert_rows(const ConvertRowsArgs& args, Stream& stream) override {
     cuda::convert_rows(args, {memory_, stream});

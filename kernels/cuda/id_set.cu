@@ -3,6 +3,7 @@
 #include <array>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/sampling.h"
 #include "kernels/cuda/scan.h"
 
 namespace gsplit::cuda {
@@ -35,6 +36,26 @@ __global__ void insert_ids(const GlobalId* ids, std::int64_t count, Word* words)
   if (i < count) set_bit(words, value(ids[i]));
 }
 
+/// Where the neighbours of a layer's destinations go, whose number only the device knows.
+struct Arrivals {
+  const GlobalId* ids;
+  const std::uint64_t* count;
+  GlobalRange own;
+  const RowIndex* rows;  // of own nodes
+  Word* needed;
+  Word* joining;
+};
+
+/// All into the one set, and own ones without a row into the other.
+__global__ void insert_arrivals(Arrivals op) {
+  const std::int64_t i = index_of_thread();
+  if (i >= static_cast<std::int64_t>(*op.count)) return;
+  const std::uint64_t id = value(op.ids[i]);
+  set_bit(op.needed, id);
+  if (id < op.own.begin || id >= op.own.end) return;
+  if (op.rows[id - op.own.begin] == kNoRow) set_bit(op.joining, id - op.own.begin);
+}
+
 __global__ void insert_absent_ids(const LocalId* ids, std::int64_t count, const RowIndex* rows,
                                   Word* words) {
   const std::int64_t i = index_of_thread();
@@ -53,7 +74,7 @@ struct Bounds {
 };
 
 __global__ void ranks_of_bounds(Ranked set, Bounds bounds, std::int64_t count,
-                                std::uint32_t* ranks) {
+                                std::uint64_t* ranks) {
   const std::int64_t i = index_of_thread();
   if (i < count) ranks[i] = set.rank(bounds.id[i]);
 }
@@ -175,11 +196,22 @@ class Bitmap final : public IdSet {
   }
   std::vector<std::size_t> seal(std::span<const GlobalRange> ranges, Stream& stream) override {
     const Queue queue(memory_, stream);
+    Buffer<std::uint64_t> ranks(memory_, 2 * ranges.size());
+    seal_into(ranks.data(), ranges, queue);
+    return counts_of(memory_.read(ranks.data(), ranks.size(), stream));
+  }
+  /// The ranks of both ends of each range, on the device.
+  void seal_into(std::uint64_t* ranks, std::span<const GlobalRange> ranges, const Queue& queue) {
     const auto words = static_cast<std::int64_t>(words_.size());
     count_bits<<<blocks_for(words), kBlock, 0, queue.raw()>>>(words_.data(), words, ranks_.data());
     check_launch("count_bits");
     exclusive_sum(ranks_.data(), ranks_.data(), ranks_.size(), queue);
-    return counts_in(ranges, queue);
+    find_bounds(ranks, ranges, queue);
+  }
+  static std::vector<std::size_t> counts_of(std::span<const std::uint64_t> ranks) {
+    std::vector<std::size_t> counts;
+    for (std::size_t r = 0; r < ranks.size(); r += 2) counts.push_back(ranks[r + 1] - ranks[r]);
+    return counts;
   }
   void members(GlobalRange range, std::span<LocalId> out, Stream& stream) const override {
     if (out.empty()) return;
@@ -192,11 +224,10 @@ class Bitmap final : public IdSet {
     memory_.fill_zero(words_.data(), words_.size() * sizeof(Word), stream);
   }
   Ranked ranked() const { return {words_.data(), ranks_.data()}; }
+  Word* words() { return words_.data(); }
 
  private:
-  /// The one thing about the set that the host learns.
-  std::vector<std::size_t> counts_in(std::span<const GlobalRange> ranges, const Queue& queue) {
-    Buffer<std::uint32_t> found(memory_, 2 * ranges.size());
+  void find_bounds(std::uint64_t* ranks, std::span<const GlobalRange> ranges, const Queue& queue) {
     for (std::size_t first = 0; first < ranges.size(); first += kMostBounds / 2) {
       const std::size_t count = std::min(ranges.size() - first, kMostBounds / 2);
       Bounds bounds{};
@@ -205,14 +236,9 @@ class Bitmap final : public IdSet {
         bounds.id[2 * r + 1] = ranges[first + r].end;
       }
       ranks_of_bounds<<<1, kMostBounds, 0, queue.raw()>>>(
-          ranked(), bounds, static_cast<std::int64_t>(2 * count), found.data() + 2 * first);
+          ranked(), bounds, static_cast<std::int64_t>(2 * count), ranks + 2 * first);
       check_launch("ranks_of_bounds");
     }
-    const std::vector<std::uint32_t> ranks = memory_.read(found.data(), found.size(), queue.stream);
-    std::vector<std::size_t> counts;
-    for (std::size_t r = 0; r < ranges.size(); ++r)
-      counts.push_back(ranks[2 * r + 1] - ranks[2 * r]);
-    return counts;
   }
 
   CudaMemory& memory_;
@@ -228,6 +254,43 @@ std::unique_ptr<IdSet> make_id_set(std::uint64_t universe, CudaMemory& memory) {
 
 std::unique_ptr<PositionTable> make_position_table(std::size_t nodes, CudaMemory& memory) {
   return std::make_unique<Positions>(nodes, memory);
+}
+
+// All that the host must know of a layer stands in one array: the number of edges, two ranks an
+// owner, and where nobody else brings own nodes two of those that join.
+Growth grow(const GrowArgs& args, const Queue& queue) {
+  CountedDraws draws = draw_neighbors(args.draws, queue);
+  auto& needed = static_cast<Bitmap&>(args.needed);
+  auto& joining = static_cast<Bitmap&>(args.joining);
+  const GlobalRange own = args.owners[args.self];
+  if (const auto most = static_cast<std::int64_t>(draws.drawn.neighbors.size()); most > 0) {
+    insert_arrivals<<<blocks_for(most), kBlock, 0, queue.raw()>>>(
+        {.ids = draws.drawn.neighbors.data(),
+         .count = draws.count(),
+         .own = own,
+         .rows = static_cast<const Positions&>(args.positions).rows(),
+         .needed = needed.words(),
+         .joining = joining.words()});
+    check_launch("insert_arrivals");
+  }
+  const bool alone = args.owners.size() == 1;
+  const std::size_t needed_ranks = 2 * args.owners.size();
+  Buffer<std::uint64_t> board(queue.memory, 1 + needed_ranks + (alone ? 2 : 0));
+  queue.memory.copy(board.data(), draws.count(), sizeof(std::uint64_t), queue.stream);
+  needed.seal_into(board.data() + 1, args.owners, queue);
+  const GlobalRange everyone{0, own.size()};
+  if (alone) joining.seal_into(board.data() + 1 + needed_ranks, {&everyone, 1}, queue);
+  const std::vector<std::uint64_t> told =
+      queue.memory.read(board.data(), board.size(), queue.stream);
+
+  Growth growth{std::move(draws.drawn), {}, {}};
+  if (!draws.known) {
+    growth.drawn.neighbors.shrink(told.front());
+    if (growth.drawn.weights.size() > 0) growth.drawn.weights.shrink(told.front());
+  }
+  growth.needed = Bitmap::counts_of(std::span(told).subspan(1, needed_ranks));
+  if (alone) growth.joined = Bitmap::counts_of(std::span(told).subspan(1 + needed_ranks)).front();
+  return growth;
 }
 
 void relabel(const RelabelArgs& args, std::span<RowIndex> columns, const Queue& queue) {

@@ -25,6 +25,8 @@ struct Queue {
 };
 
 void gather_rows(const GatherRowsArgs& args, const Queue& queue);
+void gather_cached_rows(const GatherCachedRowsArgs& args, const Queue& queue);
+void gather_placed_rows(const GatherPlacedRowsArgs& args, const Queue& queue);
 void convert_rows(const ConvertRowsArgs& args, const Queue& queue);
 void add_rows(const AddRowsArgs& args, const Queue& queue);
 void scale_rows(const ScaleRowsArgs& args, const Queue& queue);

@@ -1,6 +1,6 @@
 // Rows by index: gather_rows, add_rows, scale_rows and add; convert_rows. Bound by memory: each
 // element is read once and written once, in packs of 16 bytes where rows allow.
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/copy_row.cuh"
 
 namespace gsplit::cuda {
 namespace {
@@ -22,15 +22,7 @@ template <class From, class To, int kPack>
 __global__ void copy_rows(RowCopy copy, Rows<const From> source, Rows<To> destination) {
   const std::int64_t i = row_of_thread();
   if (i >= copy.count) return;
-  const From* const from = source.row(picked(copy.from, i));
-  To* const to = destination.row(picked(copy.to, i));
-  for (std::int64_t c = first_column<kPack>(); c < copy.cols; c += column_step<kPack>()) {
-    if constexpr (std::is_same_v<From, To>) {
-      pack_at<kPack>(to + c) = pack_at<kPack>(from + c);
-    } else {
-      to[c] = narrow<To>(widen(from[c]));
-    }
-  }
+  copy_row<kPack>(source.row(picked(copy.from, i)), destination.row(picked(copy.to, i)), copy.cols);
 }
 
 /// destination[to[i]] += source[i]
@@ -75,18 +67,10 @@ void launch_copy(const RowCopy& copy, const ConstMatrixView& source, const Matri
   check_launch("copy_rows");
 }
 
-/// The same bytes as words of four.
-template <class View>
-View as_words(const View& matrix) {
-  const auto bytes = static_cast<std::int64_t>(size_of(matrix.dtype));
-  return {matrix.data, DType::kF32, matrix.rows, matrix.cols * bytes / 4,
-          matrix.stride * bytes / 4};
-}
-
 /// Of one dtype: what it is does not matter, so that one kernel is for all that consist of words.
 void copy_bytes(RowCopy copy, const ConstMatrixView& source, const MatrixView& destination,
                 const Queue& queue) {
-  if (source.dtype == DType::kBF16 && !(has_packs(source, 2) && has_packs(destination, 2))) {
+  if (!have_words({source, destination})) {
     return launch_copy<BFloat16, BFloat16>(copy, source, destination, queue);
   }
   const ConstMatrixView from = as_words(source);

@@ -1,10 +1,11 @@
 // Drawing neighbours. First how many each destination draws, then a prefix sum, whose total the
-// host learns, then a thread draws the positions of one destination, which go one by one, and
-// groups of lanes read the neighbours there. LABOR looks at every edge of a destination: a warp
-// counts and, after the prefix sum, looks again and keeps.
+// host learns, at once or with other counts of the layer, then a thread draws the positions of one
+// destination, which go one by one, and groups of lanes read the neighbours there. LABOR looks at
+// every edge of a destination: a warp counts and, after the prefix sum, looks again and keeps.
 //
 // Bound by latency: scattered reads of 4 or 8 bytes.
 #include <limits>
+#include <optional>
 
 #include "kernels/base/labor.h"
 #include "kernels/base/weighted_positions.h"
@@ -160,46 +161,58 @@ __global__ void take_kept(Draws draws, Offsets offsets, Drawn drawn) {
   });
 }
 
-/// From `offsets`, which are made the prefix sum of the counts that they hold: the result with room
-/// for all edges.
-SampledNeighbors make_room(Buffer<std::uint64_t>& offsets, bool weighted, const Queue& queue) {
-  exclusive_sum(offsets.data(), offsets.data(), offsets.size(), queue);
-  const std::uint64_t edges =
-      queue.memory.read(offsets.data() + offsets.size() - 1, 1, queue.stream).front();
-  if (edges > std::numeric_limits<RowIndex>::max()) {
-    throw UsageError("a mini-batch samples more than 2^32 edges on one worker",
-                     "use a smaller --batch-size or --fanout, or more workers");
-  }
-  SampledNeighbors result;
-  result.indptr = Buffer<RowIndex>(queue.memory, offsets.size());
-  result.neighbors = Buffer<GlobalId>(queue.memory, edges);
-  if (weighted) result.weights = Buffer<float>(queue.memory, edges);
-  const auto count = static_cast<std::int64_t>(offsets.size());
-  narrow_offsets<<<blocks_for(count), kBlock, 0, queue.raw()>>>(offsets.data(), count,
-                                                                result.indptr.data());
-  check_launch("narrow_offsets");
-  return result;
+/// Room for so many edges is taken without knowing whether there are as many: 12 bytes each.
+constexpr std::uint64_t kMostRoom = std::uint64_t{1} << 25;
+
+/// More than which a destination cannot draw; nothing where only its list says.
+std::optional<std::uint64_t> bound_on_edges(const Draws& draws) {
+  if (draws.sampler == Sampler::kLabor || draws.fanout < 0) return std::nullopt;
+  const std::uint64_t bound =
+      static_cast<std::uint64_t>(draws.count) * static_cast<std::uint64_t>(draws.fanout);
+  if (bound > kMostRoom) return std::nullopt;
+  return bound;
 }
 
-SampledNeighbors sample_by_labor(const Draws& draws, Buffer<std::uint64_t>& offsets,
-                                 const Queue& queue) {
+/// Makes the offsets the prefix sum of the counts that they hold, and room for all edges: for
+/// `bound`, or as many as there are.
+void make_room(CountedDraws& made, std::optional<std::uint64_t> bound, bool weighted,
+               const Queue& queue) {
+  Buffer<std::uint64_t>& offsets = made.offsets;
+  exclusive_sum(offsets.data(), offsets.data(), offsets.size(), queue);
+  made.known = !bound;
+  const std::uint64_t edges =
+      bound ? *bound : queue.memory.read(made.count(), 1, queue.stream).front();
+  check_edges(edges);
+  SampledNeighbors& drawn = made.drawn;
+  drawn.indptr = Buffer<RowIndex>(queue.memory, offsets.size());
+  drawn.neighbors = Buffer<GlobalId>(queue.memory, edges);
+  if (weighted) drawn.weights = Buffer<float>(queue.memory, edges);
+  const auto count = static_cast<std::int64_t>(offsets.size());
+  narrow_offsets<<<blocks_for(count), kBlock, 0, queue.raw()>>>(offsets.data(), count,
+                                                                drawn.indptr.data());
+  check_launch("narrow_offsets");
+}
+
+void sample_by_labor(const Draws& draws, CountedDraws& made, const Queue& queue) {
+  Buffer<std::uint64_t>& offsets = made.offsets;
   count_kept<<<blocks_for((draws.count + 1) * kWarp), kBlock, 0, queue.raw()>>>(draws,
                                                                                 offsets.data());
   check_launch("count_kept");
-  SampledNeighbors result = make_room(offsets, draws.edge_weights != nullptr, queue);
-  if (draws.count == 0) return result;
+  make_room(made, std::nullopt, draws.edge_weights != nullptr, queue);
+  if (draws.count == 0) return;
   take_kept<<<blocks_for(draws.count * kWarp), kBlock, 0, queue.raw()>>>(
-      draws, offsets.data(), {result.neighbors.data(), result.weights.data()});
+      draws, offsets.data(), {made.drawn.neighbors.data(), made.drawn.weights.data()});
   check_launch("take_kept");
-  return result;
 }
 
-SampledNeighbors sample_by_position(const Draws& draws, Buffer<std::uint64_t>& offsets,
-                                    const Queue& queue) {
+void sample_by_position(const Draws& draws, std::optional<std::uint64_t> bound, CountedDraws& made,
+                        const Queue& queue) {
+  Buffer<std::uint64_t>& offsets = made.offsets;
   count_drawn<<<blocks_for(draws.count + 1), kBlock, 0, queue.raw()>>>(draws, offsets.data());
   check_launch("count_drawn");
-  SampledNeighbors result = make_room(offsets, draws.edge_weights != nullptr, queue);
-  if (draws.count == 0) return result;
+  make_room(made, bound, draws.edge_weights != nullptr, queue);
+  if (draws.count == 0) return;
+  SampledNeighbors& result = made.drawn;
   Buffer<std::uint32_t> positions(queue.memory, result.neighbors.size());
   draw_positions<<<blocks_for(draws.count), kBlock, 0, queue.raw()>>>(draws, offsets.data(),
                                                                       positions.data());
@@ -207,18 +220,35 @@ SampledNeighbors sample_by_position(const Draws& draws, Buffer<std::uint64_t>& o
   take_positions<<<blocks_for(draws.count * kLanes), kBlock, 0, queue.raw()>>>(
       draws, offsets.data(), positions.data(), {result.neighbors.data(), result.weights.data()});
   check_launch("take_positions");
-  return result;
+}
+
+/// `bound`: whether room is made for a bound, where there is one.
+CountedDraws draw(const SampleNeighborsArgs& args, bool bound, const Queue& queue) {
+  CountedDraws made;
+  made.offsets = Buffer<std::uint64_t>(queue.memory, args.destinations.size() + 1);
+  const Draws draws = draws_of(args);
+  if (args.sampler.sampler == Sampler::kLabor && args.fanout >= 0) {
+    sample_by_labor(draws, made, queue);
+  } else {
+    sample_by_position(draws, bound ? bound_on_edges(draws) : std::nullopt, made, queue);
+  }
+  return made;
 }
 
 }  // namespace
 
+void check_edges(std::uint64_t edges) {
+  if (edges <= std::numeric_limits<RowIndex>::max()) return;
+  throw UsageError("a mini-batch samples more than 2^32 edges on one worker",
+                   "use a smaller --batch-size or --fanout, or more workers");
+}
+
+CountedDraws draw_neighbors(const SampleNeighborsArgs& args, const Queue& queue) {
+  return draw(args, true, queue);
+}
+
 SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, const Queue& queue) {
-  Buffer<std::uint64_t> offsets(queue.memory, args.destinations.size() + 1);
-  const Draws draws = draws_of(args);
-  if (args.sampler.sampler == Sampler::kLabor && args.fanout >= 0) {
-    return sample_by_labor(draws, offsets, queue);
-  }
-  return sample_by_position(draws, offsets, queue);
+  return draw(args, false, queue).drawn;
 }
 
 }  // namespace gsplit::cuda

@@ -105,7 +105,8 @@ void sum(const WeightedSum<T>& op, std::size_t edges, const ConstMatrixView& sou
 
 void spmm(const AggregateArgs& args, Cusparse& cusparse, const Queue& queue) {
   const bool in_parts = !args.only.is_all() || args.before.rows > 0;
-  if (in_parts || !is_for_cusparse(args.columns.size(), args.source, args.destination.rows)) {
+  if (in_parts || !args.places.empty() ||
+      !is_for_cusparse(args.columns.size(), args.source, args.destination.rows)) {
     return aggregate(args, queue);
   }
   dispatch_compute(args.source.dtype, [&](auto zero) {

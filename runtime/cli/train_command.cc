@@ -1,8 +1,10 @@
 // gsplit train: its flags, their checks, and --config.
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "comm/world.h"
@@ -106,6 +108,38 @@ void check_cache_beside_gpu(const TrainConfig& config) {
   if (config.mode == "split") check("--gpu-graph", config.gpu_graph);
 }
 
+std::optional<double> parsed_number(const std::string& text) {
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, problem] = std::from_chars(text.data(), end, number);
+  if (problem != std::errc{} || rest != end) return std::nullopt;
+  return number;
+}
+
+/// A share is of rows that the GPU reads over the bus, chosen by counts that the dataset gives.
+void check_gpu_cache(const TrainConfig& config) {
+  if (config.gpu_cache == "auto") return;
+  const std::optional<double> share = parsed_number(config.gpu_cache);
+  if (!share || !(*share >= 0 && *share <= 1)) {
+    throw UsageError("--gpu-cache has the value " + config.gpu_cache,
+                     "give auto, or a share of the rows from 0 to 1, such as 0.2");
+  }
+  if (*share == 0) return;
+  const std::string given = "--gpu-cache " + config.gpu_cache;
+  if (config.cache != "none") {
+    throw UsageError(given + " with --cache, which is in the host's memory",
+                     "leave one of them away");
+  }
+  if (config.gpu_features == "device" || config.gpu_features == "host") {
+    throw UsageError(given + " with --gpu-features " + config.gpu_features,
+                     "give --gpu-features pinned or auto");
+  }
+  if (config.dataset.empty() && !config.resume) {
+    throw UsageError(given + " without a dataset, in which reads are counted",
+                     "name the dataset, or give --gpu-cache 0");
+  }
+}
+
 void check_cache(const TrainConfig& config, bool budget_given) {
   if (config.cache == "none") {
     if (!budget_given) return;
@@ -160,6 +194,7 @@ TrainConfig checked(const TrainFlags& flags) {
   const bool budget_given = flags.cache_budget != TrainFlags::kNoBudget;
   if (budget_given) config.cache_budget = flags.cache_budget;
   check_cache(config, budget_given);
+  check_gpu_cache(config);
   if (config.model == "gat" && config.hidden % config.heads != 0) {
     throw UsageError("--hidden " + std::to_string(config.hidden) + " is no multiple of --heads " +
                          std::to_string(config.heads),
@@ -339,8 +374,12 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   add_choice(app, "--gpu-features", config.gpu_features, {"auto", "device", "pinned", "host"},
              "the same of the features; host: the host gathers rows");
   app.add_option("--gpu-data", config.gpu_data,
-                 "share of free memory that auto fills with graph and features")
+                 "share of free memory that auto fills with graph, features and cache")
       ->check(CLI::Range(0.0, 0.95));
+  app.add_option(
+      "--gpu-cache", config.gpu_cache,
+      "share of its own feature rows, the hottest ones, that a GPU caches where it reads "
+      "features from page-locked host memory; auto: what --gpu-data has room for");
   app.add_option("--workers", config.workers,
                  "rank threads of one process; 0: one per GPU, or per NUMA node on the CPU")
       ->check(CLI::Range(0, 1024));

@@ -1,6 +1,7 @@
 // A graph convolution: the seam between the model and its layer types.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -47,6 +48,10 @@ struct LayerEnd {
   MatrixView bias_gradient;  ///< backward
 };
 
+/// Which own source rows a layer reads as rows of a matrix; it takes others from wherever they lie
+/// (LayerBatch::places).
+enum class MatrixRows : std::uint8_t { kAll, kDestinations, kNone };
+
 /// One layer of one mini-batch as a convolution sees it; all arrays are in device memory.
 struct LayerBatch {
   const SampledLayer& sampled;
@@ -57,6 +62,9 @@ struct LayerBatch {
   /// The sources may be a slice of their columns, the first of which this is: the pass is then
   /// partial. A worker has all sources of such a block.
   std::optional<std::int64_t> first_column = {};
+  /// (num_sources) where source rows are, if not all are in the matrix of sources: of the input
+  /// layer, if the convolution's matrix_rows() are there.
+  RowPlaces places = {};
   /// What the convolution may do too; backward: what it has done, so that it undoes it.
   const LayerEnd* end = nullptr;
 
@@ -97,6 +105,8 @@ class Conv {
   virtual std::int64_t out_width() const = 0;
   /// Whether backward reads Block::inverse even where no source gradient is asked for.
   virtual bool needs_inverse() const { return false; }
+  /// Whatever the block is.
+  virtual MatrixRows matrix_rows() const { return MatrixRows::kAll; }
   /// (1, out) added to the output by the caller.
   virtual ParameterId bias() const = 0;
 

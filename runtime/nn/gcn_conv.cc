@@ -55,17 +55,23 @@ class GcnConv final : public Conv {
   std::int64_t in_width() const override { return in_; }
   std::int64_t out_width() const override { return out_; }
   bool needs_inverse() const override { return sum_.needs_inverse(); }
+  MatrixRows matrix_rows() const override { return sum_.matrix_rows(false); }
   ParameterId bias() const override { return bias_; }
 
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
     const Normalization normalization(batch, scales_, context);
-    context.backend.sparse().scale_rows(
-        {sources.view().slice(0, batch.block().num_own), normalization.rows()}, context.stream);
+    LayerBatch scaled = batch;
+    if (batch.places.empty()) {
+      context.backend.sparse().scale_rows(
+          {sources.view().slice(0, batch.block().num_own), normalization.rows()}, context.stream);
+    } else {
+      scaled.places.factors = normalization.rows();
+    }
     const ConstMatrixView weight =
         batch.columns_of(parameters_.operand(weight_, sources.dtype()), sources.cols());
-    sum_.forward(batch, normalization.options(), std::move(sources), weight, nullptr, output, state,
-                 context);
+    sum_.forward(scaled, normalization.options(), std::move(sources), weight, nullptr, output,
+                 state, context);
   }
 
   void backward(const LayerBatch& batch, const ConvState& state, ConstMatrixView output_gradient,

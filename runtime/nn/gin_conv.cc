@@ -21,18 +21,20 @@ class GinConv final : public Conv {
 
   std::int64_t in_width() const override { return in_; }
   std::int64_t out_width() const override { return out_; }
+  MatrixRows matrix_rows() const override { return MatrixRows::kNone; }
   ParameterId bias() const override { return bias1_; }
 
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,
                Context& context) override {
     const Block& block = batch.block();
     const DType rows = sources.dtype();
-    const auto flight = start_pull(batch.sampled, sources.view(), context);
+    const auto flight = start_pull(batch.sampled, sources.view(), context, batch.places);
     Matrix aggregated(context.memory(), rows, block.num_destinations, sources.cols());
     const std::vector<double> one(block.num_destinations, 1.0);
     const DeviceArray<double> ones = context.to_device(one);
     AggregateArgs sums{block.indptr.span(), block.columns.span(), sources.view(), aggregated.view(),
                        sum_with_self(ones)};
+    sums.places = batch.places;
     const EarlySum early(block, sums, *flight, context);
     early.hand_over(sums);
     flight->end();

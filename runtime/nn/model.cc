@@ -65,7 +65,13 @@ LayerBatch Model::layer_batch(const ModelBatch& batch, std::size_t layer) const 
           .nodes = batch.sample.nodes.span().first(sampled.block.num_own),
           .original_ids = batch.original_ids.first(sampled.block.num_own),
           .key = key,
-          .training = batch.training};
+          .training = batch.training,
+          .places = {layer == 0 ? batch.places : std::span<const void* const>{}}};
+}
+
+MatrixRows Model::matrix_rows() const {
+  const MatrixRows rows = convs_.front()->matrix_rows();
+  return rows == MatrixRows::kNone && has_residual(0) ? MatrixRows::kDestinations : rows;
 }
 
 bool Model::has_residual(std::size_t layer) const {

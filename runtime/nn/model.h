@@ -39,6 +39,9 @@ struct ModelBatch {
   DrawKey key;                               ///< seed and step
   bool training = true;                      ///< dropout
   PushPull* first_layer = nullptr;           ///< computes its sums; null: the worker itself does
+  /// (num_sources of layer 0) where input rows are; empty: in the input matrix, all of them. What
+  /// Model::matrix_rows() names is there in any case.
+  std::span<const void* const> places = {};
 };
 
 /// What layer normalisation keeps for backward.
@@ -66,6 +69,8 @@ class Model {
   /// Whether the sampler must build the inverse of the input layer's block too.
   bool needs_input_inverse() const { return convs_.front()->needs_inverse(); }
 
+  /// Of the input layer.
+  MatrixRows matrix_rows() const;
   /// Whether the first layer reads whole input rows of its destinations beside its convolution.
   bool adds_input() const { return has_residual(0); }
 

@@ -105,6 +105,11 @@ bool NeighborSum::needs_inverse() const {
          (options_.order == Order::kAuto && options_.out < options_.in);
 }
 
+MatrixRows NeighborSum::matrix_rows(bool own) const {
+  if (needs_inverse()) return MatrixRows::kAll;  // it may multiply first
+  return own ? MatrixRows::kDestinations : MatrixRows::kNone;
+}
+
 void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coefficients,
                           Matrix sources, ConstMatrixView weight, const OwnTerm* own,
                           MatrixView output, ConvState& state, Context& context) const {
@@ -120,11 +125,12 @@ void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coeff
   state.saved.clear();
   state.ended = false;
   if (state.order == Order::kTransform) {
+    GSPLIT_CHECK(batch.places.empty());
     transform(batch, coefficients, weight, output, state, context);
     if (own == nullptr) return;
     return apply_linear(own_rows(batch, state), own->weight, output, true, context);
   }
-  const auto flight = start_pull(batch.sampled, state.sources.view(), context);
+  const auto flight = start_pull(batch.sampled, state.sources.view(), context, batch.places);
   Matrix sums(context.memory(), state.sources.dtype(), block.num_destinations,
               state.sources.cols());
   const BlockCoefficients used(block, coefficients, context);
@@ -134,6 +140,7 @@ void NeighborSum::forward(const LayerBatch& batch, const AggregateOptions& coeff
       .own = {},
       .own_weight = {},
       .end = {.values = output}};
+  args.sums.places = batch.places;
   const EarlySum early(block, args.sums, *flight, context);
   early.hand_over(args.sums);
   if (own != nullptr && flight->under_way()) {

@@ -40,6 +40,8 @@ class NeighborSum {
 
   /// Whether backward may read the inverse of a block whose sources need no gradient.
   bool needs_inverse() const;
+  /// `own`: whether there is a term for the destination's own row.
+  MatrixRows matrix_rows(bool own) const;
 
   /// Overwrites `output` (num_destinations, out). `sources` are moved into `state`, whose order and
   /// saved rows are set; the own ones are filled in. `weight`: (out, columns of the sources), as

@@ -19,6 +19,7 @@ class SageConv final : public Conv {
   std::int64_t in_width() const override { return in_; }
   std::int64_t out_width() const override { return out_; }
   bool needs_inverse() const override { return sum_.needs_inverse(); }
+  MatrixRows matrix_rows() const override { return sum_.matrix_rows(true); }
   ParameterId bias() const override { return bias_; }
 
   void forward(const LayerBatch& batch, Matrix sources, MatrixView output, ConvState& state,

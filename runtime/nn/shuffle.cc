@@ -105,6 +105,23 @@ std::int64_t num_sent(const ShufflePlan& plan) {
       std::accumulate(plan.send_counts.begin(), plan.send_counts.end(), std::size_t{0}));
 }
 
+/// From rows that lie anywhere: what scale_rows and gather_rows would have made of them.
+void gather_sent(const ShufflePlan& plan, const RowPlaces& places, MatrixView sent,
+                 Context& context) {
+  GSPLIT_CHECK(!plan.sends_sums());
+  SparseOps& sparse = context.backend.sparse();
+  sparse.gather_placed_rows({places.rows, plan.send_rows.span(), sent}, context.stream);
+  if (places.factors.empty()) return;
+  const auto own = static_cast<std::int64_t>(places.factors.size());
+  Matrix factors(context.memory(), DType::kF64, sent.rows, 1);
+  sparse.gather_rows(
+      {{places.factors.data(), DType::kF64, own, 1, 1}, plan.send_rows.span(), factors.view()},
+      context.stream);
+  sparse.scale_rows(
+      {sent, {static_cast<const double*>(factors.data()), static_cast<std::size_t>(sent.rows)}},
+      context.stream);
+}
+
 void gather_sent(const ShufflePlan& plan, ConstMatrixView own, MatrixView sent, Context& context) {
   if (!plan.sends_sums()) {
     context.backend.sparse().gather_rows({own, plan.send_rows.span(), sent}, context.stream);
@@ -158,16 +175,21 @@ class NoFlight final : public RowFlight {
 
 class Pull final : public RowFlight {
  public:
-  Pull(const SampledLayer& layer, MatrixView sources, Context& context)
+  Pull(const SampledLayer& layer, MatrixView sources, const RowPlaces& places, Context& context)
       : sent_(context.memory(), sources.dtype, num_sent(layer.plan), sources.cols),
-        flight_(gathered(layer, sources, context), context) {}
+        flight_(gathered(layer, sources, places, context), context) {}
   bool under_way() const override { return true; }
   void end() override { flight_.end(); }
 
  private:
-  RowExchange gathered(const SampledLayer& layer, MatrixView sources, Context& context) {
+  RowExchange gathered(const SampledLayer& layer, MatrixView sources, const RowPlaces& places,
+                       Context& context) {
     const ShufflePlan& plan = layer.plan;
-    gather_sent(plan, sources.slice(0, layer.block.num_own), sent_.view(), context);
+    if (places.empty()) {
+      gather_sent(plan, sources.slice(0, layer.block.num_own), sent_.view(), context);
+    } else {
+      gather_sent(plan, places, sent_.view(), context);
+    }
     return {sent_.view(),
             plan.send_counts,
             sources.slice(layer.block.num_own, layer.block.num_received),
@@ -216,9 +238,9 @@ class Return final : public RowFlight {
 }  // namespace
 
 std::unique_ptr<RowFlight> start_pull(const SampledLayer& layer, MatrixView sources,
-                                      Context& context) {
+                                      Context& context, const RowPlaces& places) {
   if (context.owners.size() == 1) return std::make_unique<NoFlight>();
-  return std::make_unique<Pull>(layer, sources, context);
+  return std::make_unique<Pull>(layer, sources, places, context);
 }
 
 void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context) {

@@ -33,10 +33,10 @@ class RowFlight {
 };
 
 /// Fills rows [num_own, num_sources) of `sources` (num_sources, cols) with what the peers send; the
-/// own rows are there.
+/// own rows are there, or at their `places`.
 std::unique_ptr<RowFlight> start_pull(const SampledLayer& layer, MatrixView sources,
-                                      Context& context);
-/// The same at once.
+                                      Context& context, const RowPlaces& places = {});
+/// The same at once, of rows that are there.
 void pull_rows(const SampledLayer& layer, MatrixView sources, Context& context);
 
 /// Sends the gradients of received rows to their owners; end() adds what peers send to the own

@@ -115,6 +115,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("gpu-features", config.gpu_features);
     read("gpu-data", config.gpu_data);
     read("bind", config.bind);
+    read("gpu-cache", config.gpu_cache);
     read("prefetch", config.prefetch);
     read("eval-every", config.eval_every);
     read("checkpoint-every-steps", config.checkpoint_every_steps);
@@ -192,6 +193,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("gpu-graph", config.gpu_graph);
   entry("gpu-features", config.gpu_features);
   entry("gpu-data", config.gpu_data);
+  entry("gpu-cache", config.gpu_cache);
   entry("workers", config.workers);
   entry("threads", config.threads);
   entry("bind", config.bind);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,7 +81,9 @@ struct TrainConfig {
   /// auto, device, pinned or host: where GPUs read the graph and the features from
   std::string gpu_graph = "auto";
   std::string gpu_features = "auto";
-  double gpu_data = 0.5;                     ///< share of free memory that auto fills with them
+  double gpu_data = 0.5;  ///< share of free memory that auto fills with them
+  /// auto, or a share of own rows in [0, 1]: what GPUs cache of features in host memory
+  std::string gpu_cache = "auto";
   int workers = 0;                           ///< rank threads of this process; 0: one per NUMA node
   int threads = 0;                           ///< per worker; 0: cores / workers of this host
   std::string bind = "auto";                 ///< auto, none or cores (placement.h)
@@ -111,6 +114,11 @@ struct TrainConfig {
   int owners_among(int workers) const {
     if (mode == "hybrid") return group_size;
     return mode == "data" || mode == "p3" ? 1 : workers;
+  }
+  /// Nothing: auto.
+  std::optional<double> gpu_cache_share() const {
+    if (gpu_cache == "auto") return std::nullopt;
+    return std::stod(gpu_cache);
   }
   /// Fanouts as the sampler takes them: input layer first.
   std::vector<std::int32_t> fanouts_from_input() const { return {fanout.rbegin(), fanout.rend()}; }

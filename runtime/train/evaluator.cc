@@ -65,12 +65,6 @@ void for_pieces(std::span<const LocalId> nodes, const std::vector<std::size_t>& 
   }
 }
 
-std::vector<OriginalId> original_ids_of(const MiniBatch& batch, const Shard& shard) {
-  std::vector<OriginalId> ids;
-  for (LocalId node : batch.nodes.span()) ids.push_back(shard.original_ids()[value(node)]);
-  return ids;
-}
-
 /// Where the nodes of a split stand in `nodes`, which ascend and hold them all.
 std::vector<RowIndex> rows_of(std::span<const LocalId> split, std::span<const LocalId> nodes) {
   std::vector<RowIndex> rows;
@@ -82,6 +76,49 @@ std::vector<RowIndex> rows_of(std::span<const LocalId> split, std::span<const Lo
 }
 
 }  // namespace
+
+/// A batch where the model computes, wherever it was drawn.
+class Evaluator::Drawn {
+ public:
+  /// `device`: null where the batch is in host memory.
+  Drawn(MiniBatch batch, const Shard& shard, const DeviceData* device, Context& context)
+      : sample_(std::move(batch)) {
+    if (device != nullptr) {
+      ids_ = device->original_ids(sample_.nodes.span(), context);
+      return;
+    }
+    copied_.emplace(sample_, context.memory(), context.stream);
+    for (LocalId node : sample_.nodes.span()) {
+      host_ids_.push_back(shard.original_ids()[value(node)]);
+    }
+    copied_ids_ = context.to_device(host_ids_);
+  }
+  Drawn(const Drawn&) = delete;
+  Drawn& operator=(const Drawn&) = delete;
+
+  const MiniBatch& batch() const { return copied_ ? copied_->get() : sample_; }
+  std::span<const OriginalId> original_ids() const {
+    return copied_ ? copied_ids_.span() : ids_.span();
+  }
+  /// Own nodes as they were drawn: in host memory, or on the device.
+  std::span<const LocalId> nodes() const { return sample_.nodes.span(); }
+
+ private:
+  MiniBatch sample_;
+  Buffer<OriginalId> ids_;
+  std::optional<DeviceBatch> copied_;
+  std::vector<OriginalId> host_ids_;
+  DeviceArray<OriginalId> copied_ids_;
+};
+
+Evaluator::Drawn Evaluator::draw(std::span<const LocalId> nodes, const SampleOptions& options) {
+  return {sampler_.sample(nodes, options, context_.stream), shard_, options_.device, context_};
+}
+
+void Evaluator::load(const Drawn& drawn, MatrixView rows) {
+  if (options_.device != nullptr) return input_.load_for_device(drawn.nodes(), rows);
+  input_.load(drawn.nodes(), rows);
+}
 
 Evaluator::Evaluator(const EvaluatorOptions& options, const Shard& shard, InputRows& input,
                      Model& model, SplitSampler& sampler, Context& context)
@@ -128,25 +165,21 @@ Matrix Evaluator::infer_layer(std::size_t layer, const Matrix& input,
 void Evaluator::infer_chunk(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
                             MatrixView output) {
   const ExactWire exact(context_);
-  const MiniBatch batch =
-      sampler_.sample(nodes, {.fanouts = {kFullFanout}, .for_backward = false}, context_.stream);
-  const DeviceBatch on_device(batch, context_.memory(), context_.stream);
-  const SampledLayer& sampled = on_device.get().layers.front();
+  const Drawn drawn = draw(nodes, {.fanouts = {kFullFanout}, .for_backward = false});
+  const SampledLayer& sampled = drawn.batch().layers.front();
   Matrix sources(context_.memory(), model_.parameters().dtype(), sampled.block.num_sources(),
                  layer == 0 ? input_.width() : input.cols());
   const MatrixView own = sources.view().slice(0, sampled.block.num_own);
   if (layer == 0) {
-    input_.load(batch.nodes.span(), own);
+    load(drawn, own);
   } else {
-    context_.backend.sparse().gather_rows(
-        {input.view(), as_rows(on_device.get().nodes.span()), own}, context_.stream);
+    context_.backend.sparse().gather_rows({input.view(), as_rows(drawn.batch().nodes.span()), own},
+                                          context_.stream);
   }
-  const std::vector<OriginalId> host_ids = original_ids_of(batch, shard_);
-  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
   model_.infer_layer(layer,
                      {.sampled = sampled,
-                      .nodes = on_device.get().nodes.span(),
-                      .original_ids = ids.span(),
+                      .nodes = drawn.batch().nodes.span(),
+                      .original_ids = drawn.original_ids(),
                       .key = {},
                       .training = false},
                      std::move(sources), output, context_);
@@ -168,22 +201,19 @@ Matrix Evaluator::sampled_logits(std::span<const LocalId> nodes) {
 void Evaluator::sampled_batch(std::span<const LocalId> nodes, MatrixView output) {
   const ExactWire exact(context_);
   const DrawKey key{.seed = options_.seed, .purpose = Purpose::kEvaluation};
-  const MiniBatch batch =
-      sampler_.sample(nodes,
-                      {.fanouts = {options_.fanout.rbegin(), options_.fanout.rend()},
-                       .key = key,
-                       .sampler = options_.sampler,
-                       .for_backward = false},
-                      context_.stream);
-  const DeviceBatch on_device(batch, context_.memory(), context_.stream);
-  const Block& block = batch.layers.front().block;
+  const Drawn drawn = draw(nodes, {.fanouts = {options_.fanout.rbegin(), options_.fanout.rend()},
+                                   .key = key,
+                                   .sampler = options_.sampler,
+                                   .for_backward = false});
+  const Block& block = drawn.batch().layers.front().block;
   Matrix input(context_.memory(), model_.parameters().dtype(), block.num_sources(), input_.width());
-  input_.load(batch.nodes.span(), input.view().slice(0, block.num_own));
-  const std::vector<OriginalId> host_ids = original_ids_of(batch, shard_);
-  const DeviceArray<OriginalId> ids = context_.to_device(host_ids);
+  load(drawn, input.view().slice(0, block.num_own));
   ForwardState state;
-  const Matrix logits =
-      model_.forward({on_device.get(), ids.span(), key, false}, std::move(input), state, context_);
+  const Matrix logits = model_.forward({.sample = drawn.batch(),
+                                        .original_ids = drawn.original_ids(),
+                                        .key = key,
+                                        .training = false},
+                                       std::move(input), state, context_);
   context_.memory().copy(output.data, logits.view().data, logits.bytes(), context_.stream);
 }
 

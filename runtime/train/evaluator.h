@@ -10,6 +10,7 @@
 
 #include "graph/shard.h"
 #include "runtime/nn/model.h"
+#include "runtime/train/device_data.h"
 #include "runtime/train/input_rows.h"
 #include "runtime/train/layer_memory.h"
 #include "runtime/train/task_loss.h"
@@ -41,6 +42,7 @@ struct EvaluatorOptions {
   Sampler sampler = Sampler::kUniform;  ///< of the fanout
   std::uint64_t seed = 0;               ///< of the draws; every evaluation draws the same
   int local_workers = 1;                ///< of this host, among whom its memory is divided
+  const DeviceData* device = nullptr;   ///< where the sampler draws on a device: its graph
 };
 
 /// Every public function is collective. Own nodes are those of the worker's part, all nodes where
@@ -63,6 +65,10 @@ class Evaluator {
   Scores scores();
 
  private:
+  class Drawn;
+  Drawn draw(std::span<const LocalId> nodes, const SampleOptions& options);
+  /// Features of the batch's own nodes.
+  void load(const Drawn& drawn, MatrixView rows);
   /// The output of one layer for `nodes`, in `memory`.
   Matrix infer_layer(std::size_t layer, const Matrix& input, std::span<const LocalId> nodes,
                      Memory& memory);

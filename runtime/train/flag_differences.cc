@@ -57,6 +57,7 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "gpu-graph",
                                 "gpu-features",
                                 "gpu-data",
+                                "gpu-cache",
                                 "cache",
                                 "cache-budget"};
   return differences(to_yaml(before), to_yaml(now), may_change);

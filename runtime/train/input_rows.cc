@@ -39,7 +39,7 @@ void ShardRowReader::read_columns(std::span<const LocalId> nodes, std::int64_t f
       {shard_.features().columns(first, columns.cols), as_rows(nodes), columns}, context_.stream);
 }
 
-InputRows::InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixView on_device,
+InputRows::InputRows(const TrainConfig& config, const Shard& shard, const DeviceRows& on_device,
                      Context& context, const InputRows* known)
     : shard_(shard),
       on_device_(on_device),
@@ -73,16 +73,21 @@ void InputRows::load(std::span<const LocalId> nodes, RowReader& reader, MatrixVi
   fill(rows, [&](MatrixView to) { gather_by_host(nodes, reader, to); });
 }
 
-void InputRows::load(std::span<const LocalId> nodes, MatrixView rows) {
+void InputRows::load(std::span<const LocalId> nodes, MatrixView rows, const CacheUse& use) {
   if (!on_device()) return load(nodes, shard_rows_, rows);
   const DeviceArray<LocalId> there(nodes, context_.memory(), context_.stream);
-  load_for_device(there.span(), rows);
+  load_for_device(there.span(), rows, use);
 }
 
-void InputRows::load_for_device(std::span<const LocalId> nodes, MatrixView rows) {
+void InputRows::load_for_device(std::span<const LocalId> nodes, MatrixView rows,
+                                const CacheUse& use) {
   if (on_device()) {
     return fill(rows, [&](MatrixView to) {
-      context_.backend.sparse().gather_rows({on_device_, as_rows(nodes), to}, context_.stream);
+      const GatherRowsArgs gather{on_device_.all, as_rows(nodes), to};
+      SparseOps& sparse = context_.backend.sparse();
+      if (!has_cache()) return sparse.gather_rows(gather, context_.stream);
+      sparse.gather_cached_rows({gather, on_device_.cache, use.hits, use.places, use.first_placed},
+                                context_.stream);
     });
   }
   load(read_back(nodes, context_.memory(), context_.stream), rows);

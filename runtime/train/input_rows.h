@@ -11,6 +11,7 @@
 #include "graph/shard.h"
 #include "runtime/nn/context.h"
 #include "runtime/train/config.h"
+#include "runtime/train/device_data.h"
 #include "runtime/train/row_reader.h"
 
 namespace gsplit {
@@ -31,11 +32,19 @@ class ShardRowReader final : public RowReader {
   std::optional<ReadAhead> read_ahead_;
 };
 
+/// What a device's cache has of the rows that are loaded, as in GatherCachedRowsArgs; on the
+/// device.
+struct CacheUse {
+  std::span<std::uint64_t> hits = {};
+  std::span<const void*> places = {};
+  std::int64_t first_placed = 0;
+};
+
 class InputRows {
  public:
   /// Collective with --normalize-features row: the smallest feature of all workers is looked for,
-  /// unless `known` has found it. `on_device`: all rows, or none. References must outlive it.
-  InputRows(const TrainConfig& config, const Shard& shard, ConstMatrixView on_device,
+  /// unless `known` has found it. References, and what `on_device` refers to, must outlive it.
+  InputRows(const TrainConfig& config, const Shard& shard, const DeviceRows& on_device,
             Context& context, const InputRows* known = nullptr);
 
   std::int64_t width() const { return shard_.features().cols; }
@@ -44,16 +53,22 @@ class InputRows {
   /// for, into `rows` (nodes, width) on the device.
   void load(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows);
   /// The same of own nodes.
-  void load(std::span<const LocalId> nodes, MatrixView rows);
+  void load(std::span<const LocalId> nodes, MatrixView rows, const CacheUse& use = {});
   /// The same of own nodes that the device has.
-  void load_for_device(std::span<const LocalId> nodes, MatrixView rows);
+  void load_for_device(std::span<const LocalId> nodes, MatrixView rows, const CacheUse& use = {});
   /// Columns [first, first + columns of `rows`) of the same, in reach of the host, not normalised.
   void load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows);
   bool normalizes() const { return normalize_; }
+  /// Whether load() of own nodes reads some of them from the device's cache.
+  bool has_cache() const { return !on_device_.cache.slots.empty(); }
+  /// Whether these may be read in the cache as rows of `dtype`, which are not changed on their way.
+  bool has_places(DType dtype) const {
+    return has_cache() && !normalize_ && on_device_.all.dtype == dtype;
+  }
 
  private:
   void find_smallest();
-  bool on_device() const { return on_device_.rows > 0; }
+  bool on_device() const { return !on_device_.empty(); }
   /// Calls gather(rows), which fills them on the device as they are stored; then normalises.
   template <class Gather>
   void fill(MatrixView rows, Gather gather);
@@ -61,7 +76,7 @@ class InputRows {
   void gather_by_host(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows);
 
   const Shard& shard_;
-  ConstMatrixView on_device_;
+  DeviceRows on_device_;
   Context& context_;
   ShardRowReader shard_rows_;
   bool normalize_;

@@ -59,6 +59,7 @@ Json step_fields(const StepPlan& plan, const StepReport& total, std::size_t laye
           {"rows_remote", total.rows_remote},
           {"rows_disk", total.rows_disk},
           {"rows_copied", total.rows_copied},
+          {"bus_bytes", total.bus_bytes},
           {"shuffle_bytes", shuffle.bytes},
           {"shuffle_bytes_pull", shuffle.bytes_pull},
           {"plan_bytes", total.plan_bytes},

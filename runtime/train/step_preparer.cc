@@ -48,35 +48,36 @@ std::unique_ptr<FeatureCache> make_cache(const TrainConfig& config, const Shard&
       context);
 }
 
-/// What the GPU is to read: not what the host does in any case, since it keeps copies of other
-/// workers' rows or makes sums of rows travel.
-DeviceDataOptions device_data_options(const TrainConfig& config, const ReadCounts* reads) {
+}  // namespace
+
+// Not what the host does in any case, since it keeps copies of other workers' rows or makes sums of
+// rows travel.
+DeviceDataOptions device_data_options(const TrainConfig& config) {
+  const bool host_keeps_rows = config.cache != "none";
   const bool host_samples =
-      (reads != nullptr && config.mode != "data") || route_of(config) != Route::kPull;
+      (host_keeps_rows && config.mode != "data") || route_of(config) != Route::kPull;
   return {.share = config.gpu_data,
           .graph = host_samples ? DataPlace::kHost
                                 : data_place_from_name(config.gpu_graph, "--gpu-graph"),
-          .features = reads != nullptr
-                          ? DataPlace::kHost
-                          : data_place_from_name(config.gpu_features, "--gpu-features")};
+          .features = host_keeps_rows ? DataPlace::kHost
+                                      : data_place_from_name(config.gpu_features, "--gpu-features"),
+          .cache = config.gpu_cache_share()};
 }
-
-}  // namespace
 
 StepPreparer::StepPreparer(const TrainConfig& config, const Shard& shard,
                            const std::vector<std::uint64_t>& bounds, Context& context,
-                           const ReadCounts* reads)
+                           const Hotness& hotness)
     : config_(config),
       shard_(shard),
       context_(context),
       sampler_data_(make_sampler_data(config, shard, bounds, context)),
       sampler_(topology_of(config, shard), bounds, context.host, context.owners,
                sampler_data_.view()),
-      device_data_(device_data_options(config, reads), shard, topology_of(config, shard),
-                   sampler_data_.view(), context),
+      device_data_(device_data_options(config), shard, topology_of(config, shard),
+                   sampler_data_.view(), hotness.loads, context),
       input_rows_(config, shard, device_data_.features(), context),
-      copies_(make_copies(config, shard, bounds, reads, context)),
-      cache_(make_cache(config, shard, reads, input_rows_.shard_rows(), context)),
+      copies_(make_copies(config, shard, bounds, hotness.reads, context)),
+      cache_(make_cache(config, shard, hotness.reads, input_rows_.shard_rows(), context)),
       columns_(config.mode == "p3" ? own_columns(input_rows_.width(), context.communicator.rank(),
                                                  context.communicator.size())
                                    : ColumnRange{0, input_rows_.width()}) {
@@ -136,17 +137,16 @@ MiniBatch StepPreparer::sample_drawn_edges(const StepPlan& plan, const ModelNeed
 MiniBatch StepPreparer::sample(const StepPlan& plan, const ModelNeeds& needs, Use use) {
   const bool trains = use == Use::kTraining;
   const PhaseScope phase(context_.progress, Phase::kSampling);
-  SplitSampler& sampler = samples_on_device() ? *device_sampler_ : sampler_;
-  return sampler.sample(plan.seeds,
-                        {.fanouts = config_.fanouts_from_input(),
-                         .key = draw_key(plan),
-                         .sampler = sampler_from_name(config_.sampler),
-                         .invert_input = needs.invert_input,
-                         .route = trains ? route_of(config_) : Route::kPull,
-                         .row_bytes = needs.row_bytes,
-                         .copies = trains && copies_ ? &copies_->nodes() : nullptr,
-                         .tracer = context_.progress.tracer},
-                        context_.stream);
+  return sampler().sample(plan.seeds,
+                          {.fanouts = config_.fanouts_from_input(),
+                           .key = draw_key(plan),
+                           .sampler = sampler_from_name(config_.sampler),
+                           .invert_input = needs.invert_input,
+                           .route = trains ? route_of(config_) : Route::kPull,
+                           .row_bytes = needs.row_bytes,
+                           .copies = trains && copies_ ? &copies_->nodes() : nullptr,
+                           .tracer = context_.progress.tracer},
+                          context_.stream);
 }
 
 Buffer<OriginalId> StepPreparer::original_ids(const MiniBatch& sample) {
@@ -161,15 +161,7 @@ Buffer<OriginalId> StepPreparer::original_ids(const MiniBatch& sample) {
     context_.memory().copy(ids.data(), host.data(), host.span().size_bytes(), context_.stream);
     return ids;
   }
-  Buffer<OriginalId> ids(context_.memory(), sample.nodes.size());
-  // An id is as wide as a double, and gathering copies bits.
-  const std::span<const OriginalId> all = device_data_.topology()->topology().original_ids;
-  context_.backend.sparse().gather_rows(
-      {{all.data(), DType::kF64, static_cast<std::int64_t>(all.size()), 1, 1},
-       as_rows(sample.nodes.span()),
-       {ids.data(), DType::kF64, static_cast<std::int64_t>(ids.size()), 1, 1}},
-      context_.stream);
-  return ids;
+  return device_data_.original_ids(sample.nodes.span(), context_);
 }
 
 Matrix StepPreparer::load_input(PreparedStep& step, const ModelNeeds& needs) {
@@ -184,6 +176,9 @@ Matrix StepPreparer::load_input(PreparedStep& step, const ModelNeeds& needs) {
   // What a GPU has in its memory is a cache of what the shard has.
   (device_data_.holds_features() ? report.rows_cache : report.rows_disk) += block.num_owned();
   report.rows_copied = block.num_copies;
+  const DType sent =
+      input_rows_.normalizes() ? compute_dtype(config_.precision) : config_.precision;
+  report.bus_bytes = block.num_own * device_data_.bus_bytes_of_row(sent);
   const bool in_columns = columns_.size() < input_rows_.width();
   const RowIndex destinations = needs.adds_input ? block.num_destinations : 0;
   const RowIndex own = in_columns ? destinations : block.num_own;
@@ -193,7 +188,7 @@ Matrix StepPreparer::load_input(PreparedStep& step, const ModelNeeds& needs) {
   if (in_columns) {
     input_rows_.load(nodes.first(own), rows);
   } else {
-    load_batch_rows(nodes, rows, report);
+    load_batch_rows(step, needs, rows);
   }
   mask(step.original_ids.span().first(own), step.key, rows);
   return input;
@@ -210,8 +205,9 @@ void StepPreparer::mask(std::span<const OriginalId> ids, DrawKey key, MatrixView
       context_.stream);
 }
 
-void StepPreparer::load_batch_rows(std::span<const LocalId> nodes, MatrixView rows,
-                                   StepReport& report) {
+void StepPreparer::load_batch_rows(PreparedStep& step, const ModelNeeds& needs, MatrixView rows) {
+  const std::span<const LocalId> nodes = step.sample.nodes.span();
+  StepReport& report = step.report;
   if (copies_) {
     CopiedRowReader reader(*copies_, shard_.num_nodes(), input_rows_.shard_rows(), context_);
     input_rows_.load(nodes, reader, rows);
@@ -222,11 +218,35 @@ void StepPreparer::load_batch_rows(std::span<const LocalId> nodes, MatrixView ro
     report.rows_remote = read.remote;
     report.rows_disk = read.disk;
     report.plan_bytes = read.id_bytes;
-  } else if (samples_on_device()) {
-    input_rows_.load_for_device(nodes, rows);
   } else {
-    input_rows_.load(nodes, rows);
+    load_own_rows(step, needs, rows);
   }
+}
+
+bool StepPreparer::leaves_rows_in_cache(const ModelNeeds& needs) const {
+  return needs.matrix_rows != MatrixRows::kAll && input_rows_.has_places(config_.precision) &&
+         config_.input_dropout == 0 && config_.spmm == "own";
+}
+
+void StepPreparer::load_own_rows(PreparedStep& step, const ModelNeeds& needs, MatrixView rows) {
+  Memory& memory = context_.memory();
+  Buffer<std::uint64_t> hits(memory, input_rows_.has_cache() ? 1 : 0);
+  memory.fill_zero(hits.data(), hits.span().size_bytes(), context_.stream);
+  const Block& block = step.sample.layers.front().block;
+  CacheUse use{.hits = hits.span()};
+  if (leaves_rows_in_cache(needs)) {
+    step.places = Buffer<const void*>(memory, block.num_sources());
+    use.places = step.places.span();
+    use.first_placed = needs.matrix_rows == MatrixRows::kNone ? 0 : block.num_destinations;
+  }
+  const std::span<const LocalId> nodes = step.sample.nodes.span();
+  if (samples_on_device()) {
+    input_rows_.load_for_device(nodes, rows, use);
+  } else {
+    input_rows_.load(nodes, rows, use);
+  }
+  step.hits = Buffer<std::uint64_t>(context_.backend.pinned(), hits.size());
+  memory.copy(step.hits.data(), hits.data(), hits.span().size_bytes(), context_.stream);
 }
 
 void StepPreparer::load_from_cache(std::span<const LocalId> nodes, MatrixView rows) {

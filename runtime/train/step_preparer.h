@@ -32,8 +32,15 @@ namespace gsplit {
 struct ModelNeeds {
   bool invert_input = false;  ///< the inverse of the input layer's block
   bool adds_input = false;    ///< whole rows of the input layer's destinations, also with p3
+  MatrixRows matrix_rows = MatrixRows::kAll;  ///< of the input layer
   /// Bytes that a row of each layer's shuffle takes on its way, forward and backward, at least.
   std::vector<std::uint64_t> row_bytes;
+};
+
+/// What caches choose rows by; without it they keep nothing.
+struct Hotness {
+  const ReadCounts* reads = nullptr;  ///< of the partition, for --cache
+  const ReadCounts* loads = nullptr;  ///< of the whole graph, for a GPU's cache
 };
 
 /// Made and destroyed by the thread that prepares.
@@ -45,20 +52,23 @@ struct PreparedStep {
   Buffer<OriginalId> original_ids;    ///< whose row is row i, on the device
   std::optional<PushPull> first_layer;  ///< --mode p3
   Matrix input;                         ///< (sources of the first layer, features)
+  Buffer<const void*> places;           ///< as ModelBatch::places
   StepReport report;                    ///< what sampling and loading counted
   ShuffleCounters shuffle;              ///< likewise
   std::unique_ptr<Event> ready;         ///< on the stream that made it
   std::unique_ptr<Event> done;          ///< on the stream that has read it
+  /// (1) input rows that the GPU's cache had, page-locked: there once `ready` has passed. Empty: no
+  /// cache.
+  Buffer<std::uint64_t> hits;
 
   const MiniBatch& batch() const { return copied ? copied->get() : sample; }
 };
 
 class StepPreparer {
  public:
-  /// `bounds`: (workers + 1). `reads`: what --cache chooses rows by; without them nothing is kept.
-  /// All references but `reads` must outlive it. Collective.
+  /// `bounds`: (workers + 1). All references but `hotness` must outlive it. Collective.
   StepPreparer(const TrainConfig& config, const Shard& shard,
-               const std::vector<std::uint64_t>& bounds, Context& context, const ReadCounts* reads);
+               const std::vector<std::uint64_t>& bounds, Context& context, const Hotness& hotness);
 
   /// Collective, as are the following.
   std::unique_ptr<PreparedStep> prepare(const StepPlan& plan, const ModelNeeds& needs);
@@ -70,8 +80,8 @@ class StepPreparer {
   /// The same sample, in host memory, with a row for each source, whatever travels in a step.
   MiniBatch sample_drawn_edges(const StepPlan& plan, const ModelNeeds& needs);
 
-  /// The host's.
-  SplitSampler& sampler() { return sampler_; }
+  /// The one that steps are drawn with.
+  SplitSampler& sampler() { return samples_on_device() ? *device_sampler_ : sampler_; }
   const SamplerData& sampler_data() const { return sampler_data_; }
   const DeviceData& device_data() const { return device_data_; }
   const InputRows& input_rows() const { return input_rows_; }
@@ -90,7 +100,11 @@ class StepPreparer {
   Buffer<OriginalId> original_ids(const MiniBatch& sample);
   Matrix load_input(PreparedStep& step, const ModelNeeds& needs);
   /// All own source rows of the batch's first layer, from wherever they are kept.
-  void load_batch_rows(std::span<const LocalId> nodes, MatrixView rows, StepReport& report);
+  void load_batch_rows(PreparedStep& step, const ModelNeeds& needs, MatrixView rows);
+  /// Those of own nodes, counting what the device's cache has and, where the model can, leaving it
+  /// there.
+  void load_own_rows(PreparedStep& step, const ModelNeeds& needs, MatrixView rows);
+  bool leaves_rows_in_cache(const ModelNeeds& needs) const;
   void load_from_cache(std::span<const LocalId> nodes, MatrixView rows);
   /// Input dropout. `ids`: of the rows' nodes, in device memory.
   void mask(std::span<const OriginalId> ids, DrawKey key, MatrixView rows);
@@ -115,6 +129,9 @@ class StepPreparer {
 /// partial sums. Where a GPU samples rows travel unless sums are asked for, since the host would
 /// have to sample then.
 Route route_of(const TrainConfig& config);
+
+/// Where a GPU keeps graph and features.
+DeviceDataOptions device_data_options(const TrainConfig& config);
 
 /// The part as the model sees it: without weights where it does not use them.
 TopologyView topology_of(const TrainConfig& config, const Shard& shard);

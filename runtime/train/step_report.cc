@@ -16,7 +16,7 @@ StepReport combine(std::span<const StepReport> workers) {
     for (auto count :
          {&StepReport::seeds, &StepReport::edges, &StepReport::input_rows, &StepReport::rows_cache,
           &StepReport::rows_remote, &StepReport::rows_disk, &StepReport::rows_copied,
-          &StepReport::plan_bytes, &StepReport::allreduce_bytes}) {
+          &StepReport::bus_bytes, &StepReport::plan_bytes, &StepReport::allreduce_bytes}) {
       total.*count += worker.*count;
     }
     for (auto seconds :

@@ -24,7 +24,8 @@ struct StepReport {
   std::uint64_t rows_remote = 0;
   std::uint64_t rows_disk = 0;
   std::uint64_t rows_copied =
-      0;  ///< rows of other workers read from copies: each is a row not sent
+      0;                        ///< rows of other workers read from copies: each is a row not sent
+  std::uint64_t bus_bytes = 0;  ///< of input rows, from host memory to GPUs
   TrafficByLayer traffic = {};
   std::uint64_t plan_bytes = 0;
   std::uint64_t allreduce_bytes = 0;

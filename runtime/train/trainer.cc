@@ -66,20 +66,25 @@ Trainer::Trainer(const TrainConfig& config, const Shard& shard,
     : config_(config),
       context_(context),
       preparer_(config, shard, bounds, options.ahead != nullptr ? *options.ahead : context,
-                options.reads),
+                options.hotness),
       input_rows_(config, shard, preparer_.device_data().features(), context,
                   &preparer_.input_rows()),
       scales_(scales_of(config, shard, preparer_.copies(), context)),
       model_(model_options(config, shard, num_classes), scales_, context.backend, context.stream),
       needs_{.invert_input = model_.needs_input_inverse(),
              .adds_input = model_.adds_input(),
+             .matrix_rows = model_.matrix_rows(),
              .row_bytes = row_bytes(config, model_)},
       optimizer_(config, model_.parameters(), context),
       loss_(shard, class_weights(config.class_weights, shard, context), context),
       steps_(preparer_, needs_, options.ahead != nullptr) {
   if (options.ahead == nullptr) return;
-  sampler_.emplace(topology_of(config, shard), bounds, context.host, context.owners,
-                   preparer_.sampler_data().view());
+  if (const DeviceTopology* const there = preparer_.device_data().topology()) {
+    sampler_.emplace(there->topology(), bounds, context.backend, context.owners, there->data());
+  } else {
+    sampler_.emplace(topology_of(config, shard), bounds, context.host, context.owners,
+                     preparer_.sampler_data().view());
+  }
 }
 
 MiniBatch Trainer::sample(const StepPlan& plan) { return preparer_.sample(plan, needs_); }
@@ -96,6 +101,7 @@ StepReport Trainer::step(const StepPlan& plan, double learning_rate) {
   context_.progress.step = plan.step;
   context_.stream.wait(*prepared.ready);
   compute(prepared, learning_rate, report);
+  count_hits(prepared, report);
   context_.stream.record(*prepared.done);
   steps_.give_back();
   report.traffic = context_.shuffle.layers;
@@ -129,6 +135,16 @@ PreparedStep& Trainer::take(const StepPlan& plan, StepReport& report) {
   return *prepared;
 }
 
+void Trainer::count_hits(const PreparedStep& prepared, StepReport& report) {
+  if (prepared.hits.size() == 0) return;
+  // Who has waited for a loss has waited for the rows; without seeds nobody has.
+  if (prepared.plan.seeds.empty()) context_.stream.synchronize();
+  const std::uint64_t hits = prepared.hits.span().front();
+  report.rows_cache += hits;
+  report.rows_disk -= hits;
+  report.bus_bytes -= hits * preparer_.device_data().bus_bytes_of_row(config_.precision);
+}
+
 void Trainer::compute(PreparedStep& prepared, double learning_rate, StepReport& report) {
   const PhaseScope phase(context_.progress, Phase::kCompute);
   const DeviceRange range(context_.backend, "compute");
@@ -137,7 +153,8 @@ void Trainer::compute(PreparedStep& prepared, double learning_rate, StepReport& 
     const ModelBatch batch{.sample = prepared.batch(),
                            .original_ids = prepared.original_ids.span(),
                            .key = prepared.key,
-                           .first_layer = prepared.first_layer ? &*prepared.first_layer : nullptr};
+                           .first_layer = prepared.first_layer ? &*prepared.first_layer : nullptr,
+                           .places = std::as_const(prepared.places).span()};
     ForwardState state;
     const Matrix logits = model_.forward(batch, Matrix::borrowed(prepared.input), state, context_);
     Matrix gradient(context_.memory(), logits.dtype(), logits.rows(), logits.cols());

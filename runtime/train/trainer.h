@@ -22,8 +22,8 @@
 namespace gsplit {
 
 struct TrainerOptions {
-  /// What --cache chooses rows by; null: nothing is kept. Read by the constructor alone.
-  const ReadCounts* reads = nullptr;
+  /// Read by the constructor alone.
+  Hotness hotness = {};
   /// For a thread of its own that prepares steps: communicators, backends and a stream that nobody
   /// else uses. Null: steps are prepared by who computes them. Must outlive the trainer.
   Context* ahead = nullptr;
@@ -52,7 +52,7 @@ class Trainer {
   MiniBatch sample_drawn_edges(const StepPlan& plan);
 
   Model& model() { return model_; }
-  /// The host's, of the context that computes.
+  /// Where steps are drawn, of the context that computes.
   SplitSampler& sampler() { return sampler_ ? *sampler_ : preparer_.sampler(); }
   const SamplerData& sampler_data() const { return preparer_.sampler_data(); }
   const DeviceData& device_data() const { return preparer_.device_data(); }
@@ -67,6 +67,8 @@ class Trainer {
   /// Of a GPU, held by both threads.
   std::uint64_t device_bytes();
   PreparedStep& take(const StepPlan& plan, StepReport& report);
+  /// What its GPU's cache served of a step that has been computed.
+  void count_hits(const PreparedStep& prepared, StepReport& report);
   void compute(PreparedStep& prepared, double learning_rate, StepReport& report);
   /// Notes loss, weight and predictions of own seeds; writes the gradient of their share of the
   /// mean loss.

@@ -325,9 +325,7 @@ void Worker::prepare() {
   const auto open = [&](const Log& log) {
     partition_ = open_partition(config_, data_, communicator_.size(), threads, log);
     shard_ = opened_here(has_other_hosts(), [this] { return Shard::open(partition_, part()); });
-    if (config_.cache == "none") return;
-    reads_ = prepare_read_counts(*data_.dataset, partition_,
-                                 presample_options(config_, communicator_.size(), threads), log);
+    count_reads(threads, log);
   };
   if (leads()) {
     check_before_partitioning(config_, data_);
@@ -349,6 +347,17 @@ void Worker::prepare() {
   // A run goes on with what `auto` chose once.
   const PartitionInfo& info = partition_.info();
   if (config_.partition == "auto" && info.num_parts > 1) config_.partition = info.method;
+}
+
+void Worker::count_reads(int threads, const Log& log) {
+  const PresampleOptions presample = presample_options(config_, communicator_.size(), threads);
+  if (config_.cache != "none") {
+    reads_ = prepare_read_counts(*data_.dataset, partition_, presample, log);
+  } else if (data_.dataset &&
+             DeviceData::would_cache(device_data_options(config_), shard_, partition_.info(),
+                                     device_.compute().memory())) {
+    loads_ = prepare_load_counts(*data_.dataset, partition_.info(), presample, log);
+  }
 }
 
 void Worker::open_job() {
@@ -405,11 +414,12 @@ void Worker::build() {
                                      &tracer_);
     patience_ahead.emplace(ahead_->context().communicator, kPatienceForFiles);
   }
-  trainer_ =
-      std::make_unique<Trainer>(config_, shard_, partition_.info().bounds,
-                                static_cast<std::int64_t>(partition_.info().num_classes), *context_,
-                                TrainerOptions{.reads = reads_ ? &*reads_ : nullptr,
-                                               .ahead = ahead_ ? &ahead_->context() : nullptr});
+  trainer_ = std::make_unique<Trainer>(
+      config_, shard_, partition_.info().bounds,
+      static_cast<std::int64_t>(partition_.info().num_classes), *context_,
+      TrainerOptions{
+          .hotness = {.reads = reads_ ? &*reads_ : nullptr, .loads = loads_ ? &*loads_ : nullptr},
+          .ahead = ahead_ ? &ahead_->context() : nullptr});
   if (leads() && !context_->memory().host_accessible()) {
     log_.info("GPU data: " + trainer_->device_data().describe());
   }
@@ -420,7 +430,10 @@ void Worker::build() {
       EvaluatorOptions{.fanout = config_.eval_fanout,
                        .sampler = sampler_from_name(config_.sampler),
                        .seed = config_.seed,
-                       .local_workers = place_.local_workers},
+                       .local_workers = place_.local_workers,
+                       .device = trainer_->device_data().topology() != nullptr
+                                     ? &trainer_->device_data()
+                                     : nullptr},
       shard_, trainer_->input_rows(), trainer_->model(), trainer_->sampler(), *context_);
   if (!config_.dump_blocks.empty() && !config_.dry_run) {
     dump_ = std::make_unique<BlockDump>(config_.dump_blocks, shard_, *context_);

@@ -56,6 +56,8 @@ class Worker {
   void prepare();
   /// Rank 0: tells the coordinator what plans are made from.
   void open_job();
+  /// What caches choose rows by.
+  void count_reads(int threads, const Log& log);
   /// Rank 0: looks for what restore() is to begin from, before the long work.
   void find_beginning();
   /// What this worker holds: its part of the graph, or all of it.
@@ -111,6 +113,7 @@ class Worker {
   RunData data_;
   Partition partition_;
   std::optional<ReadCounts> reads_;  // with --cache
+  std::optional<ReadCounts> loads_;  // where GPUs cache rows
   JoinResult job_;
   std::unique_ptr<PlanStream>
       plans_;  // open until the end: a worker that dies with it is missed at once

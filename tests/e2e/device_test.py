@@ -115,6 +115,61 @@ class Data(Runs):
         for place, curve in curves.items():
             self.assertEqual(curve, curves["host", "host"], place)
 
+    FEATURES = 16  # of generated graphs
+
+    def steps(self, dataset, *flags):
+        run_dir = self.train(dataset, "--eval-every", 0, "--max-steps", 6, *SMALL, "--device", "cuda", "--workers", 2,
+                             "--gpu-features", "pinned", *flags)
+        return harness.events(run_dir, "step")
+
+    def check_cache(self, dataset, *flags, width=4):
+        """A cache of any size finds the losses of none, and what it has does not cross the bus."""
+        losses, hits = [], []
+        for share in (0, 0.3, 1, "auto"):
+            events = self.steps(dataset, "--gpu-cache", share, *flags)
+            losses.append([event["loss"] for event in events])
+            for event in events:
+                self.assertEqual(event["rows_cache"] + event["rows_disk"], event["input_rows"])
+                self.assertEqual(event["bus_bytes"], event["rows_disk"] * self.FEATURES * width)
+            hits.append(sum(event["rows_cache"] for event in events) / sum(event["input_rows"] for event in events))
+        self.assertEqual(losses, losses[:1] * len(losses), flags)
+        self.assertEqual([hits[0], *hits[2:]], [0, 1, 1], flags)
+        self.assertGreater(hits[1], 0.3, "the hottest rows are read more often than others")
+        self.assertLess(hits[1], 1)
+
+    def test_a_cache_changes_no_bit(self):
+        # Its rows are read where they are, or copied: by what the model and the order need.
+        for flags in (["--model", "sage"], ["--model", "gcn", "--gpu-graph", "host"], ["--model", "gin", "--prefetch", 0],
+                      ["--model", "gat"], ["--model", "gin", "--hidden", self.FEATURES, "--residual"],
+                      ["--model", "sage", "--mode", "data"], ["--model", "gcn", "--hidden", 8, "--order", "aggregate", "--wire", "bf16"],
+                      ["--precision", "bf16"], DROPOUT + ["--normalize-features", "row"]):
+            self.check_cache(self.dataset, *flags)
+        narrow = self.generate("narrow", nodes=1200, degree=10, feature_dtype="bf16")
+        for flags in (["--precision", "bf16", "--model", "gcn"], ["--precision", "fp32"]):
+            self.check_cache(narrow, *flags, width=2)
+
+    def test_what_is_cached_is_hottest(self):
+        """A worker that has the whole graph keeps what a host would."""
+        flags = ["--eval-every", 0, "--max-steps", 6, *SMALL, "--workers", 1]
+        host = self.train(self.dataset, *flags, "--device", "cpu", "--mode", "data", "--cache", "replicate", "--cache-budget", 0.3)
+        for graph in ("device", "host"):
+            gpu = self.train(self.dataset, *flags, "--device", "cuda", "--gpu-graph", graph, "--gpu-features", "pinned", "--gpu-cache", 0.3)
+            self.assertEqual([event["rows_cache"] for event in harness.events(gpu, "step")],
+                             [event["rows_cache"] for event in harness.events(host, "step")])
+
+    def test_evaluation_draws_alike_wherever_it_draws(self):
+        for fanout in ("full", "4,3"):
+            for prefetch in (0, 1):
+                scores = []
+                for graph, features in (("host", "host"), ("device", "device"), ("pinned", "pinned"), ("device", "host")):
+                    run_dir = self.train(self.dataset, *SMALL, "--epochs", 2, "--device", "cuda", "--workers", 2, "--model", "gcn",
+                                         "--gpu-graph", graph, "--gpu-features", features, "--eval-fanout", fanout,
+                                         "--prefetch", prefetch)
+                    end = harness.events(run_dir, "run_end")[0]
+                    scores.append([event["valid_acc"] for event in harness.events(run_dir, "epoch")] + [end["test_acc"]])
+                self.assertEqual(scores, scores[:1] * len(scores), (fanout, prefetch))
+                self.assertGreater(scores[0][-1], 0.15)
+
     def test_steps_prepared_ahead_change_no_bit(self):
         for flags in (["--gpu-graph", "device", "--gpu-features", "device"], ["--gpu-graph", "device", "--gpu-features", "host"],
                       ["--gpu-graph", "host", "--gpu-features", "host", "--model", "gat"],
@@ -185,6 +240,9 @@ class Refusals(OnDevice):
         self.assertRegex(self.refused("--precision", "fp64", "--matmul", "tf32"), "--matmul tf32 .*fp64")
         self.assertRegex(self.refused("--device", "cuda", "--workers", 64), "GPUs for 64 workers")
         self.assertIn("fp64", self.refused("--device", "cuda", "--precision", "fp64", ranks=2))
+        self.assertRegex(self.refused("--device", "cuda", "--gpu-cache", "1.2"), "--gpu-cache has the value 1.2")
+        self.assertRegex(self.refused("--device", "cuda", "--gpu-cache", "0.2", "--gpu-features", "device"), "--gpu-features device")
+        self.assertRegex(self.refused("--device", "cuda", "--gpu-cache", "0.2", "--cache", "replicate"), "with --cache")
 
     def test_auto_takes_the_cpu_then(self):
         for flags in (["--precision", "fp64"],):

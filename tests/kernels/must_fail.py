@@ -22,7 +22,7 @@ FOLDER = "kernels/cuda"  # of files named without one
 # Without GSPLIT_FULL_TESTS a few are planted: a barrier, places in memory, waits, a value.
 FEW = {"test_a_barrier_dropped_from_a_tree", "test_a_store_past_the_end_of_a_row", "test_a_mask_of_the_wrong_column",
        "test_a_result_read_before_it_is_there", "test_a_step_computed_before_it_is_prepared",
-       "test_a_remote_neighbour_counted_behind_own_ones"}
+       "test_a_remote_neighbour_counted_behind_own_ones", "test_a_row_left_in_the_cache_that_is_read_as_a_matrix"}
 
 
 def placed(name):
@@ -151,6 +151,26 @@ class Mutants(unittest.TestCase):
 
     def test_a_remote_neighbour_counted_behind_own_ones(self):
         self.caught("id_set.cu", " - (id >= own.end ? own_members : 0)", "", tests="SamplingConformance.Rows*", says="FAILED")
+
+    def test_a_cached_row_that_is_copied_all_the_same(self):
+        self.caught("cached_rows.cu", "if (places != nullptr && places[i] != destination.row(i)) return;", "",
+                    tests="*CachedRows*StayWhereTheyAre*", says="FAILED")
+
+    def test_a_row_left_in_the_cache_that_is_read_as_a_matrix(self):
+        self.caught("cached_rows.cu", "slot != kNoSlot && i >= found.first_placed;", "slot != kNoSlot;",
+                    tests="*CachedRows*StayWhereTheyAre*", says="FAILED")
+
+    def test_a_factor_of_a_row_that_has_none(self):
+        self.caught("aggregate.cuh", "factors != nullptr && column < num_factors ?", "factors != nullptr ?", source="aggregate.cu",
+                    tests="*CachedRows*AreSummedWhereTheyLie*", says="FAILED|past the end")
+
+    def test_a_node_that_joins_though_it_is_there(self):
+        self.caught("id_set.cu", "if (op.rows[id - op.own.begin] == kNoRow) set_bit(op.joining", "set_bit(op.joining",
+                    tests="SamplingConformance.Growth*", says="FAILED")
+
+    def test_edges_drawn_beyond_their_number(self):
+        self.caught("id_set.cu", "if (i >= static_cast<std::int64_t>(*op.count)) return;", "if (i >= static_cast<std::int64_t>(*op.count) + 1) return;",
+                    tests="SamplingConformance.Growth*", says="FAILED|past the end|uninitialised")
 
     def test_a_kept_edge_that_takes_the_place_of_another(self):
         self.caught("sample_neighbors.cu", "before = (1u << lane) - 1;", "before = (2u << lane) - 1;",

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <set>
+#include <tuple>
 
 #include "kernels/base/weighted_positions.h"
 #include "kernels/transfer.h"
@@ -158,6 +160,111 @@ TEST_F(SamplingConformance, NeighborsAreThoseOfTheHost) {
         EXPECT_GT(expected.neighbors.size(), 400u);
         for (Device& device : devices_) {
           EXPECT_EQ(sample(device, part, nodes, draw), expected)
+              << device.name() << " " << name_of(sampler) << " " << fanout;
+        }
+      }
+    }
+  }
+}
+
+/// What a layer's growth is, as the host can read it.
+struct Grown {
+  Sampled drawn;
+  std::vector<std::size_t> needed;
+  std::optional<std::size_t> joined;
+  std::vector<std::vector<LocalId>> members;  ///< of each owner
+  std::vector<LocalId> joining;
+  bool operator==(const Grown&) const = default;
+};
+
+constexpr std::uint64_t kGrowUniverse = 5000;
+
+/// `present`: own nodes that have a row already. Two times over, since sets are cleared.
+Grown grow(Device& device, const Part& part, const std::vector<LocalId>& nodes,
+           const std::vector<LocalId>& present, const std::vector<GlobalRange>& owners,
+           std::size_t self, const Draw& draw) {
+  Memory& memory = device.backend().memory();
+  Stream& stream = device.stream();
+  SamplingOps& sampling = device.backend().sampling();
+  const OnDevice on_device(part, draw.wide, draw.weighted, memory, stream);
+  const DeviceArray<LocalId> destinations(nodes, memory, stream), rows(present, memory, stream);
+  const auto needed = sampling.make_id_set(kGrowUniverse);
+  const auto joining = sampling.make_id_set(owners[self].size());
+  const auto positions = sampling.make_position_table(owners[self].size());
+  positions->assign(rows.span(), 0, stream);
+  Grown grown;
+  for (int round = 0; round < 2; ++round) {
+    const Growth growth = sampling.grow({.draws = {.topology = on_device.topology(),
+                                                   .destinations = destinations.span(),
+                                                   .fanout = draw.fanout,
+                                                   .key = {.seed = 5, .step = 9, .layer = 2},
+                                                   .sampler = on_device.sampler(draw.sampler)},
+                                         .needed = *needed,
+                                         .joining = *joining,
+                                         .positions = *positions,
+                                         .owners = owners,
+                                         .self = self},
+                                        stream);
+    grown = {
+        {read(growth.drawn.indptr, memory, stream), read(growth.drawn.neighbors, memory, stream),
+         read(growth.drawn.weights, memory, stream)},
+        growth.needed,
+        growth.joined,
+        {},
+        {}};
+    for (std::size_t q = 0; q < owners.size(); ++q) {
+      Buffer<LocalId> members(memory, growth.needed[q]);
+      needed->members(owners[q], members.span(), stream);
+      grown.members.push_back(read(members, memory, stream));
+    }
+    const GlobalRange everyone{0, owners[self].size()};
+    const std::size_t joined =
+        growth.joined ? *growth.joined : joining->seal({{everyone}}, stream).front();
+    Buffer<LocalId> members(memory, joined);
+    joining->members(everyone, members.span(), stream);
+    grown.joining = read(members, memory, stream);
+    needed->clear(stream);
+    joining->clear(stream);
+  }
+  return grown;
+}
+
+/// Against sets of what a plain draw gives.
+TEST_F(SamplingConformance, GrowthIsThatOfTheDraws) {
+  const Part part(700, kGrowUniverse, 3);
+  std::vector<LocalId> nodes, present;
+  for (std::uint32_t i = 0; i < 700; i += 2) nodes.push_back(LocalId{i});
+  for (std::uint32_t i = 0; i < 700; i += 3) present.push_back(LocalId{i});
+  const std::vector<std::vector<GlobalRange>> divisions{
+      {{0, kGrowUniverse}}, {{0, 1200}, {1200, 1200}, {1200, 2900}, {2900, kGrowUniverse}}};
+  for (const auto& owners : divisions) {
+    const std::size_t self = owners.size() == 1 ? 0 : 2;
+    for (const auto& [sampler, fanout, weighted] : {std::tuple{Sampler::kUniform, 5, true},
+                                                    {Sampler::kUniform, 40, false},
+                                                    {Sampler::kUniform, kFullFanout, false},
+                                                    {Sampler::kWeighted, 6, false},
+                                                    {Sampler::kLabor, 5, true}}) {
+      const Draw draw{sampler, fanout, false, weighted};
+      for (const auto& destinations : {nodes, std::vector<LocalId>{}}) {
+        Grown expected{sample(devices_.front(), part, destinations, draw), {}, {}, {}, {}};
+        std::set<std::uint64_t> distinct;
+        for (const GlobalId id : expected.drawn.neighbors) distinct.insert(value(id));
+        for (const GlobalRange& owner : owners) {
+          std::vector<LocalId> members;
+          for (const std::uint64_t id : distinct) {
+            if (!owner.contains(GlobalId{id})) continue;
+            members.push_back(LocalId{static_cast<std::uint32_t>(id - owner.begin)});
+          }
+          expected.needed.push_back(members.size());
+          expected.members.push_back(members);
+        }
+        for (const LocalId node : expected.members[self]) {
+          if (value(node) < 700 && value(node) % 3 == 0) continue;
+          expected.joining.push_back(node);
+        }
+        if (owners.size() == 1) expected.joined = expected.joining.size();
+        for (Device& device : devices_) {
+          EXPECT_EQ(grow(device, part, destinations, present, owners, self, draw), expected)
               << device.name() << " " << name_of(sampler) << " " << fanout;
         }
       }
