@@ -109,6 +109,7 @@ void LocalGroup::abandon(int rank) noexcept {
 void LocalGroup::set_patience(int rank, int times) {
   const Lock lock(mutex_);
   patience_[static_cast<std::size_t>(rank)] = times;
+  changed_.notify_all();
 }
 
 std::chrono::milliseconds LocalGroup::deadline() const {
@@ -155,9 +156,13 @@ void LocalGroup::post(int rank, const Exchange& args) {
 }
 
 void LocalGroup::await_postings(Lock& lock, std::uint64_t round) {
-  const auto done = [&] { return complete_postings_ >= round || failure_; };
-  const std::chrono::milliseconds patience = deadline();
-  if (!changed_.wait_until(lock, Clock::now() + patience, done)) {
+  const auto start = Clock::now();
+  while (complete_postings_ < round && !failure_) {
+    const std::chrono::milliseconds patience = deadline();  // it may end while this rank waits
+    if (Clock::now() < start + patience) {
+      changed_.wait_until(lock, start + patience);
+      continue;
+    }
     const int absent = groups_.empty() ? name(lowest_absent(round)) : CommunicationError::kSomePeer;
     failure_ = absent_peer(absent, patience);
     changed_.notify_all();
