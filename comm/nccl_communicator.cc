@@ -53,14 +53,14 @@ NcclCommunicator::NcclCommunicator(const PeerOptions& options, Backend& backend,
       memory_(made_current(memory)),
       stream_(stream) {
   meet(options);
-  stream_.set_watch([this] { watch(); });
+  stream_.watch_with(this, [this] { watch(); });
   warm_up();
 }
 
 // A communicator that has not failed is left together with the peers, who may still be reading.
 // After any other failure they do not come.
 NcclCommunicator::~NcclCommunicator() {
-  stream_.set_watch({});
+  stream_.end_watch(this);
   if (comm_ == nullptr) return;
   if (std::uncaught_exceptions() > exceptions_before_ || (job_has_failed_ && job_has_failed_())) {
     ncclCommAbort(comm_);

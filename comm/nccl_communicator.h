@@ -5,6 +5,11 @@
 // polls an event, and between two looks the communicator's state, the deadline and the job's
 // failure. When one of them says so the communicator is aborted, which ends its kernels, and
 // CommunicationError is thrown.
+//
+// A worker may have several, of all workers and of groups, on one stream. Each exchange waits for
+// what its worker's stream has come to, the end of the exchange before included, so that a GPU runs
+// the exchanges of all of them one after the other, in the order in which the worker comes to them.
+// REQUIRES: any two workers come to the exchanges that they share in one order.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -40,10 +40,10 @@ CudaStream::CudaStream() {
 CudaStream::~CudaStream() { cudaStreamDestroy(stream_); }
 
 void CudaStream::synchronize() {
-  while (watch_) {
+  while (!watches_.empty()) {
     const cudaError_t status = cudaStreamQuery(stream_);
     if (status != cudaErrorNotReady) return check(status, "work on the GPU");
-    watch_();
+    for (const auto& [who, watch] : watches_) watch();
     std::this_thread::sleep_for(kPollPause);
   }
   check(cudaStreamSynchronize(stream_), "work on the GPU");

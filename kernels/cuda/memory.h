@@ -41,16 +41,20 @@ class CudaStream final : public Stream {
   ~CudaStream() override;
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
-  /// With a watch, polls and asks it between two looks: what it throws ends the waiting.
+  /// With watches, polls and asks them between two looks: what one throws ends the waiting.
   void synchronize() override;
   void record(Event& event) override;
   void wait(const Event& event) override;
   cudaStream_t get() const { return stream_; }
-  void set_watch(std::function<void()> watch) { watch_ = std::move(watch); }
+  /// `who`: its owner, of one watch at most, who ends it.
+  void watch_with(const void* who, std::function<void()> watch) {
+    watches_[who] = std::move(watch);
+  }
+  void end_watch(const void* who) { watches_.erase(who); }
 
  private:
   cudaStream_t stream_ = nullptr;
-  std::function<void()> watch_;
+  std::map<const void*, std::function<void()>> watches_;
 };
 
 /// REQUIRES: the stream is one of this module's.

@@ -336,10 +336,10 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "slice of the batch and has the whole graph; hybrid: split within groups of workers, each of "
       "which takes a slice and has the whole graph; p3: as data, but workers divide the columns of "
       "the "
-      "features, compute their parts of each other's first layer and exchange these; auto: the one "
-      "that a few counted batches and "
-      "the "
-      "machine's rates say is fastest");
+      "features, compute their parts of each other's first layer and exchange these; auto: of "
+      "split, "
+      "hybrid and data the one that a few counted batches and the rates of the host's cores say is "
+      "fastest");
   app.add_option("--group-size", config.group_size, "workers of a group of mode hybrid")
       ->check(CLI::Range(1, 1024));
   add_choice(app, "--cache", config.cache, {"none", "replicate", "partition"},

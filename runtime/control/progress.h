@@ -35,13 +35,22 @@ struct Progress {
   std::atomic<Phase> phase{Phase::kStarting};
   std::atomic<std::uint64_t> step{0};
   std::atomic<std::uint64_t> seeds_done{0};
-  std::atomic<std::uint64_t> exchanges{0};  ///< come to: between GPUs, or as WorkerGroups counts
+  /// Come to: those of all workers from bit kExchangesOfAll on, below it those of groups since. All
+  /// workers come to the same ones of all, so who has come to the fewest of these, then to the
+  /// fewest since, is waited for. Counted where GPUs exchange, or groups do.
+  std::atomic<std::uint64_t> exchanges{0};
   /// Seconds of steps in which the worker loaded and computed itself. Not those of sampling, whose
   /// exchanges wait for others.
   std::atomic<double> busy_s{0};
   std::atomic<std::uint64_t> device_bytes{0};  ///< that it holds of a GPU
   Tracer* tracer = nullptr;      ///< where phases are recorded; set before other threads read this
   std::unique_ptr<Fault> fault;  ///< for tests; of the training thread alone
+
+  static constexpr int kExchangesOfAll = 32;
+  void come_to_exchange_of_all() {
+    exchanges = ((exchanges >> kExchangesOfAll) + 1) << kExchangesOfAll;
+  }
+  void come_to_exchange_of_group() { ++exchanges; }
 };
 
 /// Sets the phase for the lifetime of the scope, then restores the one before; not when an

@@ -29,6 +29,10 @@ int threads_of(const TrainConfig& config, const WorkerPlace& place) {
   return std::max(1, spare_threads(config.threads, place.cores));
 }
 
+ConnectGroup by_host(Backend& backend) {
+  return [&backend](Communicator& group) { return std::make_shared<HostRoute>(group, backend); };
+}
+
 }  // namespace
 
 int steps_ahead(const TrainConfig& config, const WorkerPlace& place, Communicator& communicator) {
@@ -52,8 +56,9 @@ Ahead::Ahead(const TrainConfig& config, const WorkerPlace& place, int owners,
       communicator_(communicator.duplicate()),
       // Rows of other workers that it fetches (--cache partition) go from host to host.
       traffic_(std::make_unique<HostRoute>(*communicator_, device_.compute())),
-      groups_(std::make_unique<WorkerGroups>(AllWorkers{*communicator_, *traffic_, config.deadline},
-                                             owners, device_.compute(), progress_)) {
+      groups_(std::make_unique<WorkerGroups>(
+          AllWorkers{*communicator_, *traffic_, by_host(device_.compute()), config.deadline},
+          owners, progress_)) {
   progress_.fault = Fault::from_environment(communicator.rank());
   progress_.tracer = tracer;
   communicator_->trace_with(tracer);

@@ -86,6 +86,7 @@ void settle_mode(TrainConfig& config, const Dataset* dataset, int workers, const
         fmt::format("it knows up to {}: choose split, data or hybrid", kMostEstimatedWorkers));
   }
   GSPLIT_CHECK(dataset != nullptr);  // else there is a partition
+  if (config.device == "cuda") log.info("mode auto: by the rates of the host, not of its GPUs");
   const ModeOptions options = mode_options(config, workers, place);
   const MachineRates rates =
       measure_machine({.threads = options.step.threads,

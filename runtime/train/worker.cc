@@ -390,13 +390,13 @@ void Worker::build() {
     log_.info("workers are bound to cores of their own, rank 0 to " + describe(place_.bound_to));
   }
   lr_schedule_ = lr_schedule(config_, job_);
-  row_traffic_ =
-      device_.connect(communicator_, *stream_, config_.deadline,
-                      {.job_has_failed = [this] { return client_->failure().has_value(); },
-                       .coming = [this] { ++progress_.exchanges; }});
-  groups_ =
-      std::make_unique<WorkerGroups>(AllWorkers{communicator_, *row_traffic_, config_.deadline},
-                                     partition_.info().num_parts, device_.compute(), progress_);
+  row_traffic_ = connect(communicator_, [this] { progress_.come_to_exchange_of_all(); });
+  const ConnectGroup connect_group = [this](Communicator& group) {
+    return connect(group, [this] { progress_.come_to_exchange_of_group(); });
+  };
+  groups_ = std::make_unique<WorkerGroups>(
+      AllWorkers{communicator_, *row_traffic_, connect_group, config_.deadline},
+      partition_.info().num_parts, progress_);
   context_.emplace(Context{device_.compute(),
                            device_.host(),
                            *stream_,
@@ -453,6 +453,13 @@ void Worker::build() {
                                            resumed_ ? &*resumed_ : nullptr, log_);
   }
   communicator_.barrier();  // the next who waits does so with less patience
+}
+
+std::shared_ptr<DeviceCommunicator> Worker::connect(Communicator& workers,
+                                                    std::function<void()> coming) {
+  return device_.connect(workers, *stream_, config_.deadline,
+                         {.job_has_failed = [this] { return client_->failure().has_value(); },
+                          .coming = std::move(coming)});
 }
 
 void Worker::restore() {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -63,6 +64,9 @@ class Worker {
   /// What this worker holds: its part of the graph, or all of it.
   int part() const { return communicator_.rank() % partition_.info().num_parts; }
   void build();
+  /// How device memory travels between `workers`, all or a group. `coming`: as in JobHooks.
+  /// Collective over them.
+  std::shared_ptr<DeviceCommunicator> connect(Communicator& workers, std::function<void()> coming);
   /// Where training begins: the checkpoint's state, --init-from's weights or fresh ones. Files are
   /// read by rank 0 alone.
   void restore();

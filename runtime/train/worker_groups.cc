@@ -1,16 +1,10 @@
 #include "runtime/train/worker_groups.h"
 
-#include "comm/host_route.h"
 #include "comm/world.h"
 
 namespace gsplit {
-namespace {
 
-constexpr int kBitsSince = 32;
-
-}  // namespace
-
-WorkerGroups::WorkerGroups(const AllWorkers& all, int size, Backend& backend, Progress& progress)
+WorkerGroups::WorkerGroups(const AllWorkers& all, int size, Progress& progress)
     : all_(all), size_(size) {
   const int workers = all.communicator.size();
   GSPLIT_CHECK(size >= 1 && workers % size == 0);
@@ -23,10 +17,10 @@ WorkerGroups::WorkerGroups(const AllWorkers& all, int size, Backend& backend, Pr
     for (Communicator* group : {owners_.get(), same_part_.get()}) {
       group->trace_with(progress.tracer);
     }
-    same_part_traffic_ = std::make_unique<HostRoute>(*same_part_, backend);
     count_exchanges(progress);
   }
-  owner_traffic_ = std::make_unique<HostRoute>(*owners_, backend);
+  owner_traffic_ = all.connect(*owners_);
+  if (same_part_) same_part_traffic_ = all.connect(*same_part_);
 }
 
 WorkerGroups::~WorkerGroups() {
@@ -42,10 +36,9 @@ Replicas WorkerGroups::replicas() const {
 }
 
 void WorkerGroups::count_exchanges(Progress& progress) {
-  all_.communicator.on_coming(
-      [&progress] { progress.exchanges = ((progress.exchanges >> kBitsSince) + 1) << kBitsSince; });
+  all_.communicator.on_coming([&progress] { progress.come_to_exchange_of_all(); });
   for (Communicator* group : {owners_.get(), same_part_.get()}) {
-    group->on_coming([&progress] { ++progress.exchanges; });
+    group->on_coming([&progress] { progress.come_to_exchange_of_group(); });
   }
 }
 

@@ -4,25 +4,31 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 
 #include "runtime/nn/context.h"
 
 namespace gsplit {
 
+/// How device memory travels between the members of a group. Collective over them; the argument
+/// must outlive the result.
+using ConnectGroup = std::function<std::shared_ptr<DeviceCommunicator>(Communicator& group)>;
+
 /// All workers, and how device memory travels between them.
 struct AllWorkers {
   Communicator& communicator;
   DeviceCommunicator& traffic;
+  ConnectGroup connect;
   std::chrono::milliseconds deadline;
 };
 
 /// Of one worker; belongs to its thread.
 class WorkerGroups {
  public:
-  /// `size`: of a group, a divisor of the number of workers. Groups in between exchange through
-  /// host memory. References must outlive it. Collective.
-  WorkerGroups(const AllWorkers& all, int size, Backend& backend, Progress& progress);
+  /// `size`: of a group, a divisor of the number of workers. References must outlive it.
+  /// Collective.
+  WorkerGroups(const AllWorkers& all, int size, Progress& progress);
   ~WorkerGroups();
   WorkerGroups(const WorkerGroups&) = delete;
   WorkerGroups& operator=(const WorkerGroups&) = delete;
@@ -35,16 +41,15 @@ class WorkerGroups {
   Replicas replicas() const;
 
  private:
-  /// Tells `progress` to which exchanges this worker has come. All come to the same ones of all
-  /// workers, so who has come to the fewest of these, then to the fewest since, is waited for.
+  /// Tells `progress` to which exchanges of the host this worker has come.
   void count_exchanges(Progress& progress);
 
   AllWorkers all_;
   int size_;
   std::unique_ptr<Communicator> owners_;  // null: all
-  std::unique_ptr<DeviceCommunicator> owner_traffic_;
+  std::shared_ptr<DeviceCommunicator> owner_traffic_;
   std::unique_ptr<Communicator> same_part_;  // null: all, or this worker alone
-  std::unique_ptr<DeviceCommunicator> same_part_traffic_;
+  std::shared_ptr<DeviceCommunicator> same_part_traffic_;
 };
 
 }  // namespace gsplit

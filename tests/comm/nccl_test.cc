@@ -72,6 +72,20 @@ class Nccl : public testing::TestWithParam<int> {
     });
   }
 
+  /// One more communicator on the rank's stream, of a group of ranks.
+  std::shared_ptr<DeviceCommunicator> connect(Rank& rank, Communicator& group,
+                                              std::chrono::milliseconds deadline) {
+    const std::vector<std::byte> mine =
+        group.rank() == 0 ? module_->make_meeting() : std::vector<std::byte>{};
+    return module_->make_communicator({.rank = group.rank(),
+                                       .size = group.size(),
+                                       .meeting = group.all_gather_v(mine).front(),
+                                       .deadline = deadline,
+                                       .job_has_failed = {},
+                                       .coming = {}},
+                                      *rank.backend, *rank.stream);
+  }
+
   const DeviceModule* module_ = nullptr;
 };
 
@@ -114,6 +128,29 @@ TEST_P(Nccl, SumsToTheBitsOfTheHost) {
   });
 }
 
+TEST_P(Nccl, GroupsAndAllTakeTurnsOnOneStream) {
+  on_ranks(kDeadline, [&](Rank& rank) {
+    const auto pair = rank.host.split(rank.host.rank() / 2);
+    const auto others = rank.host.split(rank.host.rank() % 2);
+    const auto pair_nccl = connect(rank, *pair, kDeadline);
+    const auto others_nccl = connect(rank, *others, kDeadline);
+    HostRoute by_host(rank.host, *rank.backend), pair_by_host(*pair, *rank.backend),
+        others_by_host(*others, *rank.backend);
+    Buffer<float> ours = rank.to_gpu(std::vector<float>(999, 0.1f * (1 + rank.host.rank())));
+    Buffer<float> theirs = rank.to_gpu(rank.from_gpu(ours));
+    for (int round = 0; round < 5; ++round) {
+      for (DeviceCommunicator* way : {pair_nccl.get(), rank.nccl.get(), others_nccl.get()}) {
+        way->all_reduce_sum({ours.data(), DType::kF32, 1, 999, 999}, *rank.stream);
+      }
+      for (HostRoute* way : {&pair_by_host, &by_host, &others_by_host}) {
+        way->all_reduce_sum({theirs.data(), DType::kF32, 1, 999, 999}, *rank.stream);
+      }
+    }
+    EXPECT_EQ(rank.from_gpu(ours), rank.from_gpu(theirs));
+    rank.host.barrier();  // who leaves ends the waiting of the others, in groups too
+  });
+}
+
 class NcclFailures : public Nccl {};
 
 TEST_P(NcclFailures, SurvivorsGiveUpWithinTheDeadline) {
@@ -140,6 +177,23 @@ TEST_P(NcclFailures, SurvivorsGiveUpWithinTheDeadline) {
     EXPECT_GT(rank.came, before);
   });
   EXPECT_GE(found_out, 1);
+}
+
+TEST_P(NcclFailures, EachCommunicatorOfAStreamIsWatched) {
+  constexpr std::chrono::milliseconds kShort{500};
+  on_ranks(kShort, [&](Rank& rank) {
+    const auto pair = rank.host.split(rank.host.rank() / 2);
+    const auto pair_nccl = connect(rank, *pair, kDeadline);
+    rank.host.barrier();
+    if (rank.number() == 0) return std::this_thread::sleep_for(3 * kShort);
+    Buffer<float> data = rank.to_gpu(std::vector<float>(64, 1.0f));
+    EXPECT_THROW(
+        {
+          rank.nccl->all_reduce_sum({data.data(), DType::kF32, 1, 64, 64}, *rank.stream);
+          rank.stream->synchronize();
+        },
+        CommunicationError);
+  });
 }
 
 TEST_P(NcclFailures, AFailureOfTheJobEndsTheWaiting) {

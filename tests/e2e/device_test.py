@@ -11,6 +11,7 @@ import numpy as np
 
 SMALL = ["--fanout", "4,3", "--hidden", "24", "--batch-size", "200"]
 DROPOUT = ["--dropout", 0.5, "--input-dropout", 0.2]
+HYBRID = ["--mode", "hybrid", "--group-size", 2]
 
 
 class OnDevice(harness.Scratch):
@@ -75,6 +76,19 @@ class Curves(Runs):
         flags = ["--mode", "data", "--workers", 2, *DROPOUT]
         cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
         np.testing.assert_allclose(cuda, cpu, rtol=1e-4)
+
+    def check_mode(self, mode, models):
+        """Four GPUs in the mode: the losses of one worker on the CPU."""
+        for model in models:
+            flags = ["--model", model, "--max-steps", 3, *DROPOUT]
+            cpu = self.curve("--device", "cpu", "--workers", 1, *flags)
+            cuda = self.curve("--device", "cuda", "--workers", 4, *mode, *flags)
+            np.testing.assert_allclose(cuda, cpu, rtol=1e-5, err_msg=f"{mode} {model}")
+        # Of the last of them.
+        self.assertEqual(self.curve("--device", "cuda", *mode, *flags, ranks=4), cuda)
+
+    def test_agree_in_groups(self):
+        self.check_mode(HYBRID, ("sage", "gcn", "gin", "gat"))
 
     def test_cached_rows_are_those_of_no_cache(self):
         for mode, cache in (("split", "replicate"), ("data", "partition")):
@@ -288,6 +302,22 @@ class Deaths(OnDevice):
                     self.assertIn("between GPUs", lines[0])
 
 
+    def test_in_groups_are_named_by_all(self):
+        for phase, after in (("exchange", 60), ("exchange", 0.5), ("all-reduce", 60))[:3 if os.environ.get("GSPLIT_FULL_TESTS") else 1]:
+            os.environ["GSPLIT_FAULT"] = f"rank=3,phase={phase},step=2,signal=KILL,after={after}"
+            try:
+                done = self.gsplit("train", self.dataset, "--run-dir", self.scratch / f"group-{phase}-{after}", "--device", "cuda",
+                                   *HYBRID, "--eval-every", 0, "--deadline", 2, "--order", "aggregate", *SMALL, ranks=4)
+            finally:
+                del os.environ["GSPLIT_FAULT"]
+            self.assertNotEqual(done.returncode, 0)
+            lines = [line for line in done.stderr.splitlines() if line.startswith("gsplit:")]
+            self.assertEqual(len(lines), 1, done.stderr)
+            self.assertRegex(lines[0], rf"rank 3 on .* in {phase} at step 2")
+            if after == 60:  # those of its group wait on their GPUs, the others may do so on the host
+                self.assertIn("did not take part in a collective", lines[0])
+
+
 class Resume(OnDevice):
     """A run that was checkpointed on GPUs goes on there to the same bits, and on the CPU within rounding."""
 
@@ -298,6 +328,21 @@ class Resume(OnDevice):
             part = self.train(self.dataset, "--device", "cuda", "--max-steps", 4, *flags)
             self.must("train", self.dataset, "--run-dir", part, "--resume", "--device", device, "--max-steps", 8, *flags)
             np.testing.assert_allclose(harness.losses(part), harness.losses(whole), rtol=tolerance)
+
+    def check_mode(self, mode):
+        """Checkpoints and scores of a mode, on four GPUs, are those of the CPU within rounding."""
+        flags = [*SMALL, "--epochs", 2, "--checkpoint-every-steps", 2, "--workers", 4, *mode]
+        runs = {device: self.train(self.dataset, "--device", device, *flags) for device in ("cpu", "cuda")}
+        steps = len(harness.losses(runs["cpu"]))
+        part = self.train(self.dataset, "--device", "cuda", *flags, "--max-steps", steps - 1)
+        self.must("train", self.dataset, "--run-dir", part, "--resume", "--device", "cuda", *flags, "--max-steps", steps)
+        self.assertEqual(harness.losses(part), harness.losses(runs["cuda"]))
+        ends = [harness.events(run, "run_end")[0] for run in (runs["cpu"], runs["cuda"], part)]
+        for name in ("test_acc", "best_valid_acc"):
+            np.testing.assert_allclose([end[name] for end in ends], ends[0][name], atol=0.02, err_msg=f"{mode} {name}")
+
+    def test_in_groups(self):
+        self.check_mode(HYBRID)
 
     def test_refuses_other_arithmetic(self):
         flags = [*SMALL, "--eval-every", 0, "--workers", 1, "--device", "cuda", "--checkpoint-every-steps", 2]

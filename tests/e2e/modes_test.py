@@ -117,7 +117,6 @@ class Hybrid(Modes):
         for size in (0, -1, "two"):
             self.refused("--group-size", "--workers", 4, *hybrid(size))
         self.refused("--cache replicate with --mode hybrid", "--workers", 4, *hybrid(2), "--cache", "replicate")
-        self.refused("--mode hybrid is of the CPU", "--workers", 4, *hybrid(2), "--device", "cuda")
 
     def test_a_partition_has_as_many_parts_as_a_group(self):
         for parts in (2, 4):
@@ -282,7 +281,6 @@ class Auto(Modes):
     def test_wrong_use_is_refused(self):
         self.refused("--group-size 2 with --mode auto", "--mode", "auto", "--workers", 4, "--group-size", 2)
         self.refused("--mode auto with 65 workers", "--mode", "auto", "--workers", 65, "--threads", 1)
-        self.refused("--mode auto is of the CPU", "--mode", "auto", "--workers", 4, "--device", "cuda")
 
 
 if __name__ == "__main__":
