@@ -130,6 +130,10 @@ void check_gpu_cache(const TrainConfig& config) {
     throw UsageError(given + " with --cache, which is in the host's memory",
                      "leave one of them away");
   }
+  if (config.mode == "p3") {
+    throw UsageError(given + " with --mode p3, whose GPUs read columns, not rows",
+                     "leave one of them away");
+  }
   if (config.gpu_features == "device" || config.gpu_features == "host") {
     throw UsageError(given + " with --gpu-features " + config.gpu_features,
                      "give --gpu-features pinned or auto");
@@ -337,9 +341,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
       "which takes a slice and has the whole graph; p3: as data, but workers divide the columns of "
       "the "
       "features, compute their parts of each other's first layer and exchange these; auto: of "
-      "split, "
-      "hybrid and data the one that a few counted batches and the rates of the host's cores say is "
-      "fastest");
+      "split, hybrid and data the one that a few counted batches and the rates of the host's cores "
+      "say is fastest");
   app.add_option("--group-size", config.group_size, "workers of a group of mode hybrid")
       ->check(CLI::Range(1, 1024));
   add_choice(app, "--cache", config.cache, {"none", "replicate", "partition"},
@@ -379,7 +382,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
   app.add_option(
       "--gpu-cache", config.gpu_cache,
       "share of its own feature rows, the hottest ones, that a GPU caches where it reads "
-      "features from page-locked host memory; auto: what --gpu-data has room for");
+      "features from page-locked host memory; auto: what --gpu-data has room for; not with --mode "
+      "p3");
   app.add_option("--workers", config.workers,
                  "rank threads of one process; 0: one per GPU, or per NUMA node on the CPU")
       ->check(CLI::Range(0, 1024));

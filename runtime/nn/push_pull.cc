@@ -29,7 +29,7 @@ View rows_of(View all, const std::vector<std::size_t>& counts, std::size_t worke
 
 LayerBatch PushPull::batch_of(std::size_t p, const LayerBatch& own) const {
   return {.sampled = parts_[p].sampled,
-          .nodes = parts_[p].nodes,
+          .nodes = parts_[p].nodes.span(),
           .original_ids = {},
           .key = own.key,
           .training = own.training,

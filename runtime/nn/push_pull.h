@@ -16,15 +16,15 @@ namespace gsplit {
 /// The first layer of one worker's micro-batch, and what this worker has of its input.
 struct PushPullPart {
   SampledLayer sampled;
-  std::vector<LocalId> nodes;  ///< (num_own) of the source rows
-  Matrix columns;              ///< (num_own, own columns)
+  Buffer<LocalId> nodes;  ///< (num_own) of the source rows
+  Matrix columns;         ///< (num_own, own columns)
 };
 
 /// Of one step.
 class PushPull {
  public:
-  /// `parts`: by rank, of all workers, in reach of the host and the device alike; `first_column`:
-  /// the first of the own columns.
+  /// `parts`: by rank, of all workers, in device memory; `first_column`: the first of the own
+  /// columns.
   PushPull(std::vector<PushPullPart> parts, std::int64_t first_column)
       : parts_(std::move(parts)), states_(parts_.size()), first_column_(first_column) {}
 

@@ -1,6 +1,5 @@
 #include "runtime/train/column_parts.h"
 
-#include <array>
 #include <cstring>
 #include <span>
 
@@ -15,58 +14,95 @@ struct Header {
   std::uint64_t weights = 0;  ///< edges, or 0
 };
 
-template <class T>
-void append(std::span<const T> values, std::vector<std::byte>& message) {
-  const auto bytes = std::as_bytes(values);
-  message.insert(message.end(), bytes.begin(), bytes.end());
-}
+/// Puts arrays behind one another, in page-locked memory.
+class Writer {
+ public:
+  Writer(std::size_t bytes, Context& context)
+      : context_(context), message_(context.backend.pinned(), bytes) {}
+  void write(const Header& header) {
+    std::memcpy(message_.data(), &header, sizeof(header));
+    place_ = sizeof(header);
+  }
+  template <class T>
+  void write(std::span<const T> values) {
+    GSPLIT_CHECK(place_ + values.size_bytes() <= message_.size());
+    context_.memory().copy(message_.data() + place_, values.data(), values.size_bytes(),
+                           context_.stream);
+    place_ += values.size_bytes();
+  }
+  /// For the host to read.
+  Buffer<std::byte> take() {
+    GSPLIT_CHECK(place_ == message_.size());
+    context_.stream.synchronize();
+    return std::move(message_);
+  }
 
-std::vector<std::byte> message_of(const MiniBatch& batch) {
+ private:
+  Context& context_;
+  Buffer<std::byte> message_;
+  std::size_t place_ = 0;
+};
+
+Buffer<std::byte> message_of(const MiniBatch& batch, Context& context) {
   const Block& block = batch.layers.front().block;
   GSPLIT_CHECK(block.num_received == 0);
-  const Header header{block.num_destinations, block.num_own, block.columns.size(),
-                      block.weights.size()};
-  std::vector<std::byte> message;
-  append(std::span<const Header>(&header, 1), message);
-  append<LocalId>(batch.nodes.span().first(block.num_own), message);
-  append<RowIndex>(block.indptr.span(), message);
-  append<RowIndex>(block.columns.span(), message);
-  append<float>(block.weights.span(), message);
-  return message;
+  const std::span<const LocalId> nodes = batch.nodes.span().first(block.num_own);
+  const std::span<const RowIndex> indptr = block.indptr.span(), columns = block.columns.span();
+  const std::span<const float> weights = block.weights.span();
+  Writer writer(sizeof(Header) + nodes.size_bytes() + indptr.size_bytes() + columns.size_bytes() +
+                    weights.size_bytes(),
+                context);
+  writer.write(Header{block.num_destinations, block.num_own, columns.size(), weights.size()});
+  writer.write(nodes);
+  writer.write(indptr);
+  writer.write(columns);
+  writer.write(weights);
+  return writer.take();
 }
 
 /// Takes the arrays of a message one after the other.
 class Reader {
  public:
-  explicit Reader(std::span<const std::byte> message) : rest_(message) {}
+  Reader(std::span<const std::byte> message, Context& context)
+      : rest_(message), context_(context) {}
+  Header header() {
+    Header header;
+    std::memcpy(&header, next(sizeof(header)).data(), sizeof(header));
+    return header;
+  }
+  /// In device memory.
   template <class T>
-  void read(std::span<T> values) {
-    GSPLIT_CHECK(values.size_bytes() <= rest_.size());
-    if (!values.empty()) std::memcpy(values.data(), rest_.data(), values.size_bytes());
-    rest_ = rest_.subspan(values.size_bytes());
+  Buffer<T> array(std::size_t size) {
+    Buffer<T> values(context_.memory(), size);
+    const std::span<const std::byte> bytes = next(values.span().size_bytes());
+    context_.memory().copy(values.data(), bytes.data(), bytes.size(), context_.stream);
+    return values;
   }
   bool done() const { return rest_.empty(); }
 
  private:
+  std::span<const std::byte> next(std::size_t bytes) {
+    GSPLIT_CHECK(bytes <= rest_.size());
+    const std::span<const std::byte> taken = rest_.first(bytes);
+    rest_ = rest_.subspan(bytes);
+    return taken;
+  }
+
   std::span<const std::byte> rest_;
+  Context& context_;
 };
 
-PushPullPart part_of(std::span<const std::byte> message, Memory& memory) {
-  Reader reader(message);
-  Header header;
-  reader.read(std::span(&header, 1));
+PushPullPart part_of(std::span<const std::byte> message, Context& context) {
+  Reader reader(message, context);
+  const Header header = reader.header();
   PushPullPart part;
-  part.nodes.resize(header.sources);
+  part.nodes = reader.array<LocalId>(header.sources);
   Block& block = part.sampled.block;
   block.num_destinations = static_cast<RowIndex>(header.destinations);
   block.num_own = static_cast<RowIndex>(header.sources);
-  block.indptr = Buffer<RowIndex>(memory, header.destinations + 1);
-  block.columns = Buffer<RowIndex>(memory, header.edges);
-  block.weights = Buffer<float>(memory, header.weights);
-  reader.read(std::span(part.nodes));
-  reader.read(block.indptr.span());
-  reader.read(block.columns.span());
-  reader.read(block.weights.span());
+  block.indptr = reader.array<RowIndex>(header.destinations + 1);
+  block.columns = reader.array<RowIndex>(header.edges);
+  block.weights = reader.array<float>(header.weights);
   GSPLIT_CHECK(reader.done());
   return part;
 }
@@ -80,10 +116,10 @@ ColumnRange own_columns(std::int64_t width, int rank, int workers) {
 std::vector<PushPullPart> share_first_layers(const MiniBatch& own, std::uint64_t& plan_bytes,
                                              Context& context) {
   const PhaseScope phase(context.progress, Phase::kExchange);
-  const std::vector<std::byte> mine = message_of(own);
+  const Buffer<std::byte> mine = message_of(own, context);
   std::vector<PushPullPart> parts;
-  for (const std::vector<std::byte>& message : context.communicator.all_gather_v(mine)) {
-    parts.push_back(part_of(message, context.memory()));
+  for (const std::vector<std::byte>& message : context.communicator.all_gather_v(mine.span())) {
+    parts.push_back(part_of(message, context));
   }
   plan_bytes += (mine.size() + sizeof(std::uint64_t)) * (parts.size() - 1);
   return parts;

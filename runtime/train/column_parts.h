@@ -20,9 +20,9 @@ struct ColumnRange {
 /// Of worker `rank` of `workers`; sizes differ by one at most.
 ColumnRange own_columns(std::int64_t width, int rank, int workers);
 
-/// The first layers of all workers, by rank, still without their columns. Adds the bytes that were
-/// sent to `plan_bytes`. REQUIRES: each worker samples alone; host memory is the device's.
-/// Collective over all workers.
+/// The first layers of all workers, by rank, in device memory, still without their columns. `own`
+/// may be there or in host memory: it travels by way of the host, as ids do. Adds the bytes that
+/// were sent to `plan_bytes`. REQUIRES: each worker samples alone. Collective over all workers.
 std::vector<PushPullPart> share_first_layers(const MiniBatch& own, std::uint64_t& plan_bytes,
                                              Context& context);
 

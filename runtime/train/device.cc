@@ -62,7 +62,6 @@ int num_gpus() {
 
 std::string why_not_cuda(const TrainConfig& config, int local_workers) {
   if (config.device == kCpu) return "";
-  if (config.mode == "p3") return "--mode p3 is of the CPU";
   if (config.precision == DType::kF64) return "--precision fp64 is of the CPU";
   if (config.precision == DType::kBF16 && config.spmm != kOwn) {
     return "--precision bf16 is aggregated by --spmm own only";

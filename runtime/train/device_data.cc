@@ -64,6 +64,11 @@ void require_room(DataPlace asked, std::size_t bytes, Memory& device, const std:
                    remedy);
 }
 
+ConstMatrixView placed_of(const ConstMatrixView& features,
+                          const std::optional<ColumnRange>& columns) {
+  return columns ? features.columns(columns->begin, columns->size()) : features;
+}
+
 std::size_t share_of(std::size_t bytes, double share) {
   return static_cast<std::size_t>(share * static_cast<double>(bytes));
 }
@@ -110,9 +115,12 @@ DeviceData::DeviceData(const DeviceDataOptions& options, const Shard& shard,
                        const TopologyView& topology, const SamplerView& sampling,
                        const ReadCounts* loads, Context& context)
     : topology_bytes_(DeviceTopology::bytes(topology, sampling)),
-      feature_bytes_(bytes_of(shard.features())) {
+      feature_bytes_(bytes_of(placed_of(shard.features(), options.columns))),
+      whole_width_(shard.features().cols),
+      in_columns_(options.columns.has_value()) {
   Memory& device = context.memory();
-  width_ = shard.features().cols;
+  const ConstMatrixView rows = placed_of(shard.features(), options.columns);
+  width_ = rows.cols;
   has_device_ = !device.host_accessible();
   if (!has_device_) return;
   const std::string others = "give auto, pinned or host";
@@ -128,7 +136,7 @@ DeviceData::DeviceData(const DeviceDataOptions& options, const Shard& shard,
   if (graph_place_ != DataPlace::kHost) {
     topology_.emplace(topology, sampling, home(graph_place_), device, context.stream);
   }
-  place_features(options, shard.features(), room, context);
+  place_features(options, rows, room, context);
   if (feature_place_ == DataPlace::kPinned && loads != nullptr) {
     fill_cache(options.cache, shard, *loads, room.device, context);
   }
@@ -136,15 +144,31 @@ DeviceData::DeviceData(const DeviceDataOptions& options, const Shard& shard,
 
 void DeviceData::place_features(const DeviceDataOptions& options, ConstMatrixView rows, Room& room,
                                 Context& context) {
-  if (rows.rows == 0 || rows.stride != rows.cols) return;
+  if (rows.rows == 0) return;
   feature_place_ = choose(options.features, feature_bytes_, room);
   if (feature_place_ == DataPlace::kDevice) {
     features_ = Matrix(context.memory(), rows.dtype, rows.rows, rows.cols);
-    context.memory().copy(features_.data(), rows.data, feature_bytes_, context.stream);
+    upload(rows, context);
   } else if (feature_place_ == DataPlace::kPinned) {
     const std::int64_t width = padded_width(rows);
     features_ = Matrix(context.backend.pinned(), rows.dtype, rows.rows, width);
     copy_all_rows(rows, width, static_cast<std::byte*>(features_.data()));
+  }
+}
+
+void DeviceData::upload(ConstMatrixView rows, Context& context) {
+  if (rows.stride == rows.cols) {
+    context.memory().copy(features_.data(), rows.data, feature_bytes_, context.stream);
+    return;
+  }
+  const std::size_t bytes = row_bytes(rows, rows.cols);
+  const auto at_once = static_cast<std::int64_t>(std::max<std::size_t>(kUploadedAtOnce / bytes, 1));
+  for (std::int64_t first = 0; first < rows.rows; first += at_once) {
+    const ConstMatrixView piece = rows.slice(first, std::min(at_once, rows.rows - first));
+    std::vector<std::byte> packed(static_cast<std::size_t>(piece.rows) * bytes);
+    copy_all_rows(piece, piece.cols, packed.data());
+    context.memory().copy(features_.view().slice(first, piece.rows).data, packed.data(),
+                          packed.size(), context.stream);
   }
 }
 
@@ -181,9 +205,15 @@ void DeviceData::fill_cache(std::optional<double> wanted, const Shard& shard,
 
 DeviceRows DeviceData::features() const {
   DeviceRows rows;
+  if (in_columns_) return rows;
   if (features_.rows() > 0) rows.all = features_.view().columns(0, width_);
   if (slots_.size() > 0) rows.cache = {cached_.view().columns(0, width_), slots_.span()};
   return rows;
+}
+
+ConstMatrixView DeviceData::columns() const {
+  if (!in_columns_ || features_.rows() == 0) return {};
+  return features_.view().columns(0, width_);
 }
 
 Buffer<OriginalId> DeviceData::original_ids(std::span<const LocalId> nodes,
@@ -205,9 +235,15 @@ std::size_t DeviceData::bus_bytes_of_row(DType sent) const {
   return static_cast<std::size_t>(width_) * size_of(crossing);
 }
 
+std::size_t DeviceData::bus_bytes_of_whole_row(DType sent) const {
+  if (!in_columns_) return bus_bytes_of_row(sent);
+  return has_device_ ? static_cast<std::size_t>(whole_width_) * size_of(sent) : 0;
+}
+
 std::string DeviceData::describe() const {
   std::string text = place("graph", topology_bytes_, graph_place_) + ", " +
-                     place("features", feature_bytes_, feature_place_);
+                     place(in_columns_ ? "own columns of the features" : "features", feature_bytes_,
+                           feature_place_);
   if (slots_.size() == 0) return text;
   return text + fmt::format(", {} rows of them ({:.0f} MiB) in GPU memory, too", cached_.rows(),
                             static_cast<double>(cached_.bytes()) / (1 << 20));

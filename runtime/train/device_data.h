@@ -11,6 +11,7 @@
 #include "graph/shard.h"
 #include "partition/read_counts.h"
 #include "runtime/nn/context.h"
+#include "runtime/train/column_parts.h"
 #include "sampler/device_topology.h"
 
 namespace gsplit {
@@ -32,6 +33,8 @@ struct DeviceDataOptions {
   /// Share of the own rows that the GPU's memory has copies of where the features are page-locked;
   /// nothing: as many as there is room for.
   std::optional<double> cache;
+  /// Those that are placed of the features; nothing: all.
+  std::optional<ColumnRange> columns = {};
 };
 
 /// Feature rows in the reach of a device.
@@ -56,12 +59,17 @@ class DeviceData {
 
   /// Null where the host samples.
   const DeviceTopology* topology() const { return topology_ ? &*topology_ : nullptr; }
+  /// Whole rows; empty where only columns are placed.
   DeviceRows features() const;
+  /// (nodes, columns) of DeviceDataOptions::columns, or no rows: the host gathers.
+  ConstMatrixView columns() const;
   /// Of own nodes, both on the device. REQUIRES: topology() is there.
   Buffer<OriginalId> original_ids(std::span<const LocalId> nodes, Context& context) const;
-  /// What crosses the bus for a row that is not cached: as it is stored, or as `sent` by the host
-  /// where that gathers; 0 where there is no bus between.
+  /// What crosses the bus for a row, or for its columns that are placed, that is not cached: as it
+  /// is stored, or as `sent` by the host where that gathers; 0 where there is no bus between.
   std::size_t bus_bytes_of_row(DType sent) const;
+  /// The same for a whole row.
+  std::size_t bus_bytes_of_whole_row(DType sent) const;
   bool holds_features() const { return feature_place_ == DataPlace::kDevice; }
   /// For the log: "graph (120 MiB) in GPU memory, features (229 MiB) in page-locked host memory".
   std::string describe() const;
@@ -75,17 +83,21 @@ class DeviceData {
   static DataPlace choose(DataPlace asked, std::size_t bytes, Room& room);
   void place_features(const DeviceDataOptions& options, ConstMatrixView rows, Room& room,
                       Context& context);
+  /// To the rows of features_ in the GPU's memory.
+  void upload(ConstMatrixView rows, Context& context);
   /// `wanted`: share of the rows, or nothing: what `room` bytes hold.
   void fill_cache(std::optional<double> wanted, const Shard& shard, const ReadCounts& loads,
                   std::size_t room, Context& context);
 
   std::size_t topology_bytes_;
   std::size_t feature_bytes_;
+  std::int64_t whole_width_;
   bool has_device_ = false;
+  bool in_columns_ = false;
   DataPlace graph_place_ = DataPlace::kHost;
   DataPlace feature_place_ = DataPlace::kHost;
   std::optional<DeviceTopology> topology_;
-  Matrix features_;  // (nodes, F); page-locked rows are padded
+  Matrix features_;  // (nodes, F), or columns of them; page-locked rows are padded
   std::int64_t width_ = 0;
   Matrix cached_;           // (slots, F), padded
   Buffer<RowIndex> slots_;  // (nodes); empty: no cache

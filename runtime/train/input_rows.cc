@@ -69,8 +69,18 @@ void InputRows::fill(MatrixView rows, Gather gather) {
   if (normalize_) context_.backend.dense().normalize_rows({rows, smallest_}, context_.stream);
 }
 
+template <class Read>
+void InputRows::gather_by_host(MatrixView rows, Read read) {
+  if (context_.memory().host_accessible()) return read(rows);
+  Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
+  read(staged.view());
+  context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
+}
+
 void InputRows::load(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows) {
-  fill(rows, [&](MatrixView to) { gather_by_host(nodes, reader, to); });
+  fill(rows, [&](MatrixView to) {
+    gather_by_host(to, [&](MatrixView there) { reader.read(nodes, there); });
+  });
 }
 
 void InputRows::load(std::span<const LocalId> nodes, MatrixView rows, const CacheUse& use) {
@@ -93,15 +103,12 @@ void InputRows::load_for_device(std::span<const LocalId> nodes, MatrixView rows,
   load(read_back(nodes, context_.memory(), context_.stream), rows);
 }
 
-void InputRows::gather_by_host(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows) {
-  if (context_.memory().host_accessible()) return reader.read(nodes, rows);
-  Matrix staged(context_.backend.pinned(), rows.dtype, rows.rows, rows.cols);
-  reader.read(nodes, staged.view());
-  context_.memory().copy(rows.data, staged.data(), staged.bytes(), context_.stream);
-}
-
 void InputRows::load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows) {
-  shard_rows_.read_columns(nodes, first, rows);
+  const auto load = [&](std::span<const LocalId> of) {
+    gather_by_host(rows, [&](MatrixView to) { shard_rows_.read_columns(of, first, to); });
+  };
+  if (context_.memory().host_accessible()) return load(nodes);
+  load(read_back(nodes, context_.memory(), context_.stream));
 }
 
 }  // namespace gsplit

@@ -56,7 +56,7 @@ class InputRows {
   void load(std::span<const LocalId> nodes, MatrixView rows, const CacheUse& use = {});
   /// The same of own nodes that the device has.
   void load_for_device(std::span<const LocalId> nodes, MatrixView rows, const CacheUse& use = {});
-  /// Columns [first, first + columns of `rows`) of the same, in reach of the host, not normalised.
+  /// Columns [first, first + columns of `rows`) of the same, as they are stored, by the host.
   void load_columns(std::span<const LocalId> nodes, std::int64_t first, MatrixView rows);
   bool normalizes() const { return normalize_; }
   /// Whether load() of own nodes reads some of them from the device's cache.
@@ -72,8 +72,9 @@ class InputRows {
   /// Calls gather(rows), which fills them on the device as they are stored; then normalises.
   template <class Gather>
   void fill(MatrixView rows, Gather gather);
-  /// By the host, into `rows` on the device.
-  void gather_by_host(std::span<const LocalId> nodes, RowReader& reader, MatrixView rows);
+  /// Into `rows` on the device: read(to) fills rows in reach of the host.
+  template <class Read>
+  void gather_by_host(MatrixView rows, Read read);
 
   const Shard& shard_;
   DeviceRows on_device_;

@@ -1,5 +1,6 @@
 #include "runtime/train/step_preparer.h"
 
+#include <numeric>
 #include <utility>
 
 #include "runtime/train/hot_rows.h"
@@ -48,6 +49,23 @@ std::unique_ptr<FeatureCache> make_cache(const TrainConfig& config, const Shard&
       context);
 }
 
+ColumnRange columns_of(const TrainConfig& config, const Shard& shard, const Context& context) {
+  const std::int64_t width = shard.features().cols;
+  if (config.mode != "p3") return {0, width};
+  return own_columns(width, context.communicator.rank(), context.communicator.size());
+}
+
+/// Both look at whole rows.
+bool changes_rows(const TrainConfig& config) {
+  return config.normalize_features == "row" || config.input_dropout > 0;
+}
+
+DeviceDataOptions options_with(ColumnRange columns, const TrainConfig& config, const Shard& shard) {
+  DeviceDataOptions options = device_data_options(config);
+  if (columns.size() < shard.features().cols && !changes_rows(config)) options.columns = columns;
+  return options;
+}
+
 }  // namespace
 
 // Not what the host does in any case, since it keeps copies of other workers' rows or makes sums of
@@ -61,7 +79,8 @@ DeviceDataOptions device_data_options(const TrainConfig& config) {
                                 : data_place_from_name(config.gpu_graph, "--gpu-graph"),
           .features = host_keeps_rows ? DataPlace::kHost
                                       : data_place_from_name(config.gpu_features, "--gpu-features"),
-          .cache = config.gpu_cache_share()};
+          // Slices of p3's rows are no whole rows, which caches have.
+          .cache = config.mode == "p3" ? 0.0 : config.gpu_cache_share()};
 }
 
 StepPreparer::StepPreparer(const TrainConfig& config, const Shard& shard,
@@ -73,14 +92,12 @@ StepPreparer::StepPreparer(const TrainConfig& config, const Shard& shard,
       sampler_data_(make_sampler_data(config, shard, bounds, context)),
       sampler_(topology_of(config, shard), bounds, context.host, context.owners,
                sampler_data_.view()),
-      device_data_(device_data_options(config), shard, topology_of(config, shard),
+      columns_(columns_of(config, shard, context)),
+      device_data_(options_with(columns_, config, shard), shard, topology_of(config, shard),
                    sampler_data_.view(), hotness.loads, context),
       input_rows_(config, shard, device_data_.features(), context),
       copies_(make_copies(config, shard, bounds, hotness.reads, context)),
-      cache_(make_cache(config, shard, hotness.reads, input_rows_.shard_rows(), context)),
-      columns_(config.mode == "p3" ? own_columns(input_rows_.width(), context.communicator.rank(),
-                                                 context.communicator.size())
-                                   : ColumnRange{0, input_rows_.width()}) {
+      cache_(make_cache(config, shard, hotness.reads, input_rows_.shard_rows(), context)) {
   if (const DeviceTopology* const there = device_data_.topology()) {
     device_sampler_.emplace(there->topology(), bounds, context.backend, context.owners,
                             there->data());
@@ -150,18 +167,20 @@ MiniBatch StepPreparer::sample(const StepPlan& plan, const ModelNeeds& needs, Us
 }
 
 Buffer<OriginalId> StepPreparer::original_ids(const MiniBatch& sample) {
-  if (!samples_on_device()) {
-    Buffer<OriginalId> host(context_.backend.pinned(), sample.nodes.size());
-    for (std::size_t i = 0; i < host.size(); ++i) {
-      const LocalId node = sample.nodes.span()[i];
-      host.data()[i] = copies_ ? copies_->original_id(node) : shard_.original_ids()[value(node)];
-    }
-    if (context_.memory().host_accessible()) return host;
-    Buffer<OriginalId> ids(context_.memory(), host.size());
-    context_.memory().copy(ids.data(), host.data(), host.span().size_bytes(), context_.stream);
-    return ids;
-  }
+  if (!samples_on_device()) return upload_original_ids(sample.nodes.span());
   return device_data_.original_ids(sample.nodes.span(), context_);
+}
+
+Buffer<OriginalId> StepPreparer::upload_original_ids(std::span<const LocalId> nodes) {
+  Buffer<OriginalId> host(context_.backend.pinned(), nodes.size());
+  for (std::size_t i = 0; i < host.size(); ++i) {
+    host.data()[i] =
+        copies_ ? copies_->original_id(nodes[i]) : shard_.original_ids()[value(nodes[i])];
+  }
+  if (context_.memory().host_accessible()) return host;
+  Buffer<OriginalId> ids(context_.memory(), host.size());
+  context_.memory().copy(ids.data(), host.data(), host.span().size_bytes(), context_.stream);
+  return ids;
 }
 
 Matrix StepPreparer::load_input(PreparedStep& step, const ModelNeeds& needs) {
@@ -176,22 +195,29 @@ Matrix StepPreparer::load_input(PreparedStep& step, const ModelNeeds& needs) {
   // What a GPU has in its memory is a cache of what the shard has.
   (device_data_.holds_features() ? report.rows_cache : report.rows_disk) += block.num_owned();
   report.rows_copied = block.num_copies;
-  const DType sent =
-      input_rows_.normalizes() ? compute_dtype(config_.precision) : config_.precision;
-  report.bus_bytes = block.num_own * device_data_.bus_bytes_of_row(sent);
   const bool in_columns = columns_.size() < input_rows_.width();
   const RowIndex destinations = needs.adds_input ? block.num_destinations : 0;
   const RowIndex own = in_columns ? destinations : block.num_own;
+  report.bus_bytes += own * device_data_.bus_bytes_of_whole_row(sent_dtype());
   Matrix input(context_.memory(), config_.precision, in_columns ? own : block.num_sources(),
                input_rows_.width());
   const MatrixView rows = input.view().slice(0, own);
   if (in_columns) {
-    input_rows_.load(nodes.first(own), rows);
+    load_destinations(nodes.first(own), rows);
   } else {
     load_batch_rows(step, needs, rows);
   }
   mask(step.original_ids.span().first(own), step.key, rows);
   return input;
+}
+
+void StepPreparer::load_destinations(std::span<const LocalId> nodes, MatrixView rows) {
+  if (samples_on_device()) return input_rows_.load_for_device(nodes, rows);
+  input_rows_.load(nodes, rows);
+}
+
+DType StepPreparer::sent_dtype() const {
+  return input_rows_.normalizes() ? compute_dtype(config_.precision) : config_.precision;
 }
 
 void StepPreparer::mask(std::span<const OriginalId> ids, DrawKey key, MatrixView rows) {
@@ -263,31 +289,42 @@ std::optional<PushPull> StepPreparer::push_pull(PreparedStep& step) {
   }
   const PhaseScope phase(context_.progress, Phase::kLoading);
   const Stopwatch watch(step.report.load_s);
-  for (PushPullPart& part : parts) part.columns = load_columns(part.nodes, step.key);
+  for (PushPullPart& part : parts) {
+    part.columns = load_columns(part.nodes.span(), step.key);
+    step.report.bus_bytes += part.nodes.size() * device_data_.bus_bytes_of_row(sent_dtype());
+  }
   return PushPull(std::move(parts), columns_.begin);
 }
 
 Matrix StepPreparer::load_columns(std::span<const LocalId> nodes, DrawKey key) {
-  const auto num_nodes = static_cast<std::int64_t>(nodes.size());
-  Matrix columns(context_.memory(), config_.precision, num_nodes, columns_.size());
-  if (!input_rows_.normalizes() && config_.input_dropout == 0) {
+  Matrix columns(context_.memory(), config_.precision, static_cast<std::int64_t>(nodes.size()),
+                 columns_.size());
+  const ConstMatrixView there = device_data_.columns();
+  if (changes_rows(config_)) {
+    cut_columns(nodes, key, columns.view());
+  } else if (there.rows > 0) {
+    context_.backend.sparse().gather_rows({there, as_rows(nodes), columns.view()}, context_.stream);
+  } else {
     input_rows_.load_columns(nodes, columns_.begin, columns.view());
-    return columns;
   }
-  // Both look at whole rows.
-  std::vector<OriginalId> ids;
-  std::vector<RowIndex> places;
-  for (const LocalId node : nodes) {
-    places.push_back(static_cast<RowIndex>(ids.size()));
-    ids.push_back(shard_.original_ids()[value(node)]);
-  }
-  Matrix rows(context_.memory(), config_.precision, num_nodes, input_rows_.width());
-  input_rows_.load(nodes, rows.view());
-  mask(ids, key, rows.view());
-  context_.backend.sparse().gather_rows(
-      {rows.view().columns(columns_.begin, columns_.size()), places, columns.view()},
-      context_.stream);
   return columns;
+}
+
+void StepPreparer::cut_columns(std::span<const LocalId> nodes, DrawKey key, MatrixView columns) {
+  Matrix rows(context_.memory(), config_.precision, columns.rows, input_rows_.width());
+  input_rows_.load_for_device(nodes, rows.view());
+  if (config_.input_dropout > 0) {
+    const Buffer<OriginalId> ids =
+        samples_on_device()
+            ? device_data_.original_ids(nodes, context_)
+            : upload_original_ids(read_back(nodes, context_.memory(), context_.stream));
+    mask(ids.span(), key, rows.view());
+  }
+  std::vector<RowIndex> places(nodes.size());
+  std::iota(places.begin(), places.end(), RowIndex{0});
+  const DeviceArray<RowIndex> all = context_.to_device(places);
+  context_.backend.sparse().gather_rows(
+      {rows.view().columns(columns_.begin, columns_.size()), all.span(), columns}, context_.stream);
 }
 
 }  // namespace gsplit

@@ -98,7 +98,11 @@ class StepPreparer {
   MiniBatch sample(const StepPlan& plan, const ModelNeeds& needs, Use use);
   DrawKey draw_key(const StepPlan& plan) const;
   Buffer<OriginalId> original_ids(const MiniBatch& sample);
+  /// On the device, of `nodes` in host memory.
+  Buffer<OriginalId> upload_original_ids(std::span<const LocalId> nodes);
   Matrix load_input(PreparedStep& step, const ModelNeeds& needs);
+  /// Mode p3: whole rows, of nodes of the sample.
+  void load_destinations(std::span<const LocalId> nodes, MatrixView rows);
   /// All own source rows of the batch's first layer, from wherever they are kept.
   void load_batch_rows(PreparedStep& step, const ModelNeeds& needs, MatrixView rows);
   /// Those of own nodes, counting what the device's cache has and, where the model can, leaving it
@@ -106,23 +110,28 @@ class StepPreparer {
   void load_own_rows(PreparedStep& step, const ModelNeeds& needs, MatrixView rows);
   bool leaves_rows_in_cache(const ModelNeeds& needs) const;
   void load_from_cache(std::span<const LocalId> nodes, MatrixView rows);
+  /// Of rows that the host gathers, on their way to the device.
+  DType sent_dtype() const;
   /// Input dropout. `ids`: of the rows' nodes, in device memory.
   void mask(std::span<const OriginalId> ids, DrawKey key, MatrixView rows);
   /// Mode p3: the first layers of all workers with this one's columns of their input.
   std::optional<PushPull> push_pull(PreparedStep& step);
+  /// Of `nodes` that the device has.
   Matrix load_columns(std::span<const LocalId> nodes, DrawKey key);
+  /// The same columns of rows that are changed as wholes.
+  void cut_columns(std::span<const LocalId> nodes, DrawKey key, MatrixView columns);
 
   const TrainConfig& config_;
   const Shard& shard_;
   Context& context_;
   SamplerData sampler_data_;
   SplitSampler sampler_;
+  ColumnRange columns_;  // of the features: all, or with p3 this worker's
   DeviceData device_data_;
   std::optional<SplitSampler> device_sampler_;
   InputRows input_rows_;
   std::unique_ptr<RemoteCopies> copies_;  // --mode split
   std::unique_ptr<FeatureCache> cache_;   // --mode data
-  ColumnRange columns_;                   // of the features: all, or with p3 this worker's
 };
 
 /// What may travel. Attention weighs each row by all others of its destination, so it has no
@@ -130,7 +139,7 @@ class StepPreparer {
 /// have to sample then.
 Route route_of(const TrainConfig& config);
 
-/// Where a GPU keeps graph and features.
+/// Where a GPU keeps graph and features, without their columns.
 DeviceDataOptions device_data_options(const TrainConfig& config);
 
 /// The part as the model sees it: without weights where it does not use them.

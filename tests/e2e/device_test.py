@@ -12,6 +12,7 @@ import numpy as np
 SMALL = ["--fanout", "4,3", "--hidden", "24", "--batch-size", "200"]
 DROPOUT = ["--dropout", 0.5, "--input-dropout", 0.2]
 HYBRID = ["--mode", "hybrid", "--group-size", 2]
+P3 = ["--mode", "p3"]
 
 
 class OnDevice(harness.Scratch):
@@ -77,10 +78,10 @@ class Curves(Runs):
         cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
         np.testing.assert_allclose(cuda, cpu, rtol=1e-4)
 
-    def check_mode(self, mode, models):
+    def check_mode(self, mode, models, dropout):
         """Four GPUs in the mode: the losses of one worker on the CPU."""
         for model in models:
-            flags = ["--model", model, "--max-steps", 3, *DROPOUT]
+            flags = ["--model", model, "--max-steps", 3, *dropout]
             cpu = self.curve("--device", "cpu", "--workers", 1, *flags)
             cuda = self.curve("--device", "cuda", "--workers", 4, *mode, *flags)
             np.testing.assert_allclose(cuda, cpu, rtol=1e-5, err_msg=f"{mode} {model}")
@@ -88,7 +89,20 @@ class Curves(Runs):
         self.assertEqual(self.curve("--device", "cuda", *mode, *flags, ranks=4), cuda)
 
     def test_agree_in_groups(self):
-        self.check_mode(HYBRID, ("sage", "gcn", "gin", "gat"))
+        self.check_mode(HYBRID, ("sage", "gcn", "gin", "gat"), DROPOUT)
+
+    def test_agree_in_columns(self):
+        # Input dropout would have whole rows read.
+        self.check_mode(P3, ("sage", "gcn", "gin"), DROPOUT[:2])
+
+    def test_columns_agree_wherever_they_are(self):
+        flags = [*P3, "--device", "cuda", "--workers", 3, "--max-steps", 2]
+        for rest, places in ((["--hidden", 16, "--residual", "--norm", "layer"], [("device", "device"), ("host", "pinned"), ("device", "host")]),
+                             (["--normalize-features", "row", *DROPOUT], [("device", "device"), ("host", "host")])):
+            curves = [self.curve(*flags, *rest, "--gpu-graph", graph, "--gpu-features", features) for graph, features in places]
+            self.assertEqual(curves, curves[:1] * len(places), rest)
+            one = self.curve("--device", "cpu", "--workers", 1, "--max-steps", 2, *rest)
+            np.testing.assert_allclose(curves[0], one, rtol=1e-5, err_msg=f"{rest}")
 
     def test_cached_rows_are_those_of_no_cache(self):
         for mode, cache in (("split", "replicate"), ("data", "partition")):
@@ -161,6 +175,12 @@ class Data(Runs):
         narrow = self.generate("narrow", nodes=1200, degree=10, feature_dtype="bf16")
         for flags in (["--precision", "bf16", "--model", "gcn"], ["--precision", "fp32"]):
             self.check_cache(narrow, *flags, width=2)
+
+    def test_a_row_of_columns_crosses_the_bus_once(self):
+        for features, width in (("pinned", 4), ("device", 0)):
+            for event in self.steps(self.dataset, *P3, "--max-steps", 2, "--gpu-features", features):
+                self.assertEqual(event["bus_bytes"], event["input_rows"] * self.FEATURES * width)
+                self.assertEqual(event["shuffle_layers"][0]["route"], "columns")
 
     def test_what_is_cached_is_hottest(self):
         """A worker that has the whole graph keeps what a host would."""
@@ -257,6 +277,7 @@ class Refusals(OnDevice):
         self.assertRegex(self.refused("--device", "cuda", "--gpu-cache", "1.2"), "--gpu-cache has the value 1.2")
         self.assertRegex(self.refused("--device", "cuda", "--gpu-cache", "0.2", "--gpu-features", "device"), "--gpu-features device")
         self.assertRegex(self.refused("--device", "cuda", "--gpu-cache", "0.2", "--cache", "replicate"), "with --cache")
+        self.assertRegex(self.refused("--device", "cuda", "--gpu-cache", "0.2", *P3), "with --mode p3")
 
     def test_auto_takes_the_cpu_then(self):
         for flags in (["--precision", "fp64"],):
@@ -343,6 +364,9 @@ class Resume(OnDevice):
 
     def test_in_groups(self):
         self.check_mode(HYBRID)
+
+    def test_in_columns(self):
+        self.check_mode(P3)
 
     def test_refuses_other_arithmetic(self):
         flags = [*SMALL, "--eval-every", 0, "--workers", 1, "--device", "cuda", "--checkpoint-every-steps", 2]

@@ -222,7 +222,6 @@ class P3(Modes):
     def test_wrong_use_is_refused(self):
         self.refused("--mode p3 with --model gat", "--mode", "p3", "--model", "gat")
         self.refused("--mode p3 with 17 workers for 16 feature columns", "--mode", "p3", "--workers", 17, "--threads", 1)
-        self.refused("--mode p3 is of the CPU", "--mode", "p3", "--workers", 4, "--device", "cuda")
 
 
 class Auto(Modes):
