@@ -136,6 +136,13 @@ class Mutants(unittest.TestCase):
                        "memory.cc", "check(cudaStreamWaitEvent(", "check(true ? cudaSuccess : cudaStreamWaitEvent(", says="FAILED",
                        GPU_ON_CPU_LAZY="1", GSPLIT=str(BUILD / "gsplit"))
 
+    def test_a_round_that_reads_what_it_writes(self):
+        self.caught("cover.cu", "    fresh_begin_ = end;\n    __syncthreads();", "    fresh_begin_ = end;", tests="*Cover*",
+                    says="race on shared memory|FAILED", GPU_ON_CPU_RACECHECK="1")
+
+    def test_a_lone_edge_that_is_taken_by_both_ends(self):
+        self.caught("cover.cu", "if (nodes_.degree[neighbor] == 1 && graph_.is_left(neighbor)) continue;", "", tests="*Cover*", says="FAILED")
+
     def test_cusparse_without_the_means(self):
         self.caught("spmm.cu", "const T scale = op.scale_of(i);", "const T scale{1};", suite="cuda_cusparse_conformance_test",
                     tests="*Aggregate*", says="exceeds tolerance")
