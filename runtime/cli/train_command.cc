@@ -363,8 +363,8 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
              "of pull and mixed; gat and --device cuda: pull");
   add_choice(app, "--cover", config.cover, {"auto", "exact", "linear"},
              "how mixed chooses rows and sums: exact: as few as possible, by one thread of the "
-             "host; linear: in linear time, where samples are drawn, GPUs included, a few percent "
-             "more; auto: exact on the CPU, linear with --device cuda");
+             "host; linear: in linear time, where samples are drawn, GPUs included; about as few; "
+             "auto: exact on the CPU, linear with --device cuda");
   add_choice(app, "--order", config.order, {"auto", "aggregate", "transform"},
              "what sage, gcn and gat do first: sum the rows of neighbours, or multiply them by the "
              "weights; auto: of each layer of each batch what costs less");
