@@ -138,6 +138,31 @@ struct InverseCsr {
   Buffer<RowIndex> edges;         ///< (edges), position of each in the forward CSR
 };
 
+/// Of a bipartite graph the nodes [left_begin, left_end) and [right_begin, right_end), which have
+/// no edges to others.
+struct BipartitePart {
+  RowIndex left_begin = 0;
+  RowIndex left_end = 0;
+  RowIndex right_begin = 0;
+  RowIndex right_end = 0;
+};
+
+/// A bipartite graph as two CSRs, by left and by right node, each the inverse of the other.
+/// Parallel edges are allowed.
+struct CoverArgs {
+  std::span<const RowIndex> left_offsets;   ///< (left nodes + 1)
+  std::span<const RowIndex> rights;         ///< (edges)
+  std::span<const RowIndex> right_offsets;  ///< (right nodes + 1)
+  std::span<const RowIndex> lefts;          ///< (edges)
+  std::span<const BipartitePart> parts;     ///< in host memory; each is covered by itself
+};
+
+/// 1 for each node of the cover, 0 for the others.
+struct CoveredNodes {
+  Buffer<std::uint32_t> lefts;
+  Buffer<std::uint32_t> rights;
+};
+
 class SamplingOps {
  public:
   virtual ~SamplingOps() = default;
@@ -151,6 +176,9 @@ class SamplingOps {
   virtual void relabel(const RelabelArgs& args, std::span<RowIndex> columns, Stream& stream) = 0;
   virtual InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
                             std::size_t num_columns, Stream& stream) = 0;
+  /// Nodes such that each edge has one of them, by the rules of kernels/base/cover.h. In each part
+  /// they are no more than either side's nodes with edges, nor than twice the fewest possible.
+  virtual CoveredNodes cover(const CoverArgs& args, Stream& stream) = 0;
 };
 
 }  // namespace gsplit

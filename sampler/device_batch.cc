@@ -46,10 +46,14 @@ ShufflePlan copy_plan(const ShufflePlan& plan, const Target& target) {
                    target.copy(plan.sums.weights), copy_inverse(plan.sums.inverse, target)}};
 }
 
+SampledLayer copy_layer(const SampledLayer& layer, const Target& target) {
+  return {copy_block(layer.block, target), copy_plan(layer.plan, target)};
+}
+
 MiniBatch copy_batch(const MiniBatch& batch, const Target& target) {
   MiniBatch copy;
   for (const SampledLayer& layer : batch.layers) {
-    copy.layers.push_back({copy_block(layer.block, target), copy_plan(layer.plan, target)});
+    copy.layers.push_back(copy_layer(layer, target));
   }
   copy.nodes = target.copy(batch.nodes);
   copy.plan_bytes = batch.plan_bytes;
@@ -60,6 +64,10 @@ MiniBatch copy_batch(const MiniBatch& batch, const Target& target) {
 
 DeviceBatch::DeviceBatch(const MiniBatch& batch, Memory& memory, Stream& stream) : batch_(batch) {
   if (!memory.host_accessible()) copy_ = copy_batch(batch, {memory, memory, stream});
+}
+
+SampledLayer copy_layer(const SampledLayer& layer, Memory& home, Memory& device, Stream& stream) {
+  return copy_layer(layer, Target{home, device, stream});
 }
 
 MiniBatch to_host(const MiniBatch& batch, Memory& device, Memory& pinned, Stream& stream) {

@@ -20,6 +20,9 @@ class DeviceBatch {
   std::optional<MiniBatch> copy_;
 };
 
+/// A copy in `home`; `device` carries it there. Complete once the stream has passed.
+SampledLayer copy_layer(const SampledLayer& layer, Memory& home, Memory& device, Stream& stream);
+
 /// A batch of `device` memory for the host, in `pinned`; complete on return.
 MiniBatch to_host(const MiniBatch& batch, Memory& device, Memory& pinned, Stream& stream);
 

@@ -4,9 +4,11 @@
 #include <bit>
 #include <numeric>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "kernels/transfer.h"
 #include "sampler/vertex_cover.h"
 
 namespace gsplit {
@@ -67,17 +69,80 @@ std::vector<PairEdges> edges_by_peer(const SampledLayer& layer) {
   return pairs;
 }
 
-VertexCover cover_of(Route route, const PairEdges& pair) {
-  if (route == Route::kMixed) return minimum_vertex_cover(pair.view());
+VertexCover cover_by_one_side(Route route, const PairEdges& pair) {
   const std::uint8_t push = route == Route::kPush ? 1 : 0;
   return {std::vector<std::uint8_t>(pair.destinations.size(), push),
           std::vector<std::uint8_t>(pair.num_sources, push == 1 ? 0 : 1)};
 }
 
+/// All pairs as one graph, whose parts they are.
+struct JoinedPairs {
+  Words offsets{0};  // (destinations of all pairs + 1)
+  Words sources;     // (edges)
+  std::size_t num_sources = 0;
+  std::vector<BipartitePart> parts;
+
+  explicit JoinedPairs(const std::vector<PairEdges>& pairs) {
+    for (const PairEdges& pair : pairs) {
+      const auto left = static_cast<std::uint32_t>(offsets.size() - 1);
+      const auto right = static_cast<std::uint32_t>(num_sources);
+      const std::uint32_t edge = offsets.back();
+      for (const std::uint32_t end : std::span(pair.offsets).subspan(1)) {
+        offsets.push_back(edge + end);
+      }
+      for (const std::uint32_t source : pair.sources) sources.push_back(right + source);
+      num_sources += pair.num_sources;
+      if (pair.sources.empty()) continue;
+      parts.push_back({left, static_cast<RowIndex>(offsets.size() - 1), right,
+                       static_cast<RowIndex>(num_sources)});
+    }
+  }
+};
+
+std::vector<VertexCover> linear_covers(const std::vector<PairEdges>& pairs, Backend& backend,
+                                       Stream& stream) {
+  const JoinedPairs joined(pairs);
+  Memory& memory = backend.memory();
+  const DeviceArray<std::uint32_t> offsets(joined.offsets, memory, stream);
+  const DeviceArray<std::uint32_t> sources(joined.sources, memory, stream);
+  const InverseCsr inverse =
+      backend.sampling().invert(offsets.span(), sources.span(), joined.num_sources, stream);
+  const CoveredNodes covered =
+      backend.sampling().cover({offsets.span(), sources.span(), inverse.indptr.span(),
+                                inverse.destinations.span(), joined.parts},
+                               stream);
+  const Words lefts = read_back(covered.lefts.span(), memory, stream);
+  const Words rights = read_back(covered.rights.span(), memory, stream);
+  std::vector<VertexCover> covers;
+  auto left = lefts.begin(), right = rights.begin();
+  for (const PairEdges& pair : pairs) {
+    const auto left_end = left + static_cast<std::ptrdiff_t>(pair.destinations.size());
+    const auto right_end = right + static_cast<std::ptrdiff_t>(pair.num_sources);
+    covers.push_back({{left, left_end}, {right, right_end}});
+    left = left_end;
+    right = right_end;
+  }
+  return covers;
+}
+
+/// By pair: what travels.
+std::vector<VertexCover> covers_of(Route route, Cover cover, const std::vector<PairEdges>& pairs,
+                                   Backend& backend, Stream& stream) {
+  if (route == Route::kMixed && cover == Cover::kLinear) {
+    return linear_covers(pairs, backend, stream);
+  }
+  std::vector<VertexCover> covers;
+  for (const PairEdges& pair : pairs) {
+    covers.push_back(route == Route::kMixed ? minimum_vertex_cover(pair.view())
+                                            : cover_by_one_side(route, pair));
+  }
+  return covers;
+}
+
 /// Rows come first, then sums, both ascending. An edge whose source's row travels anyway is left
 /// out of its destination's sum.
-PairRoute route_pair(Route route, const PairEdges& pair) {
-  PairRoute result{.sent = cover_of(route, pair),
+PairRoute route_pair(VertexCover cover, const PairEdges& pair) {
+  PairRoute result{.sent = std::move(cover),
                    .row_of_left = Words(pair.destinations.size()),
                    .row_of_right = Words(pair.num_sources),
                    .lengths = {},
@@ -131,8 +196,11 @@ struct Candidate {
   std::vector<Words> messages;  // by peer
   std::uint64_t rows = 0;
 
-  Candidate(Route route, const std::vector<PairEdges>& edges, const Block& block) {
-    for (const PairEdges& pair : edges) pairs.push_back(route_pair(route, pair));
+  Candidate(std::vector<VertexCover> covers, const std::vector<PairEdges>& edges,
+            const Block& block) {
+    for (std::size_t q = 0; q < edges.size(); ++q) {
+      pairs.push_back(route_pair(std::move(covers[q]), edges[q]));
+    }
     for (const PairRoute& pair : pairs) {
       messages.push_back(message_of(pair, block));
       rows += pair.num_rows();
@@ -314,21 +382,22 @@ Route route_from_name(const std::string& name) {
 }
 
 std::uint64_t route_layer(const RouteOptions& options, SampledLayer& layer,
-                          Communicator& communicator, Memory& memory) {
+                          Communicator& communicator, Backend& backend, Stream& stream) {
   if (options.route == Route::kPull || communicator.size() == 1) return 0;
   const std::vector<PairEdges> pairs = edges_by_peer(layer);
-  if (options.route != Route::kAuto) {
-    return apply({options.route, pairs, layer.block}, pairs, layer, communicator, memory);
-  }
   // Pushing never sends fewer rows than the cover.
-  const Candidate mixed(Route::kMixed, pairs, layer.block);
+  const Route best = options.route == Route::kAuto ? Route::kMixed : options.route;
+  const Candidate chosen(covers_of(best, options.cover, pairs, backend, stream), pairs,
+                         layer.block);
+  Memory& memory = backend.pinned();
+  if (options.route != Route::kAuto) return apply(chosen, pairs, layer, communicator, memory);
   const RouteBytes bytes =
       sum_over_workers({layer.block.num_received * options.row_bytes,
-                        mixed.rows * options.row_bytes + bytes_of(mixed.messages)},
+                        chosen.rows * options.row_bytes + bytes_of(chosen.messages)},
                        communicator);
   const std::uint64_t counted = (pairs.size() - 1) * sizeof(RouteBytes);
   if (bytes.pull <= bytes.mixed) return counted;
-  return counted + apply(mixed, pairs, layer, communicator, memory);
+  return counted + apply(chosen, pairs, layer, communicator, memory);
 }
 
 }  // namespace gsplit

@@ -3,6 +3,8 @@
 #include <numeric>
 #include <utility>
 
+#include "sampler/device_batch.h"
+
 namespace gsplit {
 namespace {
 
@@ -74,9 +76,9 @@ MiniBatch SplitSampler::sample(std::span<const LocalId> seeds, const SampleOptio
     batch.layers[l] =
         sample_layer(batch, {topology_, batch.nodes.span(), options.fanouts[l], key, data},
                      l == 0 ? options.copies : nullptr, stream);
-    batch.plan_bytes +=
-        route_layer({options.route, options.route == Route::kAuto ? options.row_bytes.at(l) : 0},
-                    batch.layers[l], communicator_, backend_.memory());
+    batch.plan_bytes += route(
+        {options.route, options.cover, options.route == Route::kAuto ? options.row_bytes.at(l) : 0},
+        batch.layers[l], stream);
     if (options.for_backward && (l > 0 || options.invert_input)) invert(batch.layers[l], stream);
   }
   const std::size_t owned = batch.nodes.size() - batch.layers.front().block.num_copies;
@@ -145,6 +147,19 @@ RowIndex SplitSampler::append_copies(const CopiedNodes& copies, const CopyUse& u
   }
   batch.nodes = concatenate(batch.nodes.span(), names, backend_.memory(), stream);
   return static_cast<RowIndex>(spared);
+}
+
+std::uint64_t SplitSampler::route(const RouteOptions& options, SampledLayer& layer,
+                                  Stream& stream) {
+  Memory& memory = backend_.memory();
+  if (options.route == Route::kPull || communicator_.size() == 1 || memory.host_accessible()) {
+    return route_layer(options, layer, communicator_, backend_, stream);
+  }
+  SampledLayer host = copy_layer(layer, backend_.pinned(), memory, stream);
+  stream.synchronize();
+  const std::uint64_t bytes = route_layer(options, host, communicator_, backend_, stream);
+  layer = copy_layer(host, memory, memory, stream);
+  return bytes;
 }
 
 void SplitSampler::invert(SampledLayer& layer, Stream& stream) {

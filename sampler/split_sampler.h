@@ -27,6 +27,7 @@ struct SampleOptions {
       true;  ///< build the inverse CSRs that backward needs, of all layers but the first
   bool invert_input = false;  ///< and of the first
   Route route = Route::kPull;
+  Cover cover = Cover::kExact;
   /// kAuto: what a row of a layer's shuffle costs, forward and backward, input layer first.
   std::vector<std::uint64_t> row_bytes = {};
   /// Of all workers or none: copies that the input layer reads in place of the owner's rows.
@@ -44,8 +45,7 @@ class SplitSampler {
                Communicator& communicator, const SamplerView& data = {});
 
   /// The sample of the global mini-batch whose seeds of this worker are `seeds` (distinct, may be
-  /// empty; in host memory). It lies in the backend's memory, where only Route::kPull is there if
-  /// the host cannot read it.
+  /// empty; in host memory). It lies in the backend's memory.
   MiniBatch sample(std::span<const LocalId> seeds, const SampleOptions& options, Stream& stream);
 
  private:
@@ -63,6 +63,9 @@ class SplitSampler {
   /// Puts the copies used behind the own nodes of the batch. Returns Block::num_spared.
   RowIndex append_copies(const CopiedNodes& copies, const CopyUse& use, MiniBatch& batch,
                          Stream& stream);
+  /// Returns the bytes of ids and counts sent. What travels is planned by the host, where a layer
+  /// of a device goes and comes back.
+  std::uint64_t route(const RouteOptions& options, SampledLayer& layer, Stream& stream);
   void invert(SampledLayer& layer, Stream& stream);
   SamplerView data_of(Sampler sampler) const;
 

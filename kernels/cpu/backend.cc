@@ -29,6 +29,9 @@ class CpuSampling final : public SamplingOps {
                     std::size_t num_columns, Stream&) override {
     return cpu::invert(indptr, columns, num_columns, memory_);
   }
+  CoveredNodes cover(const CoverArgs& args, Stream&) override {
+    return cpu::cover(args, memory_, team_);
+  }
 
  private:
   Memory& memory_;

@@ -20,6 +20,7 @@ std::unique_ptr<PositionTable> make_position_table(std::size_t nodes, const Team
 void relabel(const RelabelArgs& args, std::span<RowIndex> columns, const Team& team);
 InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
                   std::size_t num_columns, Memory& memory);
+CoveredNodes cover(const CoverArgs& args, Memory& memory, const Team& team);
 
 void gather_rows(const GatherRowsArgs& args, const Team& team);
 void gather_cached_rows(const GatherCachedRowsArgs& args, const Team& team);

@@ -36,6 +36,9 @@ class CudaSampling final : public SamplingOps {
                     std::size_t num_columns, Stream& stream) override {
     return cuda::invert(indptr, columns, num_columns, {memory_, stream});
   }
+  CoveredNodes cover(const CoverArgs& args, Stream& stream) override {
+    return cuda::cover(args, {memory_, stream});
+  }
 
  private:
   CudaMemory& memory_;

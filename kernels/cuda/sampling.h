@@ -22,5 +22,6 @@ SampledNeighbors sample_neighbors(const SampleNeighborsArgs& args, const Queue& 
 Growth grow(const GrowArgs& args, const Queue& queue);
 InverseCsr invert(std::span<const RowIndex> indptr, std::span<const RowIndex> columns,
                   std::size_t num_columns, const Queue& queue);
+CoveredNodes cover(const CoverArgs& args, const Queue& queue);
 
 }  // namespace gsplit::cuda

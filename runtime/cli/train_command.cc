@@ -361,9 +361,13 @@ void add_system_flags(CLI::App& app, TrainFlags& flags) {
              "what rows and gradients are rounded to on their way between workers in training");
   add_choice(app, "--route", config.route, {"auto", "pull", "push", "project", "mixed"},
              "what travels from the owner of rows to who sums them: pull: rows; push: partial "
-             "sums; mixed: as few of both as possible; project: rows that the owner has multiplied "
-             "by the weights; auto: of each layer of each batch what takes fewer bytes, of pull "
-             "and mixed; gat and --device cuda: pull");
+             "sums; mixed: as few of both as --cover finds; project: rows that the owner has "
+             "multiplied by the weights; auto: of each layer of each batch what takes fewer bytes, "
+             "of pull and mixed; gat and --device cuda: pull");
+  add_choice(app, "--cover", config.cover, {"auto", "exact", "linear"},
+             "how mixed chooses rows and sums: exact: as few as possible, by one thread of the "
+             "host; linear: in linear time, where samples are drawn, GPUs included; about as few; "
+             "auto: exact on the CPU, linear with --device cuda");
   add_choice(app, "--order", config.order, {"auto", "aggregate", "transform"},
              "what sage, gcn and gat do first: sum the rows of neighbours, or multiply them by the "
              "weights; auto: of each layer of each batch what costs less");

@@ -108,6 +108,7 @@ TrainConfig from_yaml(const std::string& yaml, const std::string& origin) {
     read("wire", config.wire);
     config.route = "pull";  // of runs from before there were others
     read("route", config.route);
+    read("cover", config.cover);
     read("order", config.order);
     read("spmm", config.spmm);
     read("matmul", config.matmul);
@@ -187,6 +188,7 @@ std::string to_yaml(const TrainConfig& config) {
   entry("precision", name_of(config.precision));
   entry("wire", config.wire);
   entry("route", config.route);
+  entry("cover", config.cover);
   entry("order", config.order);
   entry("spmm", config.spmm);
   entry("matmul", config.matmul);

@@ -74,6 +74,7 @@ struct TrainConfig {
   std::string wire = "fp32";  ///< of rows and gradients between workers; or bf16
   /// auto, pull, push, project or mixed: what travels between workers
   std::string route = "auto";
+  std::string cover = "auto";  ///< of route mixed: auto, exact or linear
   /// auto, aggregate or transform: what a convolution does first
   std::string order = "auto";
   std::string spmm = "own";     ///< who aggregates on GPUs: own or cusparse

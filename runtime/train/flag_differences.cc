@@ -53,6 +53,7 @@ std::vector<FlagDifference> resume_differences(const TrainConfig& before, const 
                                 "checkpoint-minutes",
                                 "read-ahead",
                                 "prefetch",
+                                "cover",
                                 "spmm",
                                 "gpu-graph",
                                 "gpu-features",

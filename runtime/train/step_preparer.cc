@@ -19,6 +19,12 @@ Route route_of(const TrainConfig& config) {
   return rows_only ? Route::kPull : route_from_name(config.route);
 }
 
+Cover cover_of(const TrainConfig& config) {
+  const bool linear =
+      config.cover == "linear" || (config.cover == "auto" && config.device == "cuda");
+  return linear ? Cover::kLinear : Cover::kExact;
+}
+
 namespace {
 
 SamplerData make_sampler_data(const TrainConfig& config, const Shard& shard,
@@ -68,12 +74,10 @@ DeviceDataOptions options_with(ColumnRange columns, const TrainConfig& config, c
 
 }  // namespace
 
-// Not what the host does in any case, since it keeps copies of other workers' rows or makes sums of
-// rows travel.
+// Not what the host does in any case, since it keeps copies of other workers' rows.
 DeviceDataOptions device_data_options(const TrainConfig& config) {
   const bool host_keeps_rows = config.cache != "none";
-  const bool host_samples =
-      (host_keeps_rows && config.mode != "data") || route_of(config) != Route::kPull;
+  const bool host_samples = host_keeps_rows && config.mode != "data";
   return {.share = config.gpu_data,
           .graph = host_samples ? DataPlace::kHost
                                 : data_place_from_name(config.gpu_graph, "--gpu-graph"),
@@ -160,6 +164,7 @@ MiniBatch StepPreparer::sample(const StepPlan& plan, const ModelNeeds& needs, Us
                            .sampler = sampler_from_name(config_.sampler),
                            .invert_input = needs.invert_input,
                            .route = trains ? route_of(config_) : Route::kPull,
+                           .cover = cover_of(config_),
                            .row_bytes = needs.row_bytes,
                            .copies = trains && copies_ ? &copies_->nodes() : nullptr,
                            .tracer = context_.progress.tracer},
@@ -260,7 +265,8 @@ void StepPreparer::load_own_rows(PreparedStep& step, const ModelNeeds& needs, Ma
   memory.fill_zero(hits.data(), hits.span().size_bytes(), context_.stream);
   const Block& block = step.sample.layers.front().block;
   CacheUse use{.hits = hits.span()};
-  if (leaves_rows_in_cache(needs)) {
+  const bool sends_sums = step.sample.layers.front().plan.sends_sums();
+  if (leaves_rows_in_cache(needs) && !sends_sums) {
     step.places = Buffer<const void*>(memory, block.num_sources());
     use.places = step.places.span();
     use.first_placed = needs.matrix_rows == MatrixRows::kNone ? 0 : block.num_destinations;

@@ -135,9 +135,11 @@ class StepPreparer {
 };
 
 /// What may travel. Attention weighs each row by all others of its destination, so it has no
-/// partial sums. Where a GPU samples rows travel unless sums are asked for, since the host would
-/// have to sample then.
+/// partial sums. Where a GPU samples rows travel unless sums are asked for, since the host plans
+/// these.
 Route route_of(const TrainConfig& config);
+/// Of kMixed: linear on GPUs unless --cover says otherwise.
+Cover cover_of(const TrainConfig& config);
 
 /// Where a GPU keeps graph and features, without their columns.
 DeviceDataOptions device_data_options(const TrainConfig& config);

@@ -73,6 +73,20 @@ class Curves(Runs):
                 cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))
                 np.testing.assert_allclose(cuda, cpu, rtol=1e-4, err_msg=f"{flags}")
 
+    def test_send_by_the_linear_cover_what_the_host_sends(self):
+        flags = ["--route", "mixed", "--partition", "random", "--workers", 3, "--eval-every", 0, "--max-steps", 3, "--order", "aggregate", *SMALL]
+        sent = {}
+        for how in (("cpu", "linear", "auto"), ("cuda", "auto", "device"), ("cuda", "auto", "host"), ("cuda", "exact", "device")):
+            device, cover, graph = how
+            # Rows of which sums travel are not left in a GPU's cache.
+            features = ["--gpu-features", "pinned", "--gpu-cache", 0.5] if device == "cuda" else []
+            run_dir = self.train(self.dataset, *flags, "--device", device, "--cover", cover, "--gpu-graph", graph, *features)
+            sent[how] = [(line["shuffle_bytes"], line["plan_bytes"], line["edges"]) for line in harness.events(run_dir, "step")]
+        first, second, third, exact = sent.values()
+        self.assertEqual(first, second)
+        self.assertEqual(first, third)
+        self.assertNotEqual(first, exact)
+
     def test_agree_in_data_parallelism(self):
         flags = ["--mode", "data", "--workers", 2, *DROPOUT]
         cpu, cuda = (self.curve("--device", device, *flags) for device in ("cpu", "cuda"))

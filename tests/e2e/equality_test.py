@@ -370,6 +370,25 @@ class Routes(harness.Scratch):
             whole = [line["shuffle_bytes"] + line["plan_bytes"] for line in (pull, push, mixed, auto)]
             self.assertLess(whole[3], whole[0])
 
+    def test_the_linear_cover_serves_as_the_exact_one_does(self):
+        fixed = ["--model", "gcn", "--precision", "fp64", "--max-steps", 20, *DROPOUT]
+        reference = harness.losses(self.run_with("pull", "--workers", 1, *fixed))
+        runs = [self.run_with("mixed", "--cover", "linear", *fixed, *how, ranks=ranks)
+                for how, ranks in ((["--workers", 4, "--threads", 1], None), (["--workers", 4, "--threads", 3], None), ([], 4))]
+        for run_dir in runs:
+            self.assertIn("cover: linear\n", (run_dir / "config.yaml").read_text(encoding="utf-8"))
+            self.assertEqual(harness.losses(run_dir), harness.losses(runs[0]))
+        for ours, theirs in zip(harness.losses(runs[0]), reference, strict=True):
+            self.assertLess(abs(ours - theirs), 1e-9)
+        exact = self.run_with("mixed", "--cover", "exact", *fixed, "--workers", 4)
+        push = self.run_with("push", *fixed, "--workers", 4)
+        sent = [[line["shuffle_bytes"] for line in harness.events(run_dir, "step")] for run_dir in (exact, runs[0], push)]
+        for least, linear, pushed in zip(*sent, strict=True):
+            self.assertLessEqual(least, linear)
+            self.assertLess(linear, pushed)
+        # As many rows on this graph, but others.
+        self.assertNotEqual(harness.losses(exact), harness.losses(runs[0]))
+
     def test_the_dumped_blocks_are_equal(self):
         dumps = set()
         for route in ("pull", "push", "mixed"):

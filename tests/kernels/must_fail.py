@@ -136,6 +136,17 @@ class Mutants(unittest.TestCase):
                        "memory.cc", "check(cudaStreamWaitEvent(", "check(true ? cudaSuccess : cudaStreamWaitEvent(", says="FAILED",
                        GPU_ON_CPU_LAZY="1", GSPLIT=str(BUILD / "gsplit"))
 
+    def test_a_round_that_reads_what_it_writes(self):
+        self.caught("cover.cu", "    fresh_begin_ = end;\n    __syncthreads();", "    fresh_begin_ = end;", tests="*Cover*",
+                    says="race on shared memory|FAILED", GPU_ON_CPU_RACECHECK="1")
+
+    def test_a_cover_without_its_bound(self):
+        self.caught("cover.cu", "size() > 2 * shared_.peels", "size() > 200 * shared_.peels", tests="*Cover*", says="FAILED")
+
+    def test_a_node_that_is_peeled_too_late(self):
+        self.caught("cover.cu", "atomicSub(&nodes_.degree[neighbor], 1u) == 2", "atomicSub(&nodes_.degree[neighbor], 1u) == 1", tests="*Cover*",
+                    says="FAILED")
+
     def test_cusparse_without_the_means(self):
         self.caught("spmm.cu", "const T scale = op.scale_of(i);", "const T scale{1};", suite="cuda_cusparse_conformance_test",
                     tests="*Aggregate*", says="exceeds tolerance")

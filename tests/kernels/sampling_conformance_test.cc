@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <set>
@@ -400,6 +402,200 @@ TEST_F(SamplingConformance, InversesAreThoseOfTheHost) {
       if (expected.empty()) expected = found;
       EXPECT_EQ(found, expected) << device.name() << " " << edges;
     }
+  }
+}
+
+/// Bipartite graphs side by side, each a part of one graph.
+class Bipartite {
+ public:
+  /// Neighbours of each left, among `rights` rights.
+  void add(const std::vector<std::vector<RowIndex>>& lefts, std::size_t rights) {
+    const auto left = static_cast<RowIndex>(offsets_.size() - 1);
+    const auto right = static_cast<RowIndex>(num_rights_);
+    for (const std::vector<RowIndex>& neighbors : lefts) {
+      for (const RowIndex neighbor : neighbors) rights_.push_back(right + neighbor);
+      offsets_.push_back(static_cast<RowIndex>(rights_.size()));
+    }
+    num_rights_ += rights;
+    parts_.push_back({left, static_cast<RowIndex>(offsets_.size() - 1), right,
+                      static_cast<RowIndex>(num_rights_)});
+  }
+
+  const std::vector<BipartitePart>& parts() const { return parts_; }
+  std::span<const RowIndex> neighbors(RowIndex left) const {
+    return std::span(rights_).subspan(offsets_[left], offsets_[left + 1] - offsets_[left]);
+  }
+
+  /// Flags of the lefts, then of the rights.
+  std::vector<std::uint32_t> cover(Device& device) const {
+    Memory& memory = device.backend().memory();
+    Stream& stream = device.stream();
+    SamplingOps& ops = device.backend().sampling();
+    const DeviceArray<RowIndex> offsets(offsets_, memory, stream), rights(rights_, memory, stream);
+    const InverseCsr inverse = ops.invert(offsets.span(), rights.span(), num_rights_, stream);
+    const CoveredNodes covered = ops.cover(
+        {offsets.span(), rights.span(), inverse.indptr.span(), inverse.destinations.span(), parts_},
+        stream);
+    std::vector<std::uint32_t> flags = read(covered.lefts, memory, stream);
+    const std::vector<std::uint32_t> others = read(covered.rights, memory, stream);
+    flags.insert(flags.end(), others.begin(), others.end());
+    return flags;
+  }
+
+  std::size_t num_lefts() const { return offsets_.size() - 1; }
+
+  /// Edges of a largest matching of a part, by one augmenting path after the other: as many as a
+  /// smallest cover has nodes.
+  std::size_t fewest(const BipartitePart& part) const {
+    std::vector<std::int64_t> mates(num_rights_, -1);
+    std::size_t matched = 0;
+    for (RowIndex left = part.left_begin; left < part.left_end; ++left) {
+      std::vector<bool> visited(num_rights_, false);
+      if (augment(left, mates, visited)) ++matched;
+    }
+    return matched;
+  }
+
+ private:
+  bool augment(RowIndex left, std::vector<std::int64_t>& mates, std::vector<bool>& visited) const {
+    for (const RowIndex right : neighbors(left)) {
+      if (visited[right]) continue;
+      visited[right] = true;
+      const std::int64_t mate = mates[right];
+      if (mate >= 0 && !augment(static_cast<RowIndex>(mate), mates, visited)) continue;
+      mates[right] = left;
+      return true;
+    }
+    return false;
+  }
+
+  std::vector<RowIndex> offsets_{0};
+  std::vector<RowIndex> rights_;
+  std::size_t num_rights_ = 0;
+  std::vector<BipartitePart> parts_;
+};
+
+/// `skew` above 1 makes a few right nodes popular. Some edges are parallel.
+std::vector<std::vector<RowIndex>> random_lefts(std::size_t lefts, std::size_t rights,
+                                                std::size_t max_degree, double skew,
+                                                std::mt19937_64& random) {
+  std::vector<std::vector<RowIndex>> graph(lefts);
+  for (auto& neighbors : graph) {
+    for (std::size_t degree = random() % (max_degree + 1); degree > 0; --degree) {
+      const double place = std::pow(std::uniform_real_distribution<double>()(random), skew);
+      neighbors.push_back(static_cast<RowIndex>(place * static_cast<double>(rights)));
+    }
+  }
+  return graph;
+}
+
+/// Where greed takes lefts and rights are few: `size` rights, and for each k lefts of k neighbours
+/// that share none. Beside them a left with many rights of its own, so that neither side is small,
+/// and lone edges, each of which is one of any matching.
+std::vector<std::vector<RowIndex>> trap(RowIndex size, RowIndex leaves, RowIndex lone) {
+  std::vector<std::vector<RowIndex>> lefts;
+  for (RowIndex k = size; k >= 2; --k) {
+    for (RowIndex first = 0; first + k <= size; first += k) {
+      lefts.emplace_back();
+      for (RowIndex i = 0; i < k; ++i) lefts.back().push_back(first + i);
+    }
+  }
+  lefts.emplace_back();
+  for (RowIndex i = 0; i < leaves; ++i) lefts.back().push_back(size + i);
+  for (RowIndex i = 0; i < lone; ++i) lefts.push_back({size + leaves + i});
+  return lefts;
+}
+
+/// Greed takes the first left, and then the five rights that are all it has; beside them a left of
+/// many rights, so that neither side is small.
+std::vector<std::vector<RowIndex>> left_to_spare(RowIndex leaves) {
+  std::vector<std::vector<RowIndex>> lefts{{0, 1, 2, 3, 4}};
+  for (RowIndex i = 0; i < 5; ++i) {
+    for (RowIndex j = 0; j < i; ++j) lefts.push_back({i, j});
+  }
+  lefts.emplace_back();
+  for (RowIndex i = 0; i < leaves; ++i) lefts.back().push_back(5 + i);
+  return lefts;
+}
+
+/// Each right but the first hangs on an earlier left, and the left after it on that right.
+std::vector<std::vector<RowIndex>> random_tree(RowIndex size, std::mt19937_64& random) {
+  std::vector<std::vector<RowIndex>> lefts(size);
+  for (RowIndex i = 0; i < size; ++i) {
+    if (i > 0) lefts[i].push_back(static_cast<RowIndex>(random() % i));
+    lefts[random() % (i + 1)].push_back(i);
+  }
+  return lefts;
+}
+
+Bipartite graphs_to_cover(std::mt19937_64& random) {
+  Bipartite graph;
+  for (const std::size_t lefts : {1, 30, 300}) {
+    for (const std::size_t rights : {1, 40, 400}) {
+      for (const std::size_t degree : {1, 3, 15}) {
+        for (const double skew : {1.0, 3.0}) {
+          graph.add(random_lefts(lefts, rights, degree, skew, random), rights);
+        }
+      }
+    }
+  }
+  for (int i = 0; i < 20; ++i) graph.add(random_lefts(25, 20, 6, 1.5, random), 20);
+  graph.add({}, 3);
+  graph.add({{}, {}}, 0);
+  for (const RowIndex lone : {0, 130}) graph.add(trap(100, 600, lone), 700 + lone);
+  graph.add(left_to_spare(20), 25);
+  graph.add({{0, 1}, {1, 2}, {2, 3}, {3, 0}}, 4);
+  return graph;
+}
+
+/// Each node taken has an edge that no other covers.
+void expect_none_to_spare(const Bipartite& graph, const std::vector<std::uint32_t>& flags) {
+  std::vector<bool> needed(flags.size(), false);
+  for (RowIndex left = 0; left < graph.num_lefts(); ++left) {
+    for (const RowIndex neighbor : graph.neighbors(left)) {
+      const std::size_t right = graph.num_lefts() + neighbor;
+      if (flags[right] == 0) needed[left] = true;
+      if (flags[left] == 0) needed[right] = true;
+    }
+  }
+  for (std::size_t node = 0; node < flags.size(); ++node)
+    EXPECT_EQ(flags[node], needed[node] ? 1u : 0u);
+}
+
+void expect_small_cover(const Bipartite& graph, const BipartitePart& part,
+                        const std::vector<std::uint32_t>& flags) {
+  std::size_t size = 0, lefts = 0;
+  std::set<RowIndex> rights;
+  for (RowIndex left = part.left_begin; left < part.left_end; ++left) {
+    size += flags[left];
+    if (!graph.neighbors(left).empty()) ++lefts;
+    for (const RowIndex right : graph.neighbors(left)) {
+      rights.insert(right);
+      ASSERT_GT(flags[left] + flags[graph.num_lefts() + right], 0u) << left << " - " << right;
+    }
+  }
+  for (RowIndex right = part.right_begin; right < part.right_end; ++right) {
+    size += flags[graph.num_lefts() + right];
+  }
+  EXPECT_LE(size, std::min(lefts, rights.size()));
+  EXPECT_LE(size, 2 * graph.fewest(part));
+}
+
+TEST_F(SamplingConformance, CoversAreSmallAndThoseOfTheHost) {
+  const Bipartite graph = graphs_to_cover(random_);
+  const std::vector<std::uint32_t> expected = graph.cover(devices_.front());
+  for (const BipartitePart& part : graph.parts()) expect_small_cover(graph, part, expected);
+  expect_none_to_spare(graph, expected);
+  for (Device& device : devices_) EXPECT_EQ(graph.cover(device), expected) << device.name();
+}
+
+TEST_F(SamplingConformance, CoversOfTreesAreSmallest) {
+  for (const RowIndex size : {1, 2, 50, 1000}) {
+    Bipartite graph;
+    graph.add(random_tree(size, random_), size);
+    const std::vector<std::uint32_t> flags = graph.cover(devices_.front());
+    EXPECT_EQ(static_cast<std::size_t>(std::accumulate(flags.begin(), flags.end(), 0u)),
+              graph.fewest(graph.parts().front()));
   }
 }
 

@@ -83,6 +83,28 @@ void sample(const Renumbered& graph, const std::vector<Id>& seeds, const SampleO
   });
 }
 
+void expect_linear_cover_serves(const Renumbered& parts, const std::vector<Id>& seeds,
+                                std::map<Route, Found>& all) {
+  Found found;
+  sample(parts, seeds,
+         {.fanouts = {6, 4},
+          .key = {.seed = 9, .step = 3},
+          .route = Route::kMixed,
+          .cover = Cover::kLinear},
+         found);
+  for (const auto& [key, sum] : all[Route::kPull].sums) {
+    EXPECT_NEAR(found.sums.at(key), sum, 1e-8 * (1 + sum)) << key.first << " " << key.second;
+  }
+  for (const auto& [key, length] : all[Route::kPull].lengths) {
+    EXPECT_NEAR(found.lengths.at(key), length, 1e-9) << key.first << " " << key.second;
+  }
+  for (std::size_t l = 0; l < found.received.size(); ++l) {
+    EXPECT_GE(found.received[l], all[Route::kMixed].received[l]);
+    EXPECT_LE(found.received[l], all[Route::kPull].received[l]);
+    EXPECT_LE(found.received[l], all[Route::kPush].received[l]);
+  }
+}
+
 TEST(Routes, MoveTheSumsOverTheDrawnEdges) {
   const Graph graph = random_graph(700, 5);
   std::vector<Id> seeds;
@@ -110,6 +132,7 @@ TEST(Routes, MoveTheSumsOverTheDrawnEdges) {
         EXPECT_EQ(found.edges, pull.edges);
       }
       if (workers == 1) continue;
+      expect_linear_cover_serves(parts, seeds, all);
       for (std::size_t l = 0; l < 2; ++l) {
         const std::size_t mixed = all[Route::kMixed].received[l];
         EXPECT_LT(mixed, all[Route::kPull].received[l]);
