@@ -110,11 +110,20 @@ ExitCode run_rank_threads(const TrainConfig& given, const Log& log) {
   return run_all(config, true, log, [&](const TrainConfig& one) {
     const int workers = num_rank_threads(one);
     std::atomic<ExitCode> code{ExitCode::kDone};
-    run_local_ranks(workers, one.deadline, [&](Communicator& communicator) {
+    const auto work = [&](Communicator& communicator) {
       const WorkerPlace place =
           place_of_thread(communicator.rank(), workers, binding_from_name(one.bind), one.threads);
       code = Worker(one, communicator, place, supervisor, log).run();
-    });
+    };
+    try {
+      run_local_ranks(workers, one.deadline, work);
+    } catch (const Error& error) {
+      // A rank that has not met the coordinator yet knows only that another one has failed, and may
+      // be the first to end.
+      const auto told = supervisor.code_of_failure();
+      if (told && *error.what() == '\0') throw Error(*told, "");
+      throw;
+    }
     return code.load();
   });
 }

@@ -103,6 +103,12 @@ void Supervisor::failed(const WorkerFailure& failure) {
   speak(failure.describe());
 }
 
+std::optional<ExitCode> Supervisor::code_of_failure() const {
+  const std::lock_guard lock(mutex_);
+  if (!end_after_failure_) return std::nullopt;
+  return end_after_failure_->code;
+}
+
 void Supervisor::watch(const std::stop_token& ending) {
   const sigset_t set = signals();
   const timespec tick{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(kTick).count()};

@@ -61,6 +61,8 @@ class Supervisor {
   /// process that has itself been suspended for the deadline does not speak: the others have missed
   /// it and said so.
   void failed(const WorkerFailure& failure);
+  /// What the failure that was told ends with; nothing where there was none.
+  std::optional<ExitCode> code_of_failure() const;
 
   /// While it lives, the process ends if something takes longer than the deadline and a bit more.
   class Limit {
